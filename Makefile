@@ -1,0 +1,26 @@
+# Each target makes .venv and installs what it needs; no step needs more than a package index.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+.PHONY: demo test lint bench
+
+demo: $(INSTALLED)
+	$(BIN)/python -m mpt_jax.demo
+
+test: $(INSTALLED)
+	$(BIN)/python -m pytest --durations=10
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+bench: $(INSTALLED)
+	$(BIN)/python benchmarks/step.py --size=mini
+
+# An interpreter that is too old would fail late, with a message about some dependency.
+$(INSTALLED): setup.py constraints.txt
+	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'Python 3.11 or later is needed: make PYTHON=...')"
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@

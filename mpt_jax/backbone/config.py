@@ -1,0 +1,141 @@
+"""The sizes and switches of a T5 backbone, checked where they enter the program."""
+
+import dataclasses
+import json
+
+from mpt_jax.errors import UserError, did_you_mean
+
+ACTIVATIONS = ("relu", "gelu", "silu", "linear")
+DTYPES = ("float32", "bfloat16")
+
+_COUNTS = (
+    "vocab_size",
+    "emb_dim",
+    "num_heads",
+    "head_dim",
+    "mlp_dim",
+    "num_encoder_layers",
+    "num_decoder_layers",
+    "relpos_max_distance",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class T5Config:
+    """Hyperparameters of a T5 backbone, named as in T5X.
+
+    v1.0 is `mlp_activations=("relu",)` with `logits_via_embedding=True`; v1.1 is
+    `("gelu", "linear")` (a gated GELU) with `logits_via_embedding=False`.
+
+    Attributes:
+      vocab_size: rows of the embedding, V; the vocabulary padded to a multiple of 128.
+      emb_dim: width D.
+      num_heads: attention heads H.
+      head_dim: width of one head; H * head_dim need not be D.
+      mlp_dim: width of the feed-forward layer.
+      mlp_activations: one per input projection; their outputs are multiplied.
+      logits_via_embedding: the embedding doubles as output projection (v1.0).
+      dropout_rate: of every dropout, active only where a call enables it.
+      dtype: of the computation. Parameters, layer norm statistics, softmax and logits
+        are float32 in any case.
+      relpos_buckets: buckets of the relative position bias.
+      relpos_max_distance: distances from here on share the last bucket.
+      remat: recompute each layer in the backward pass instead of keeping its activations.
+      layer_norm_epsilon: added to the mean square before its root.
+
+    Raises:
+      UserError: a value out of range, named.
+    """
+
+    vocab_size: int
+    emb_dim: int
+    num_heads: int
+    head_dim: int
+    mlp_dim: int
+    num_encoder_layers: int
+    num_decoder_layers: int
+    mlp_activations: tuple[str, ...] = ("relu",)
+    logits_via_embedding: bool = True
+    dropout_rate: float = 0.0
+    dtype: str = "float32"
+    relpos_buckets: int = 32
+    relpos_max_distance: int = 128
+    remat: bool = False
+    layer_norm_epsilon: float = 1e-6
+
+    def __post_init__(self) -> None:
+        for name in _COUNTS:
+            _check_count(name, getattr(self, name))
+        _check_activations(self.mlp_activations)
+        # Lists come from gin and JSON; a hashable tuple is what Flax modules need.
+        object.__setattr__(self, "mlp_activations", tuple(self.mlp_activations))
+        if self.dtype not in DTYPES:
+            raise UserError(f"T5Config.dtype must be one of {DTYPES}, got {self.dtype!r}.")
+        if not 0.0 <= self.dropout_rate < 1.0:
+            raise UserError(f"T5Config.dropout_rate must be in [0, 1), got {self.dropout_rate!r}.")
+        if not self.layer_norm_epsilon > 0.0:
+            raise UserError(
+                f"T5Config.layer_norm_epsilon must be positive, got {self.layer_norm_epsilon!r}."
+            )
+        _check_buckets(self.relpos_buckets, self.relpos_max_distance)
+
+    def to_json(self) -> str:
+        """The configuration as one JSON object, read back by `from_json`."""
+        return json.dumps(dataclasses.asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> "T5Config":
+        """Reads what `to_json` wrote.
+
+        Raises:
+          UserError: not a JSON object, or a field that is missing or unknown.
+        """
+        try:
+            values = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise UserError(f"The backbone configuration is not valid JSON: {error}.") from error
+        if not isinstance(values, dict):
+            raise UserError("The backbone configuration must be a JSON object of T5Config fields.")
+        fields = {field.name: field for field in dataclasses.fields(cls)}
+        for name in values:
+            if name not in fields:
+                raise UserError(f"T5Config has no field {name!r}.{did_you_mean(name, fields)}")
+        missing = [
+            name
+            for name, field in fields.items()
+            if field.default is dataclasses.MISSING and name not in values
+        ]
+        if missing:
+            raise UserError(f"The backbone configuration lacks {', '.join(missing)}.")
+        return cls(**values)
+
+
+def _check_count(name: str, value: object) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise UserError(f"T5Config.{name} must be a positive integer, got {value!r}.")
+
+
+def _check_activations(names: object) -> None:
+    if not isinstance(names, (tuple, list)) or not names:
+        raise UserError(
+            "T5Config.mlp_activations must be a non-empty list, as ('gelu', 'linear'); "
+            f"got {names!r}."
+        )
+    for name in names:
+        if name not in ACTIVATIONS:
+            raise UserError(
+                f"T5Config.mlp_activations holds {name!r}; known: {', '.join(ACTIVATIONS)}."
+                f"{did_you_mean(str(name), ACTIVATIONS)}"
+            )
+
+
+def _check_buckets(buckets: object, max_distance: int) -> None:
+    if not isinstance(buckets, int) or buckets < 4 or buckets % 4:
+        raise UserError(
+            f"T5Config.relpos_buckets must be a positive multiple of 4, got {buckets!r}."
+        )
+    if max_distance <= buckets // 2:
+        raise UserError(
+            f"T5Config.relpos_max_distance must exceed relpos_buckets / 2 = {buckets // 2}, "
+            f"got {max_distance}."
+        )

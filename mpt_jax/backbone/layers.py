@@ -1,0 +1,270 @@
+"""The layers of T5, with T5X's parameter names.
+
+Two choices are made for speed on every backend: a projection is one 2-D product over all
+positions of the batch, [B * T, D] @ [D, F], and attention runs per head on [B, H, T, d].
+There is no 1/sqrt(d) in attention: T5 folds it into the initialisation of the query kernel.
+"""
+
+import math
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from mpt_jax.backbone.config import T5Config
+
+# Added to the attention scores of masked positions: finite, so that a row without any valid
+# key (an all-padding example) gives a uniform average and no NaN.
+MASKED = -1e9
+
+# Cached variables that belong to one hypothesis; the others belong to one example.
+CACHE_PER_HYPOTHESIS = ("cached_key", "cached_value")
+
+_ACTIVATIONS = {"relu": nn.relu, "gelu": nn.gelu, "silu": nn.silu, "linear": lambda x: x}
+
+
+class Dense(nn.Module):
+    """Linear map of the last dimension without bias: [..., D] -> [..., F]; kernel [D, F]."""
+
+    features: int
+    dtype: jnp.dtype
+    kernel_init: nn.initializers.Initializer = nn.initializers.lecun_normal()
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        width = x.shape[-1]
+        kernel = self.param("kernel", self.kernel_init, (width, self.features), jnp.float32)
+        flat = x.reshape(-1, width).astype(self.dtype)
+        return (flat @ kernel.astype(self.dtype)).reshape(*x.shape[:-1], self.features)
+
+
+class LayerNorm(nn.Module):
+    """T5's layer norm, x / rms(x) * scale: no mean, no bias; statistics in float32."""
+
+    epsilon: float
+    dtype: jnp.dtype
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        scale = self.param("scale", nn.initializers.ones, (x.shape[-1],), jnp.float32)
+        x = x.astype(jnp.float32)
+        mean_square = jnp.mean(jnp.square(x), axis=-1, keepdims=True)
+        normed = (x * jax.lax.rsqrt(mean_square + self.epsilon)).astype(self.dtype)
+        return normed * scale.astype(self.dtype)
+
+
+class Embed(nn.Module):
+    """Token embedding [V, D], which v1.0 also uses as output projection."""
+
+    vocab_size: int
+    emb_dim: int
+    dtype: jnp.dtype
+
+    def setup(self) -> None:
+        self.embedding = self.param(
+            "embedding",
+            nn.initializers.normal(stddev=1.0),
+            (self.vocab_size, self.emb_dim),
+            jnp.float32,
+        )
+
+    def __call__(self, tokens: jax.Array) -> jax.Array:
+        """[B, T] int32 -> [B, T, D]."""
+        return self.embedding[tokens].astype(self.dtype)
+
+    def logits(self, x: jax.Array) -> jax.Array:
+        """[B, S, D] -> [B, S, V] float32, with T5's 1/sqrt(D)."""
+        flat = x.reshape(-1, self.emb_dim).astype(jnp.float32) / math.sqrt(self.emb_dim)
+        logits = flat @ self.embedding.astype(jnp.float32).T
+        return logits.reshape(*x.shape[:-1], self.vocab_size)
+
+
+def relative_position_bucket(
+    relative_position: jax.Array, *, bidirectional: bool, buckets: int, max_distance: int
+) -> jax.Array:
+    """The bucket of each key-minus-query distance (T5, Raffel et al. 2020, section 2.1).
+
+    Half of the buckets hold one exact distance each; the other half grow logarithmically up to
+    `max_distance`, beyond which all distances share the last one. A bidirectional stack splits
+    the buckets between keys before and after the query; a causal one puts all keys after the
+    query into bucket 0.
+
+    Args:
+      relative_position: int32, any shape.
+    Returns:
+      int32 of the same shape, in [0, buckets).
+    """
+    offset = jnp.zeros_like(relative_position)
+    if bidirectional:
+        buckets //= 2
+        offset = jnp.where(relative_position > 0, buckets, 0)
+        distance = jnp.abs(relative_position)
+    else:
+        distance = jnp.maximum(-relative_position, 0)
+    exact = buckets // 2
+    # Distances below `exact` take the other branch; the maximum keeps the logarithm finite.
+    log_ratio = jnp.log(jnp.maximum(distance, exact).astype(jnp.float32) / exact)
+    log_ratio = log_ratio / math.log(max_distance / exact)
+    far = exact + (log_ratio * (buckets - exact)).astype(jnp.int32)
+    return offset + jnp.where(distance < exact, distance, jnp.minimum(far, buckets - 1))
+
+
+class RelativePositionBias(nn.Module):
+    """The learnt bias of attention scores, per head and distance bucket; one per stack."""
+
+    config: T5Config
+    bidirectional: bool
+
+    @nn.compact
+    def __call__(self, query_positions: jax.Array, key_positions: jax.Array) -> jax.Array:
+        """Positions [Q] and [K] int32 -> bias [H, Q, K] float32."""
+        cfg = self.config
+        table = self.param(
+            "rel_embedding",
+            nn.initializers.variance_scaling(1.0, "fan_avg", "uniform"),
+            (cfg.num_heads, cfg.relpos_buckets),
+            jnp.float32,
+        )
+        bucket = relative_position_bucket(
+            key_positions[None, :] - query_positions[:, None],
+            bidirectional=self.bidirectional,
+            buckets=cfg.relpos_buckets,
+            max_distance=cfg.relpos_max_distance,
+        )
+        return table.astype(jnp.float32)[:, bucket]
+
+
+class Attention(nn.Module):
+    """Multi-head attention, with an optional cache of keys and values."""
+
+    config: T5Config
+    deterministic: bool
+
+    def setup(self) -> None:
+        cfg = self.config
+        joined = cfg.num_heads * cfg.head_dim
+        dtype = jnp.dtype(cfg.dtype)
+        normal = nn.initializers.variance_scaling(1.0, "fan_in", "normal")
+        scaled = nn.initializers.variance_scaling(1.0 / cfg.head_dim, "fan_in", "normal")
+        self.query = Dense(joined, dtype, scaled)
+        self.key = Dense(joined, dtype, normal)
+        self.value = Dense(joined, dtype, normal)
+        self.out = Dense(cfg.emb_dim, dtype, normal)
+        # One mask for all queries, as in T5X: broadcast over query positions.
+        self.dropout = nn.Dropout(cfg.dropout_rate, broadcast_dims=(-2,))
+
+    def __call__(
+        self,
+        x: jax.Array,
+        memory: jax.Array,
+        *,
+        bias: jax.Array | None = None,
+        valid: jax.Array | None = None,
+    ) -> jax.Array:
+        """Attends from x to memory.
+
+        Args:
+          x: queries' states [B, Q, D].
+          memory: keys' and values' states [B, K, D].
+          bias: added to the scores, [H, Q, K] float32.
+          valid: keys that may be seen, [B, K] bool.
+        Returns:
+          [B, Q, D]
+        """
+        keys, values = self._split(self.key(memory)), self._split(self.value(memory))
+        return self._attend(x, keys, values, bias, valid)
+
+    def step_self(
+        self, x: jax.Array, *, position: jax.Array | None, length: int, bias: jax.Array
+    ) -> jax.Array:
+        """Attends from new tokens to themselves and all earlier ones, which the cache holds.
+
+        Args:
+          x: the new tokens' states [B, Q, D].
+          position: where they stand, an int32 scalar; None creates an empty cache.
+          length: positions L that the cache holds.
+          bias: [H, Q, L] float32, masking what is not written yet.
+        Returns:
+          [B, Q, D]
+        """
+        cfg = self.config
+        shape = (x.shape[0], cfg.num_heads, length, cfg.head_dim)
+        keys = self.variable("cache", "cached_key", jnp.zeros, shape, jnp.dtype(cfg.dtype))
+        values = self.variable("cache", "cached_value", jnp.zeros, shape, jnp.dtype(cfg.dtype))
+        if position is not None:
+            at = (0, 0, position, 0)
+            new_keys, new_values = self._split(self.key(x)), self._split(self.value(x))
+            keys.value = jax.lax.dynamic_update_slice(keys.value, new_keys, at)
+            values.value = jax.lax.dynamic_update_slice(values.value, new_values, at)
+        return self._attend(x, keys.value, values.value, bias, None)
+
+    def step_cross(self, x: jax.Array, memory: jax.Array, *, valid: jax.Array) -> jax.Array:
+        """Attends from new tokens to the encoder, whose keys and values are cached once.
+
+        Several hypotheses of one example share its encoder row: they are laid side by side as
+        queries, so nothing of the encoder is repeated.
+
+        Args:
+          x: the new tokens' states [B * N, Q, D], N hypotheses per example.
+          memory: encoder states [B, K, D]; read only while the cache does not exist.
+          valid: [B, K] bool.
+        Returns:
+          [B * N, Q, D]
+        """
+        keys = self.variable("cache", "cross_key", lambda: self._split(self.key(memory)))
+        values = self.variable("cache", "cross_value", lambda: self._split(self.value(memory)))
+        side_by_side = x.reshape(memory.shape[0], -1, x.shape[-1])
+        return self._attend(side_by_side, keys.value, values.value, None, valid).reshape(x.shape)
+
+    def _split(self, x: jax.Array) -> jax.Array:
+        """[B, T, H * d] -> [B, H, T, d]."""
+        batch, length, _ = x.shape
+        cfg = self.config
+        return x.reshape(batch, length, cfg.num_heads, cfg.head_dim).transpose(0, 2, 1, 3)
+
+    def _attend(
+        self,
+        x: jax.Array,
+        keys: jax.Array,
+        values: jax.Array,
+        bias: jax.Array | None,
+        valid: jax.Array | None,
+    ) -> jax.Array:
+        """Queries' states [B, Q, D], keys and values [B, H, K, d] -> [B, Q, D]."""
+        batch, length, _ = x.shape
+        queries = self._split(self.query(x))
+        scores = jnp.einsum("bhqd,bhkd->bhqk", queries, keys).astype(jnp.float32)
+        if bias is not None:
+            scores = scores + bias[None]
+        if valid is not None:
+            scores = scores + jnp.where(valid, 0.0, MASKED)[:, None, None, :]
+        weights = nn.softmax(scores).astype(values.dtype)
+        weights = self.dropout(weights, deterministic=self.deterministic)
+        mixed = jnp.einsum("bhqk,bhkd->bhqd", weights, values)
+        return self.out(mixed.transpose(0, 2, 1, 3).reshape(batch, length, -1))
+
+
+class Mlp(nn.Module):
+    """The feed-forward layer: wi (v1.0) or the product of wi_0, wi_1, ... (gated), then wo."""
+
+    config: T5Config
+    deterministic: bool
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """[B, T, D] -> [B, T, D]."""
+        cfg = self.config
+        dtype = jnp.dtype(cfg.dtype)
+        gated = len(cfg.mlp_activations) > 1
+        hidden = None
+        for i, activation in enumerate(cfg.mlp_activations):
+            name = f"wi_{i}" if gated else "wi"
+            branch = _ACTIVATIONS[activation](Dense(cfg.mlp_dim, dtype, name=name)(x))
+            hidden = branch if hidden is None else hidden * branch
+        hidden = dropout(cfg, self.deterministic)(hidden)
+        return Dense(cfg.emb_dim, dtype, name="wo")(hidden)
+
+
+def dropout(config: T5Config, deterministic: bool) -> nn.Dropout:
+    """Dropout of [B, T, D] with one mask for all positions of an example, as in T5X."""
+    return nn.Dropout(config.dropout_rate, broadcast_dims=(-2,), deterministic=deterministic)

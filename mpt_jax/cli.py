@@ -1,0 +1,156 @@
+"""The `t5x` command, in T5X's vocabulary: `t5x train --gin_file=FILE --gin.NAME=VALUE`.
+
+Arguments and gin paths are checked before jax, tensorflow or seqio are imported, so that help
+and mistakes answer at once.
+"""
+
+import argparse
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from mpt_jax.engine import gin_files
+from mpt_jax.errors import UserError, did_you_mean
+
+EXIT_BAD_INPUT = 2
+EXIT_INTERRUPTED = 130
+
+# Sub-commands that run a gin-configured function: name -> (module, function, help).
+GIN_COMMANDS = {
+    "train": ("mpt_jax.t5x.train", "train", "train prompts: source run or target adaptation"),
+    "eval": ("mpt_jax.t5x.eval", "evaluate", "evaluate a checkpoint or a prompt file"),
+    "infer": ("mpt_jax.t5x.infer", "infer", "predict on a task and write the predictions"),
+}
+
+GIN_HELP = """\
+configuration:
+  --gin.NAME=VALUE   set a macro (--gin.TRAIN_STEPS=100) or a function's argument
+                     (--gin.utils.SaveCheckpointConfig.period=5); repeatable, wins over files.
+                     A VALUE that is no gin literal or reference is a string:
+                     --gin.MODEL_DIR=/tmp/run needs no inner quotes.
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Reports mistakes as `UserError`, where argparse prints its usage and exits."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message} (see `{self.prog} --help`)")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line `argv` (default: the process's) and returns the exit status."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    try:
+        arguments, overrides = parse_arguments(argv)
+        _run_gin(arguments, overrides)
+    except UserError as error:
+        print(f"t5x: error: {error}", file=sys.stderr)
+        return EXIT_BAD_INPUT
+    except KeyboardInterrupt as interrupt:
+        what = ": ".join(["interrupted", *map(str, interrupt.args)])
+        print(f"t5x: {what}; to resume: {shlex.join(['t5x', *argv])}", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    return 0
+
+
+def parse_arguments(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+    """Splits `argv` into the sub-command's arguments and the gin overrides ("NAME=VALUE").
+
+    Raises:
+        UserError: an unknown sub-command or flag, or a malformed override.
+    """
+    overrides = [a.removeprefix("--gin.") for a in argv if a.startswith("--gin.")]
+    for override in overrides:
+        if "=" not in override:
+            raise UserError(f"--gin.{override} has no value: write --gin.{override}=VALUE.")
+    parser = _parser()
+    plain = [a for a in argv if not a.startswith("--gin.")]
+    _check_command(plain)
+    arguments, unknown = parser.parse_known_args(plain)
+    if unknown:
+        raise UserError(_unknown_flag(unknown[0]))
+    return arguments, overrides
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="t5x",
+        description="Multitask Prompt Tuning for T5: many tasks, one frozen backbone.",
+        epilog="`t5x COMMAND --help` lists a command's flags and the shipped gin files.",
+        allow_abbrev=False,
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, (_, _, summary) in GIN_COMMANDS.items():
+        command = commands.add_parser(
+            name,
+            help=summary,
+            description=f"{summary[0].upper()}{summary[1:]}.",
+            epilog=f"{GIN_HELP}\nshipped gin files:\n{gin_files.describe_shipped()}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        command.add_argument(
+            "--gin_file",
+            action="append",
+            default=[],
+            metavar="FILE",
+            help="gin file; repeatable, later files win; found from any folder if shipped",
+        )
+        command.add_argument(
+            "--gin_search_paths",
+            default="",
+            metavar="DIR[,DIR]",
+            help="folders to look for gin files in, after the working directory",
+        )
+    return parser
+
+
+def _check_command(plain: Sequence[str]) -> None:
+    """Refuses an unknown sub-command with the nearest one."""
+    if not plain:
+        raise UserError(f"no command: one of {', '.join(GIN_COMMANDS)} (see `t5x --help`).")
+    if not plain[0].startswith("-") and plain[0] not in GIN_COMMANDS:
+        raise UserError(
+            f"unknown command {plain[0]!r}.{did_you_mean(plain[0], GIN_COMMANDS)} "
+            f"Commands: {', '.join(GIN_COMMANDS)}."
+        )
+
+
+def _unknown_flag(argument: str) -> str:
+    name, equals, value = argument.partition("=")
+    if not name.startswith("-"):
+        return f"unexpected argument {argument!r}; values belong to flags as --flag=value."
+    macro = name.lstrip("-")
+    if macro.isupper():
+        return f"unknown flag {name!r}: gin macros are set with --gin.{macro}{equals}{value}."
+    flags = ["--gin_file", "--gin_search_paths", "--gin.NAME=VALUE", "--help"]
+    return f"unknown flag {name!r}.{did_you_mean(name, flags) or f' Flags: {flags}.'}"
+
+
+def _run_gin(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
+    """Parses the gin configuration and calls the sub-command's function with it."""
+    if not arguments.gin_file:
+        raise UserError(
+            f"t5x {arguments.command} needs --gin_file=FILE. "
+            f"Shipped gin files:\n{gin_files.describe_shipped()}"
+        )
+    search_paths = [path for path in arguments.gin_search_paths.split(",") if path]
+    # A user's own modules, named by a gin file, are found in the working directory, last.
+    sys.path.append(os.getcwd())
+    # Read by tensorflow and the C++ libraries when they are first imported.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+
+    from mpt_jax.engine import config, native_logs
+
+    with native_logs.notes_dropped():  # while the modules that the gin files name are imported
+        config.parse(arguments.gin_file, overrides, search_paths)
+    module, function, _ = GIN_COMMANDS[arguments.command]
+    config.call(module, function)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

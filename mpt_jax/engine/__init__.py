@@ -1,0 +1,1 @@
+"""How a run runs: configuration, data, partitioning, optimizers, step, checkpoints, loop."""

@@ -1,0 +1,326 @@
+"""Checkpoints of a run: what trains, its optimizer's state, the step, and the data's position.
+
+Orbax writes them in the background and makes them visible by a rename when they are whole, so a
+killed run leaves no half checkpoint. The frozen backbone is not in them.
+
+    <directory>/checkpoint_<step>/state   one array per leaf of the TrainState
+                                 /extra   JSON: the loop's own numbers, and checksums
+                                 /data    the tf.data iterator (one file set per process)
+"""
+
+import dataclasses
+import json
+import logging
+import zlib
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import orbax.checkpoint as ocp
+
+from mpt_jax.engine.data_position import (
+    DataPositionHandler,
+    RestoreDataPosition,
+    SaveDataPosition,
+)
+from mpt_jax.errors import UserError
+
+_STATE, _EXTRA, _DATA = "state", "extra", "data"
+
+
+@dataclasses.dataclass(frozen=True)
+class SaveCheckpointConfig:
+    """How often to save, and how much to keep.
+
+    Attributes:
+        period: steps between checkpoints.
+        keep: the number of newest checkpoints that stay; None: all.
+    """
+
+    period: int
+    keep: int | None = 1
+
+    def __post_init__(self):
+        for name in ("period", "keep"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UserError(
+                    f"utils.SaveCheckpointConfig.{name} must be at least 1, got {value}."
+                )
+
+
+@dataclasses.dataclass(frozen=True)
+class RestoreCheckpointConfig:
+    """What a run starts from: the backbone's checkpoint.
+
+    Attributes:
+        path: the backbone's checkpoint; None: random weights, for a method that trains all.
+        mode: "specific" (`path` is the checkpoint itself), the only one of T5X's that is read.
+        dtype: of the restored parameters, "float32" or "bfloat16".
+    """
+
+    path: str | None
+    mode: str = "specific"
+    dtype: str = "float32"
+
+    def __post_init__(self):
+        if self.mode != "specific":
+            raise UserError(
+                f"utils.RestoreCheckpointConfig.mode must be 'specific', got {self.mode!r}: give"
+                " the folder of the checkpoint itself as path."
+            )
+        if self.dtype not in ("float32", "bfloat16"):
+            raise UserError(
+                "utils.RestoreCheckpointConfig.dtype must be 'float32' or 'bfloat16', got"
+                f" {self.dtype!r}."
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class CheckpointConfig:
+    """Saving and restoring in one, as T5X binds it."""
+
+    save: SaveCheckpointConfig
+    restore: RestoreCheckpointConfig | None = None
+
+
+class Checkpointer:
+    """Saves and restores a run's state under one directory.
+
+    A failure of a save in the background is raised by the next call of any method.
+    """
+
+    def __init__(self, directory: str | Path, save_cfg: SaveCheckpointConfig):
+        """Opens the directory, which is made if it does not exist.
+
+        Raises:
+            UserError: it cannot be made or read.
+        """
+        self.directory = Path(directory).absolute()
+        _silence_orbax()
+        options = ocp.CheckpointManagerOptions(
+            max_to_keep=save_cfg.keep,
+            step_prefix="checkpoint",
+            cleanup_tmp_directories=True,
+        )
+        handlers = {
+            _STATE: ocp.StandardCheckpointHandler(),
+            _EXTRA: ocp.JsonCheckpointHandler(),
+            _DATA: DataPositionHandler(),
+        }
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            self._manager = ocp.CheckpointManager(
+                self.directory, options=options, item_handlers=handlers
+            )
+        except OSError as error:
+            raise UserError(
+                f"Cannot use {self.directory} for checkpoints: {_cause(error)}. Choose a MODEL_DIR"
+                " that can be written."
+            ) from error
+
+    def save(
+        self,
+        step: int,
+        state: Any,
+        extra: dict[str, Any],
+        data_iterator: Any = None,
+        wait: bool = False,
+    ) -> None:
+        """Saves in the background; a step that is saved already is left as it is.
+
+        The state may be donated and the iterator advanced as soon as this returns.
+
+        Args:
+            step: number of steps taken.
+            state: TrainState (any pytree of arrays).
+            extra: what else the loop needs, as JSON.
+            data_iterator: tf.data iterator whose position is saved.
+            wait: whether to return only when the checkpoint is on disk.
+
+        Raises:
+            UserError: this or an earlier checkpoint could not be written.
+        """
+        leaves = _named_leaves(state)
+        extra = json.loads(json.dumps(extra))  # as it will come back
+        items = {
+            _STATE: ocp.args.StandardSave(leaves),
+            _EXTRA: ocp.args.JsonSave({"extra": extra, "checksums": _checksums(leaves, extra)}),
+        }
+        if data_iterator is not None:
+            items[_DATA] = SaveDataPosition(data_iterator)
+        self._wait()
+        if step in self._manager.all_steps():
+            return
+        try:
+            self._manager.save(step, args=ocp.args.Composite(**items), force=True)
+        except Exception as error:  # orbax and tensorstore raise many types for one full disk
+            raise self._write_error(error) from error
+        if wait:
+            self._wait()
+
+    def latest_step(self) -> int | None:
+        """The newest checkpoint's step, or None."""
+        self._wait()
+        return self._manager.latest_step()
+
+    def restore(self, state_like: Any, step: int | None = None) -> tuple[Any, dict[str, Any]]:
+        """Reads a checkpoint, bit for bit.
+
+        Args:
+            state_like: the state's structure: arrays, or ShapeDtypeStructs with shardings; the
+                restored leaves lie as these do.
+            step: default the newest.
+
+        Returns:
+            (state, extra).
+
+        Raises:
+            UserError: no such checkpoint; it is truncated or corrupt; or it holds other leaves or
+                shapes than the state.
+        """
+        step = self._existing_step(step)
+        wanted = _named_leaves(state_like)
+        target = {
+            name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding)
+            for name, leaf in wanted.items()
+        }
+        try:
+            saved = self._manager.item_metadata(step)[_STATE].tree
+        except Exception as error:  # whatever a parser says of a broken file
+            raise self._corrupt(step, _cause(error)) from error
+        self._check_leaves(step, saved, wanted)
+        try:
+            items = self._manager.restore(
+                step,
+                args=ocp.args.Composite(
+                    state=ocp.args.StandardRestore(target), extra=ocp.args.JsonRestore()
+                ),
+            )
+            leaves, extra = items[_STATE], items[_EXTRA]["extra"]
+            checksums = items[_EXTRA]["checksums"]
+        except Exception as error:  # as above
+            raise self._corrupt(step, _cause(error)) from error
+        for name, checksum in _checksums(leaves, extra).items():
+            if checksums.get(name) != checksum:
+                raise self._corrupt(step, f"the checksum of {name} differs")
+        tree = jax.tree.structure(state_like)
+        return tree.unflatten([leaves[name] for name in wanted]), extra
+
+    def restore_iterator(self, tf_iterator: Any, step: int | None = None) -> None:
+        """Sets a tf.data iterator to the saved position.
+
+        Args:
+            tf_iterator: iterator of a pipeline built as the saved one was.
+            step: default the newest.
+
+        Raises:
+            UserError: no such checkpoint, or its data position cannot be read.
+        """
+        step = self._existing_step(step)
+        try:
+            self._manager.restore(
+                step, args=ocp.args.Composite(data=RestoreDataPosition(tf_iterator))
+            )
+        except Exception as error:  # as above, and TensorFlow's own types
+            raise self._corrupt(step, f"data position: {_cause(error)}") from error
+
+    def close(self) -> None:
+        """Waits for the save in the background."""
+        self._wait()
+        self._manager.close()
+
+    def _wait(self) -> None:
+        try:
+            self._manager.wait_until_finished()
+        except Exception as error:  # as in `save`
+            raise self._write_error(error) from error
+
+    def _existing_step(self, step: int | None) -> int:
+        self._wait()
+        steps = self._manager.all_steps()
+        if not steps or step not in (None, *steps):
+            which = "checkpoint" if step is None else f"checkpoint_{step}"
+            have = ", ".join(map(str, sorted(steps))) or "none"
+            raise UserError(f"There is no {which} in {self.directory} (steps there: {have}).")
+        return max(steps) if step is None else step
+
+    def _check_leaves(self, step: int, saved: dict[str, Any], wanted: dict[str, Any]) -> None:
+        """Refuses a checkpoint of another configuration before a byte of it is read."""
+        remedy = "Resume with the configuration that wrote it, or choose another MODEL_DIR."
+        if differing := sorted(saved.keys() ^ wanted.keys()):
+            name = differing[0]
+            where = "lacks" if name in wanted else "holds, and this run does not know,"
+            raise UserError(
+                f"{self._folder(step)} {where} {name} (leaves that differ: {len(differing)})."
+                f" {remedy}"
+            )
+        for name, leaf in wanted.items():
+            had, has = (
+                (tuple(side.shape), jnp.dtype(side.dtype).name) for side in (saved[name], leaf)
+            )
+            if had != has:
+                raise UserError(
+                    f"{self._folder(step)} holds {name} as {had[1]}{list(had[0])}, this run needs"
+                    f" {has[1]}{list(has[0])}. {remedy}"
+                )
+
+    def _folder(self, step: int) -> Path:
+        return self.directory / f"checkpoint_{step}"
+
+    def _corrupt(self, step: int, cause: str) -> UserError:
+        return UserError(
+            f"The checkpoint {self._folder(step)} is truncated or corrupt ({cause}). Delete that"
+            " folder and start again: the newest one before it is then used, if any."
+        )
+
+    def _write_error(self, error: Exception) -> UserError:
+        return UserError(
+            f"Cannot write a checkpoint in {self.directory}: {_cause(error)}. Earlier checkpoints"
+            " are intact; free some space or make the directory writable, and start again."
+        )
+
+
+def _named_leaves(state: Any) -> dict[str, Any]:
+    """{"trainable/prompt_bank/shared": leaf, ...} in the order of the flattened state."""
+    paths, _ = jax.tree_util.tree_flatten_with_path(state)
+    return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in paths}
+
+
+def _checksums(leaves: dict[str, jax.Array], extra: dict[str, Any]) -> dict[str, int]:
+    """A number per leaf and one for `extra`: tensorstore does not notice a flipped bit."""
+    sums = jax.device_get(_bit_sums(leaves))
+    text = json.dumps(extra, sort_keys=True).encode()
+    return {**{name: int(value) for name, value in sums.items()}, _EXTRA: zlib.crc32(text)}
+
+
+@jax.jit
+def _bit_sums(leaves: dict[str, jax.Array]) -> dict[str, jax.Array]:
+    """For each leaf the sum of its elements' bits as unsigned integers, modulo 2^32."""
+
+    def bit_sum(leaf: jax.Array) -> jax.Array:
+        unsigned = jnp.dtype(f"uint{8 * leaf.dtype.itemsize}")
+        return jnp.sum(leaf.view(unsigned).astype(jnp.uint32), dtype=jnp.uint32)
+
+    return {name: bit_sum(leaf) for name, leaf in leaves.items()}
+
+
+def _cause(error: Exception) -> str:
+    """The end of an error's first line (tensorstore names the cause last), or its type."""
+    lines = str(error).strip().splitlines()
+    if not lines:
+        return type(error).__name__
+    line = lines[0].rstrip(".")
+    return line if len(line) <= 200 else f"...{line[-160:]}"
+
+
+def _silence_orbax() -> None:
+    """Drops orbax's log records: its failures reach the user as one `UserError` each."""
+    logger = logging.getLogger("absl")
+    if _not_from_orbax not in logger.filters:
+        logger.addFilter(_not_from_orbax)
+
+
+def _not_from_orbax(record: logging.LogRecord) -> bool:
+    return "orbax" not in Path(record.pathname).parts

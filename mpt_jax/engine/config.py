@@ -1,0 +1,110 @@
+"""Gin configuration: parses files and `--gin.NAME=VALUE` overrides, and calls what they configure.
+
+With `gin_source` and `gin_errors` the only module that knows gin. Every mistake in a gin file or
+an override becomes one `UserError` that names the file and line and the nearest known names.
+"""
+
+import importlib
+import inspect
+from collections.abc import Callable, Sequence
+
+import gin
+
+from mpt_jax.engine import gin_errors, gin_files, gin_source
+from mpt_jax.errors import UserError
+
+_LINE = 100  # characters, in written configurations
+
+
+def parse(
+    files: Sequence[str], overrides: Sequence[str] = (), search_paths: Sequence[str] = ()
+) -> None:
+    """Makes `files`, then `overrides`, gin's configuration; replaces an earlier one.
+
+    Args:
+        files: gin files, later ones win. Looked for as `gin_files.find` says, includes too.
+        overrides: "NAME=VALUE", NAME as after `--gin.`: a macro, or `module.function.argument` with
+          as much of the module as is needed. A VALUE that is no gin literal is taken as a string.
+        search_paths: folders for gin files, after the working directory.
+
+    Raises:
+        UserError: a missing file, a syntax error, an unknown name, argument or macro, or macros
+          left unset. Files, syntax and macros are checked before anything is imported.
+    """
+    source = gin_source.read(files, overrides, search_paths)
+    gin_source.check_macros(source)
+    gin.clear_config()
+    for folder in gin_files.search_folders(search_paths):
+        gin.add_config_file_search_path(str(folder))
+    try:
+        for name in files:
+            gin.parse_config_file(str(gin_files.find(name, search_paths)))
+        for override in overrides:
+            _parse_override(override, source)
+        gin.finalize()
+    except Exception as error:  # whatever was raised, gin has wrapped it
+        gin_errors.raise_clean(error, source)
+
+
+def call(module: str, function: str) -> object:
+    """Calls `module.function` with the arguments that gin has for it.
+
+    Raises:
+        UserError: the parsed files do not configure it, or leave a required argument out, or it
+          raises one itself; without the lines that gin adds to messages.
+    """
+    plain = getattr(importlib.import_module(module), function)
+    name = f"{module.rpartition('.')[2]}.{function}"
+    try:
+        configured = gin.get_configurable(plain)
+        bound = gin.get_bindings(plain, resolve_references=False)
+    except ValueError:
+        raise UserError(
+            f"the gin files do not configure {name}: give a run file too. "
+            f"Shipped gin files:\n{gin_files.describe_shipped()}"
+        ) from None
+    missing = [argument for argument in _required(plain) if argument not in bound]
+    if missing:
+        raise UserError(
+            f"{name} has no value for {', '.join(missing)}: give a run file that binds "
+            f"them, or --gin.{name}.{missing[0]}=VALUE."
+        )
+    try:
+        return configured()
+    except Exception as error:  # whatever was raised, gin has wrapped it
+        gin_errors.raise_clean(error, gin_source.Source())
+
+
+def operative_config() -> str:
+    """The configuration as gin text that `parse` reads, a record of a run.
+
+    All bindings, then, as comments, what the calls so far have used with the defaults included.
+    The bindings are the same whatever has been called: a resumed run, which skips work already
+    done, can be compared with its first start (`run_folder.prepare`).
+    """
+    used = gin.operative_config_str(max_line_length=_LINE).splitlines()
+    comments = "\n".join(f"# {line}".rstrip() for line in ["As used, with defaults:", "", *used])
+    return f"{gin.config_str(max_line_length=_LINE)}\n{comments}\n"
+
+
+def _parse_override(override: str, source: gin_source.Source) -> None:
+    """Binds one override; a name that no file has used yet is looked up in the files' imports."""
+    text = gin_source.normalise_override(override)
+    try:
+        gin.parse_config(text)
+    except (ValueError, KeyError) as unknown:
+        lines = ["from __gin__ import dynamic_registration", *_import_lines(source), text]
+        try:
+            gin.parse_config("\n".join(lines))
+        except (NameError, AttributeError, ValueError):
+            gin_errors.raise_clean(unknown, source, where=f"--gin.{override}: ")
+
+
+def _import_lines(source: gin_source.Source) -> list[str]:
+    return list(dict.fromkeys(statement.format() for statement in source.imports))
+
+
+def _required(function: Callable) -> list[str]:
+    parameters = inspect.signature(function).parameters.values()
+    named = (p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD))
+    return [p.name for p in named if p.default is p.empty]

@@ -1,0 +1,280 @@
+"""From a dataset configuration to batches on the host, the same for every method.
+
+Everything random or stateful (order, mixing, few-shot rows, prefetched batches) lives inside one
+tf.data iterator, so that its checkpoint resumes with the next unseen batch; what comes after it
+(numpy, the cut to length buckets) is a function of the batch alone.
+
+SeqIO and TensorFlow are imported where they are used: the command line reads `DatasetConfig`
+before it needs them.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import jax
+import numpy as np
+
+from mpt_jax.engine.length_buckets import MODEL_FEATURES, Batch, Buckets, cut_batch
+from mpt_jax.errors import UserError
+
+if TYPE_CHECKING:
+    import seqio
+    import tensorflow as tf
+
+ConverterCls = Callable[..., "seqio.FeatureConverter"]
+
+_PREFETCHED_BATCHES = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class DatasetConfig:
+    """Which rows, how long, how many at a time: T5X's fields, and the length buckets.
+
+    Attributes:
+      mixture_or_task_name: registered name(s), bound with the default task ids, or the mixture
+        that `mpt_jax.tasks.mixtures.bind_tasks` returned.
+      task_feature_lengths: longest "inputs" and "targets" in tokens; longer ones are cut, as in T5.
+      split: the split that every task is read from.
+      batch_size: examples of a global batch, over all processes.
+      shuffle: whether training shuffles; evaluation never does.
+      seed: of the data order; None means the run's.
+      use_cached: read what `seqio_cache_tasks` wrote.
+      pack: refused; a packed row holds examples of several tasks.
+      use_custom_packing_ops: handed to the feature converter, without effect.
+      module: imported first, to register the tasks.
+      length_buckets: ascending lengths for "inputs" and/or "targets"; a batch is cut to the
+        smallest that holds its examples. None: no cut.
+    """
+
+    mixture_or_task_name: "str | Sequence[str] | seqio.Mixture"
+    task_feature_lengths: Mapping[str, int]
+    split: str
+    batch_size: int
+    shuffle: bool
+    seed: int | None
+    use_cached: bool = False
+    pack: bool = False
+    use_custom_packing_ops: bool = False
+    module: str | None = None
+    length_buckets: Mapping[str, Sequence[int]] | None = None
+
+    def __post_init__(self):
+        if self.pack:
+            raise UserError(
+                "DatasetConfig.pack = True cannot be used: a packed row holds examples of "
+                "several tasks. Set it to False; length_buckets save the padding instead."
+            )
+        if self.batch_size < 1:
+            raise UserError(f"batch_size must be at least 1; got {self.batch_size}.")
+        for side in MODEL_FEATURES:
+            length = self.task_feature_lengths.get(side)
+            if not isinstance(length, int) or length < 1:
+                raise UserError(
+                    f"TASK_FEATURE_LENGTHS needs a positive length for {side!r}; "
+                    f"got {dict(self.task_feature_lengths)}."
+                )
+        for side, buckets in (self.length_buckets or {}).items():
+            if side not in MODEL_FEATURES or list(buckets) != sorted({*buckets} - {0}):
+                raise UserError(
+                    "length_buckets maps 'inputs' and 'targets' to ascending positive lengths; "
+                    f"got {side!r}: {list(buckets)}."
+                )
+
+
+class DataIterator:
+    """Endless host batches; each is numpy, cut to its length bucket.
+
+    Attributes:
+      tf_iterator: what `tf.train.Checkpoint(iterator=...)` saves and restores.
+      shapes: shape of each feature of an uncut batch of this process.
+    """
+
+    def __init__(self, dataset: "tf.data.Dataset", length_buckets: Buckets | None):
+        self._length_buckets = length_buckets
+        self.tf_iterator = iter(dataset)
+        self.shapes = {k: tuple(spec.shape) for k, spec in dataset.element_spec.items()}
+
+    def __iter__(self) -> "DataIterator":
+        return self
+
+    def __next__(self) -> Batch:
+        batch = {name: tensor.numpy() for name, tensor in next(self.tf_iterator).items()}
+        return cut_batch(batch, self._length_buckets, _longest_of_processes)
+
+
+def train_batches(
+    cfg: DatasetConfig,
+    converter_cls: ConverterCls,
+    *,
+    shard: "seqio.ShardInfo | None" = None,
+    seed: int = 0,
+) -> DataIterator:
+    """This process's share of endless training batches: B = cfg.batch_size / processes.
+
+    Args:
+      cfg: what to read.
+      converter_cls: the model's `FEATURE_CONVERTER_CLS`.
+      shard: which share; the default is this JAX process's.
+      seed: the run's seed, used where `cfg.seed` is None.
+
+    Raises:
+      UserError: on unknown names or splits, empty or too small ones, label words that do not fit
+        the target length, a batch size that does not divide over the processes.
+    """
+    import seqio
+
+    shard = shard or seqio.ShardInfo(jax.process_index(), jax.process_count())
+    batch_size = _share(cfg.batch_size, shard.num_shards)
+    mixture = load_mixture(cfg, min_rows=shard.num_shards)
+    for task in mixture.tasks:
+        _check_kept(task, cfg)
+    dataset = mixture.get_dataset(
+        cfg.task_feature_lengths,
+        split=cfg.split,
+        use_cached=cfg.use_cached,
+        shuffle=cfg.shuffle,
+        seed=seed if cfg.seed is None else cfg.seed,
+        shard_info=shard,
+        num_epochs=None,
+        try_in_mem_cache=False,  # it would freeze the first epoch's order; see tasks/row_source.py
+    )
+    dataset = _converter(cfg, converter_cls)(dataset, cfg.task_feature_lengths)
+    dataset = dataset.batch(batch_size, drop_remainder=True).prefetch(_PREFETCHED_BATCHES)
+    return DataIterator(dataset, cfg.length_buckets)
+
+
+def eval_batches(
+    cfg: DatasetConfig,
+    converter_cls: ConverterCls,
+    *,
+    shard: "seqio.ShardInfo | None" = None,
+) -> Iterator[Batch]:
+    """One pass over every task of `cfg`, in order; the last batch is filled with weight-0 rows.
+
+    Every process reads all and yields its rows of each batch, so that all see equally many.
+    """
+    import seqio
+
+    shard = shard or seqio.ShardInfo(jax.process_index(), jax.process_count())
+    share = _share(cfg.batch_size, shard.num_shards)
+    own = slice(shard.index * share, (shard.index + 1) * share)
+    mixture = load_mixture(cfg)
+    converter = _converter(cfg, converter_cls)
+    datasets = [
+        converter(
+            task.get_dataset(
+                cfg.task_feature_lengths,
+                split=cfg.split,
+                use_cached=cfg.use_cached,
+                shuffle=False,
+                seed=cfg.seed,
+            ),
+            cfg.task_feature_lengths,
+        )
+        for task in mixture.tasks
+    ]
+    dataset = datasets[0]
+    for other in datasets[1:]:
+        dataset = dataset.concatenate(other)
+    for batch in dataset.batch(cfg.batch_size).as_numpy_iterator():
+        batch = pad_rows(batch, cfg.batch_size)
+        own_rows = {name: array[own] for name, array in batch.items()}
+        yield cut_batch(own_rows, cfg.length_buckets, _longest_of_processes)
+
+
+def pad_rows(batch: Batch, batch_size: int) -> Batch:
+    """The batch with rows of zeros added up to `batch_size`: padding alone, loss weight 0."""
+    missing = batch_size - len(next(iter(batch.values())))
+    if not missing:
+        return batch
+    return {k: np.pad(v, [(0, missing)] + [(0, 0)] * (v.ndim - 1)) for k, v in batch.items()}
+
+
+def load_mixture(cfg: DatasetConfig, *, min_rows: int = 1) -> "seqio.Mixture":
+    """The bound mixture of `cfg`, checked against everything a user can get wrong in it.
+
+    Raises:
+      UserError: see `train_batches`; `min_rows` is what each task must have at least.
+    """
+    import seqio
+
+    from mpt_jax.tasks.mixtures import TASK_IDS, bind_tasks, import_tasks
+
+    import_tasks(cfg.module)
+    mixture = cfg.mixture_or_task_name
+    if not isinstance(mixture, seqio.Mixture):
+        mixture = bind_tasks(mixture)
+    if TASK_IDS not in mixture.output_features:
+        raise UserError(
+            f"Mixture {mixture.name!r} carries no task ids: bind its tasks with "
+            "mpt_jax.tasks.mixtures.bind_tasks, or give its name."
+        )
+    for task in mixture.tasks:
+        _check_split(task, cfg.split, min_rows)
+        _check_labels(task, cfg.task_feature_lengths["targets"])
+    return mixture
+
+
+def _check_split(task: "seqio.Task", split: str, min_rows: int) -> None:
+    if split not in task.splits:
+        raise UserError(
+            f"Task {task.name!r} has no split {split!r}; it has {', '.join(map(str, task.splits))}."
+        )
+    count = task.num_input_examples(split)
+    if count < min_rows:
+        raise UserError(
+            f"Split {split!r} of task {task.name!r} has {count} rows; "
+            f"at least {min_rows} are needed{' (one per process)' if min_rows > 1 else ''}."
+        )
+
+
+def _check_kept(task: "seqio.Task", cfg: DatasetConfig) -> None:
+    """Training repeats rows before it preprocesses them: with none left it would never return."""
+    from mpt_jax.tasks.row_source import MEMORY_ROWS
+
+    if task.num_input_examples(cfg.split) > MEMORY_ROWS:
+        return  # not worth reading a large split twice
+    rows = task.get_dataset(
+        cfg.task_feature_lengths, split=cfg.split, shuffle=False, try_in_mem_cache=False
+    )
+    if next(iter(rows), None) is None:
+        raise UserError(
+            f"Split {cfg.split!r} of task {task.name!r} gives no example: "
+            "its preprocessors drop every row."
+        )
+
+
+def _check_labels(task: "seqio.Task", length: int) -> None:
+    from mpt_jax.tasks.info import info
+
+    feature = task.output_features["targets"]
+    for word in info(task.name).label_words:
+        tokens = len(feature.vocabulary.encode(word)) + int(feature.add_eos)
+        if tokens > length:
+            raise UserError(
+                f"Label {word!r} of task {task.name!r} takes {tokens} tokens with its end, more "
+                f"than the {length} of TASK_FEATURE_LENGTHS['targets']; raise that length."
+            )
+
+
+def _share(batch_size: int, num_shards: int) -> int:
+    if batch_size % num_shards:
+        raise UserError(
+            f"Batch size {batch_size} does not divide over {num_shards} processes; "
+            f"use a multiple of {num_shards}."
+        )
+    return batch_size // num_shards
+
+
+def _converter(cfg: DatasetConfig, converter_cls: ConverterCls) -> "seqio.FeatureConverter":
+    return converter_cls(pack=cfg.pack, use_custom_packing_ops=cfg.use_custom_packing_ops)
+
+
+def _longest_of_processes(lengths: np.ndarray) -> np.ndarray:
+    """Lengths [sides] that hold every process's part of the global batch."""
+    if jax.process_count() == 1:
+        return lengths
+    from jax.experimental import multihost_utils
+
+    return multihost_utils.process_allgather(lengths).max(axis=0)

@@ -1,0 +1,251 @@
+"""Metrics of every task of a mixture: SeqIO's Evaluator around few, full, equally long batches.
+
+SeqIO knows metrics, postprocessors and targets; it would run the model task by task, in the order
+of the file. Here the rows of all tasks are read once, sorted by length and batched together, so
+that one evaluation costs the decoding steps and little else.
+"""
+
+import contextlib
+import dataclasses
+import json
+import os
+import pathlib
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import seqio
+from seqio.metrics import ModelOutputType
+
+from mpt_jax.engine.data import ConverterCls, DatasetConfig, load_mixture, pad_rows
+from mpt_jax.engine.length_buckets import MODEL_FEATURES, Batch, cut_batch, used_length
+from mpt_jax.errors import UserError
+from mpt_jax.tasks.info import info
+
+MEAN = "mean"
+KEY_METRIC = "key_metric"
+
+PredictFn = Callable[[Batch], np.ndarray]  # batch of B rows -> token ids [B, S]
+ScoreFn = Callable[[Batch], np.ndarray]  # batch of B rows -> log likelihoods [B]
+Metrics = dict[str, dict[str, float]]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Rows:
+    """A task's rows: model features [N, ...], what needs to be computed, and the text to show."""
+
+    features: Batch
+    outputs: frozenset[ModelOutputType]
+    inputs: list[str]
+    targets: list[str]
+
+
+class Evaluator:
+    """Evaluates a model on all tasks of a configuration, as often as asked.
+
+    Args:
+      cfg: what to read; `length_buckets["inputs"]` cuts the batches, targets stay whole because
+        their length is what a model may decode.
+      converter_cls: the model's `FEATURE_CONVERTER_CLS`.
+      num_examples: rows per task, the first ones; None means all.
+
+    Raises:
+      UserError: as `data.load_mixture`; when no task has a metric; on a metric that needs more
+        than predictions or scores.
+    """
+
+    def __init__(
+        self, cfg: DatasetConfig, converter_cls: ConverterCls, *, num_examples: int | None = None
+    ):
+        self._cfg = cfg
+        mixture = load_mixture(cfg)
+        self._seqio = _seqio_evaluator(cfg, mixture, converter_cls, num_examples)
+        self._rows = {task.name: self._read(task) for task in self._seqio.eval_tasks}
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Names of the evaluated tasks: those that have metrics."""
+        return tuple(self._rows)
+
+    def run(
+        self,
+        predict_fn: PredictFn | None = None,
+        score_fn: ScoreFn | None = None,
+        *,
+        step: int = -1,
+        output_dir: str | os.PathLike | None = None,
+    ) -> Metrics:
+        """Metrics per task, and under "mean" the mean of their key metrics (`tasks.info`).
+
+        Args:
+          predict_fn: token ids [B, S] of a batch of exactly `cfg.batch_size` rows (numpy, with
+            `task_ids`, the same on every process); rows that fill the last one count nowhere.
+          score_fn: log likelihoods [B] of a batch's targets, where a metric asks for them.
+          step: named in SeqIO's log.
+          output_dir: where to write `<task>.jsonl` with inputs, targets, predictions, scores.
+
+        Raises:
+          UserError: when a metric lacks its function, or the folder cannot be written.
+        """
+        functions = {ModelOutputType.PREDICTION: predict_fn, ModelOutputType.SCORE: score_fn}
+        computed = {kind: self._compute(kind, fn) for kind, fn in functions.items()}
+        future, _ = self._seqio.evaluate(
+            compute_metrics=True,
+            step=step,
+            predict_fn=lambda ds: self._of_task(ds, computed[ModelOutputType.PREDICTION]),
+            score_fn=lambda ds: self._of_task(ds, computed[ModelOutputType.SCORE]),
+        )
+        if output_dir is not None:
+            for task in self._seqio.eval_tasks:
+                self._write(task, pathlib.Path(output_dir), computed)
+        metrics = {name: _floats(found) for name, found in future.result().items()}
+        return {**metrics, MEAN: {KEY_METRIC: _mean_of_keys(metrics)}}
+
+    def _read(self, task: seqio.Task) -> _Rows:
+        converted = self._seqio.cached_model_datasets[task.name].map(lambda _, row: row)
+        batches = list(converted.batch(self._cfg.batch_size).as_numpy_iterator())
+        if not batches:
+            raise UserError(f"Split {self._cfg.split!r} of task {task.name!r} gives no example.")
+        features = {key: np.concatenate([batch[key] for batch in batches]) for key in batches[0]}
+        shown = list(self._seqio.cached_task_datasets[task.name].as_numpy_iterator())
+        outputs = frozenset(metric.model_output_type for metric in task.metric_objs)
+        unknown = outputs - {ModelOutputType.PREDICTION, ModelOutputType.SCORE}
+        if unknown:
+            raise UserError(
+                f"A metric of task {task.name!r} needs {sorted(kind.name for kind in unknown)}; "
+                "only predictions and scores are computed."
+            )
+        inputs, targets = (
+            [_text(row, side, task.output_features[side].vocabulary) for row in shown]
+            for side in MODEL_FEATURES
+        )
+        return _Rows(features, outputs, inputs, targets)
+
+    def _compute(self, kind: ModelOutputType, fn: Callable | None) -> dict[str, np.ndarray]:
+        """What `fn` gives for each row [N, ...] of each task with a metric of that kind."""
+        rows = {name: task for name, task in self._rows.items() if kind in task.outputs}
+        if not rows:
+            return {}
+        if fn is None:
+            raise UserError(f"The metrics of {', '.join(rows)} need {kind.name} of the model.")
+        pool = {
+            key: np.concatenate([task.features[key] for task in rows.values()])
+            for key in next(iter(rows.values())).features
+        }
+        outputs = _in_batches(fn, pool, self._cfg)
+        ends = np.cumsum([len(task.inputs) for task in rows.values()])
+        return dict(zip(rows, np.split(outputs, ends[:-1]), strict=True))
+
+    def _of_task(self, dataset, computed: dict[str, np.ndarray]) -> list[tuple[int, np.ndarray]]:
+        """SeqIO hands over a task's dataset; it gets back what was computed for all tasks."""
+        datasets = self._seqio.cached_model_datasets
+        name = next(name for name, candidate in datasets.items() if candidate is dataset)
+        return list(enumerate(computed[name]))
+
+    def _write(
+        self,
+        task: seqio.Task,
+        folder: pathlib.Path,
+        computed: dict[ModelOutputType, dict[str, np.ndarray]],
+    ) -> None:
+        rows = self._rows[task.name]
+        columns = {"inputs": rows.inputs, "targets": rows.targets}
+        if ModelOutputType.PREDICTION in rows.outputs:
+            decode = task.output_features["targets"].vocabulary.decode
+            tokens = computed[ModelOutputType.PREDICTION][task.name]
+            columns["predictions"] = [decode(row.tolist()) for row in tokens]
+        if ModelOutputType.SCORE in rows.outputs:
+            columns["scores"] = computed[ModelOutputType.SCORE][task.name].tolist()
+        lines = zip(*columns.values(), strict=True)
+        records = (dict(zip(columns, line, strict=True)) for line in lines)
+        _write_jsonl(folder / f"{task.name.replace('/', '_')}.jsonl", records)
+
+
+def _seqio_evaluator(
+    cfg: DatasetConfig,
+    mixture: seqio.Mixture,
+    converter_cls: ConverterCls,
+    num_examples: int | None,
+) -> seqio.Evaluator:
+    with _registered(mixture) as name:
+        evaluator = seqio.Evaluator(
+            mixture_or_task_name=name,
+            feature_converter=converter_cls(pack=False),
+            eval_split=cfg.split,
+            use_cached=cfg.use_cached,
+            seed=cfg.seed,
+            sequence_length=cfg.task_feature_lengths,
+            num_examples=num_examples,
+            async_compute_metrics=False,
+        )
+    if not evaluator.eval_tasks:
+        names = ", ".join(task.name for task in mixture.tasks)
+        raise UserError(f"Nothing to evaluate: {names} register no metric_fns.")
+    return evaluator
+
+
+@contextlib.contextmanager
+def _registered(mixture: seqio.Mixture) -> Iterator[str]:
+    """A name for a mixture while SeqIO's Evaluator is built: it takes names alone."""
+    name = f"{mixture.name}_{uuid.uuid4().hex}"
+    seqio.MixtureRegistry.add_provider(name, mixture)
+    try:
+        yield name
+    finally:
+        seqio.MixtureRegistry.remove(name)
+
+
+def _in_batches(fn: Callable[[Batch], np.ndarray], pool: Batch, cfg: DatasetConfig) -> np.ndarray:
+    """`fn` of each row of the pool, in the pool's order, from batches of rows of like length."""
+    tokens = pool["encoder_input_tokens"]
+    order = np.argsort([used_length(row[None]) for row in tokens], kind="stable")
+    buckets = {side: b for side, b in (cfg.length_buckets or {}).items() if side == "inputs"}
+    found = []
+    for start in range(0, len(order), cfg.batch_size):
+        chosen = order[start : start + cfg.batch_size]
+        batch = pad_rows({key: array[chosen] for key, array in pool.items()}, cfg.batch_size)
+        found.append(np.asarray(fn(cut_batch(batch, buckets)))[: len(chosen)])
+    return _stack(found)[np.argsort(order)]
+
+
+def _stack(outputs: Sequence[np.ndarray]) -> np.ndarray:
+    """Outputs joined along the rows; token ids padded to one length, which SeqIO needs."""
+    if outputs[0].ndim == 1:
+        return np.concatenate(outputs)
+    longest = max(array.shape[1] for array in outputs)
+    return np.concatenate([np.pad(a, [(0, 0), (0, longest - a.shape[1])]) for a in outputs])
+
+
+def _text(row: dict[str, np.ndarray], side: str, vocabulary: seqio.Vocabulary) -> str:
+    text = row.get(f"{side}_pretokenized")
+    if isinstance(text, bytes):
+        return text.decode("utf-8")
+    return vocabulary.decode(row[side].tolist())
+
+
+def _floats(metrics: dict) -> dict[str, float]:
+    return {name: float(getattr(value, "value", value)) for name, value in metrics.items()}
+
+
+def _mean_of_keys(metrics: Metrics) -> float:
+    keys = {name: info(name).metric for name in metrics}
+    for name, key in keys.items():
+        if key not in metrics[name]:
+            raise UserError(
+                f"The key metric {key!r} of task {name!r} (tasks.info) is none of its metrics: "
+                f"{', '.join(metrics[name])}."
+            )
+    return float(np.mean([metrics[name][key] for name, key in keys.items()]))
+
+
+def _write_jsonl(path: pathlib.Path, records: Iterator[dict]) -> None:
+    """Writes whole or not at all: a reader never meets half a file."""
+    unfinished = path.with_name(path.name + ".tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with unfinished.open("w", encoding="utf-8") as file:
+            for record in records:
+                file.write(json.dumps(record, ensure_ascii=False) + "\n")
+        os.replace(unfinished, path)
+    except OSError as error:
+        raise UserError(f"Cannot write {path}: {error.strerror}.") from error

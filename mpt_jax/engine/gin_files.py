@@ -1,0 +1,63 @@
+"""Finds gin files from any folder: the user's, then those installed with the package.
+
+Imports nothing heavy: the command line uses it to refuse a wrong path at once.
+"""
+
+import pathlib
+from collections.abc import Sequence
+
+from mpt_jax.errors import UserError, did_you_mean
+
+
+def shipped_root() -> pathlib.Path:
+    """The folder of the gin files that ship with the package.
+
+    A wheel has them at `mpt_jax/gin`, a checkout beside `mpt_jax`.
+    """
+    package = pathlib.Path(__file__).resolve().parents[1]
+    installed = package / "gin"
+    return installed if installed.is_dir() else package.parent / "gin"
+
+
+def shipped() -> list[str]:
+    """The shipped gin files as one names them on the command line: `gin/mpt_source.gin`, ..."""
+    root = shipped_root()
+    return sorted(str(path.relative_to(root.parent)) for path in root.rglob("*.gin"))
+
+
+def search_folders(search_paths: Sequence[str] = ()) -> list[pathlib.Path]:
+    """Where a relative gin path is looked for, in order.
+
+    The working directory, `search_paths`, the shipped folder and its parent, so that both
+    `models/mini.gin` and `gin/models/mini.gin` are found.
+    """
+    root = shipped_root()
+    return [pathlib.Path(), *(pathlib.Path(p) for p in search_paths), root, root.parent]
+
+
+def find(name: str, search_paths: Sequence[str] = ()) -> pathlib.Path:
+    """The absolute path of the gin file `name`.
+
+    Raises:
+        UserError: no such file; the message has the nearest names and the folders looked in.
+    """
+    folders = search_folders(search_paths)
+    for folder in folders:
+        path = folder / name
+        if path.is_file():
+            return path.resolve()
+    nearby = [str(path) for path in pathlib.Path().glob("*.gin")]
+    looked_in = ", ".join(str(folder.resolve()) for folder in dict.fromkeys(folders))
+    raise UserError(
+        f"there is no gin file {name!r}.{did_you_mean(name, [*nearby, *shipped()])} "
+        f"Looked in: {looked_in}."
+    )
+
+
+def describe_shipped() -> str:
+    """The shipped gin files, one line per folder, for messages and help."""
+    by_folder: dict[str, list[str]] = {}
+    for name in shipped():
+        folder, _, file = name.rpartition("/")
+        by_folder.setdefault(folder, []).append(file)
+    return "\n".join(f"  {folder}/: {' '.join(files)}" for folder, files in by_folder.items())

@@ -1,0 +1,190 @@
+"""Runs that train nothing: evaluation of a split, and prediction for lines of text."""
+
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from mpt_jax.engine import step as step_lib
+from mpt_jax.engine.checkpoints import RestoreCheckpointConfig
+from mpt_jax.engine.data import DatasetConfig, pad_rows
+from mpt_jax.engine.evaluation import Evaluator
+from mpt_jax.engine.initialize import initial_params
+from mpt_jax.engine.length_buckets import cut_batch
+from mpt_jax.engine.partitioning import PjitPartitioner
+from mpt_jax.errors import UserError, did_you_mean
+
+
+def evaluate(
+    *,
+    model: Any,
+    dataset_cfg: DatasetConfig,
+    restore_checkpoint_cfg: RestoreCheckpointConfig,
+    partitioner: PjitPartitioner,
+    output_dir: str,
+) -> dict[str, dict[str, float]]:
+    """Decode a split and score it; T5X's `eval.evaluate`.
+
+    Prints the metrics and writes `<output_dir>/metrics.json` and `<task>.jsonl` (inputs, targets,
+    predictions).
+
+    Args:
+        model: with the prompts to evaluate, e.g. `methods.restored.RestoredPrompts`.
+        dataset_cfg: tasks, split, lengths and batch size.
+        restore_checkpoint_cfg: the backbone.
+        partitioner: the mesh.
+        output_dir: made where it is missing.
+
+    Returns:
+        {task: {metric: value}}, and the mean of the key metrics under "mean".
+    """
+    partitioner.check_batch_size(dataset_cfg.batch_size)
+    evaluator = Evaluator(dataset_cfg, model.FEATURE_CONVERTER_CLS)
+    params = _params(model, partitioner, restore_checkpoint_cfg, dataset_cfg)
+    predict = step_lib.make_eval_step(model.predict_batch, partitioner)
+    score = step_lib.make_eval_step(model.score_batch, partitioner)
+    results = evaluator.run(
+        lambda batch: predict({}, params, partitioner.shard_batch(batch)),
+        lambda batch: score({}, params, partitioner.shard_batch(batch)),
+        output_dir=output_dir,
+    )
+    with open(os.path.join(output_dir, "metrics.json"), "w", encoding="utf-8") as out:
+        json.dump(results, out, indent=2)
+        out.write("\n")
+    for task, metrics in results.items():
+        print(task, "  ".join(f"{name} {value:.2f}" for name, value in metrics.items()))
+    return results
+
+
+def infer(
+    *,
+    model: Any,
+    restore_checkpoint_cfg: RestoreCheckpointConfig,
+    partitioner: PjitPartitioner,
+    inputs: str,
+    task_feature_lengths: Mapping[str, int],
+    batch_size: int,
+    task: str | None = None,
+    output: str | None = None,
+) -> None:
+    """Predict for lines of text, one input each; write a JSON object a line, in order.
+
+    Args:
+        model: with trained prompts.
+        restore_checkpoint_cfg: the backbone.
+        partitioner: the mesh.
+        inputs: a UTF-8 text file; empty lines are refused.
+        task_feature_lengths: token limits; longer inputs are cut.
+        batch_size: rows decoded at a time.
+        task: whose prompt to use; may be left out where there is one task.
+        output: file to write; None: standard output.
+
+    Raises:
+        UserError: unknown task, unreadable or empty input.
+    """
+    partitioner.check_batch_size(batch_size)
+    task_id = _task_id(model.tasks, task)
+    lines = _read_lines(inputs)
+    cfg = DatasetConfig(model.tasks, task_feature_lengths, "", batch_size, False, None)
+    params = _params(model, partitioner, restore_checkpoint_cfg, cfg)
+    predict = step_lib.make_eval_step(model.predict_batch_with_aux, partitioner)
+    records = []
+    for start in range(0, len(lines), batch_size):
+        chunk = lines[start : start + batch_size]
+        batch = pad_rows(_text_batch(model, chunk, task_id, task_feature_lengths), batch_size)
+        batch = cut_batch(batch, {"inputs": _powers_of_two(task_feature_lengths["inputs"])})
+        ids, aux = jax.device_get(predict({}, params, partitioner.shard_batch(batch)))
+        for text, row, score in zip(chunk, ids, aux["scores"], strict=False):
+            prediction = model.output_vocabulary.decode(row.tolist())
+            records.append(
+                {
+                    "task": model.tasks[task_id],
+                    "input": text,
+                    "prediction": prediction,
+                    "score": round(float(score), 6),
+                }
+            )
+    _write_lines(records, output)
+
+
+def _params(
+    model: Any,
+    partitioner: PjitPartitioner,
+    restore: RestoreCheckpointConfig,
+    cfg: DatasetConfig,
+) -> dict:
+    lengths = cfg.task_feature_lengths
+    shapes = {
+        "encoder_input_tokens": (cfg.batch_size, lengths["inputs"]),
+        "decoder_input_tokens": (cfg.batch_size, lengths["targets"]),
+    }
+    return initial_params(model, partitioner, restore, shapes, jax.random.key(0))
+
+
+def _task_id(tasks: tuple[str, ...], task: str | None) -> int:
+    if task is None and len(tasks) == 1:
+        return 0
+    if task not in tasks:
+        asked = "no TASK was given" if task is None else f"task {task!r} is not in the prompt file"
+        raise UserError(
+            f"{asked}; it holds {', '.join(tasks)}." + did_you_mean(task or "", tasks)
+        )
+    return tasks.index(task)
+
+
+def _read_lines(path: str) -> list[str]:
+    try:
+        with open(path, encoding="utf-8") as file:
+            lines = file.read().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"cannot read INPUTS {path!r} as UTF-8 text: {error}.") from error
+    if not lines:
+        raise UserError(f"INPUTS {path!r} is empty: give one input a line.")
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            raise UserError(f"INPUTS {path!r}, line {number} is empty: remove it or fill it.")
+    return lines
+
+
+def _text_batch(
+    model: Any, lines: list[str], task_id: int, lengths: Mapping[str, int]
+) -> dict[str, np.ndarray]:
+    """Tokenised lines as a batch [B, T]; the decoder side is empty and S long."""
+    vocabulary = model.input_vocabulary
+    tokens = np.zeros((len(lines), lengths["inputs"]), np.int32)
+    for row, line in zip(tokens, lines, strict=True):
+        ids = [*vocabulary.encode(line)[: len(row) - 1], vocabulary.eos_id]
+        row[: len(ids)] = ids
+    empty = np.zeros((len(lines), lengths["targets"]), np.int32)
+    return {
+        "encoder_input_tokens": tokens,
+        "decoder_input_tokens": empty,
+        "decoder_target_tokens": empty,
+        "decoder_loss_weights": empty,
+        "task_ids": np.full((len(lines),), task_id, np.int32),
+    }
+
+
+def _powers_of_two(limit: int) -> list[int]:
+    return [length for length in (2**n for n in range(4, 20)) if length < limit]
+
+
+def _write_lines(records: list[dict], output: str | None) -> None:
+    text = "".join(f"{line}\n" for line in _json_lines(records))
+    if output is None:
+        sys.stdout.write(text)
+        return
+    try:
+        with open(output + ".tmp", "w", encoding="utf-8") as out:
+            out.write(text)
+        os.replace(output + ".tmp", output)
+    except OSError as error:
+        raise UserError(f"cannot write OUTPUT {output!r}: {error.strerror}.") from error
+
+
+def _json_lines(records: list[dict]) -> Iterator[str]:
+    return (json.dumps(record, ensure_ascii=False) for record in records)

@@ -1,0 +1,55 @@
+"""Where a run's parameters come from: backbone from a checkpoint, the method's part on top."""
+
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+
+from mpt_jax.engine.checkpoints import RestoreCheckpointConfig
+from mpt_jax.engine.partitioning import PjitPartitioner
+from mpt_jax.errors import UserError
+
+
+def initial_params(
+    model: Any,
+    partitioner: PjitPartitioner,
+    restore: RestoreCheckpointConfig | None,
+    input_shapes: Mapping[str, tuple[int, ...]],
+    rng: jax.Array,
+) -> dict:
+    """All parameters of a run before its first step, laid out on the mesh.
+
+    1. The backbone: read from `restore.path`; random weights where there is no path and the
+       method trains from scratch.
+    2. What the method adds (`model.start`): prompt bank, teachers.
+
+    Args:
+        model: the model protocol's `get_initial_variables`, `param_axes`, `load_backbone`,
+            `needs_backbone` and `start`.
+        partitioner: gives the shardings.
+        restore: where the backbone is.
+        input_shapes: feature name -> global shape, to trace the network with.
+        rng: PRNG key of the run.
+
+    Returns:
+        nested dict of global arrays.
+
+    Raises:
+        UserError: no backbone given to a method that needs one, or one that does not fit.
+    """
+    init = functools.partial(model.get_initial_variables, input_shapes=dict(input_shapes))
+    init_rng, start_rng = jax.random.split(rng)
+    shapes = jax.eval_shape(lambda key: init(key)["params"], init_rng)
+    shardings = partitioner.sharding(model.param_axes(shapes))
+    if restore is not None and restore.path:
+        params = model.load_backbone(restore.path, shapes, shardings, restore.dtype)
+    elif model.needs_backbone:
+        raise UserError(
+            "this method tunes a frozen backbone, but INITIAL_CHECKPOINT_PATH is not set: give "
+            '--gin.INITIAL_CHECKPOINT_PATH="FOLDER".'
+        )
+    else:
+        params = jax.jit(lambda key: init(key)["params"], out_shardings=shardings)(init_rng)
+    params = model.start(params, start_rng)
+    return partitioner.place(params, model.param_axes(params))

@@ -1,0 +1,187 @@
+"""The training loop. Pretraining, teachers, distillation and adaptation all run through it; they
+differ in the model, its method and the gin file.
+"""
+
+import dataclasses
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import seqio
+
+from mpt_jax.engine import config, data, run_folder
+from mpt_jax.engine import step as step_lib
+from mpt_jax.engine.checkpoints import CheckpointConfig, Checkpointer
+from mpt_jax.engine.evaluation import KEY_METRIC, MEAN, Evaluator
+from mpt_jax.engine.initialize import initial_params
+from mpt_jax.engine.interrupt import InterruptFlag
+from mpt_jax.engine.metric_writer import MetricWriter
+from mpt_jax.engine.partitioning import PjitPartitioner
+from mpt_jax.engine.progress import Progress
+from mpt_jax.engine.schedules import Schedule, create_learning_rate_scheduler
+from mpt_jax.engine.window import MetricWindow
+
+
+@dataclasses.dataclass(frozen=True)
+class Trainer:
+    """How a step is taken (T5X's `trainer.Trainer`).
+
+    Attributes:
+        num_microbatches: parts that a batch is processed in; the result is the same.
+        learning_rate_fn: the schedule, a factor of every group's learning rate.
+    """
+
+    num_microbatches: int = 1
+    learning_rate_fn: Schedule = create_learning_rate_scheduler("constant")
+
+
+def train(
+    *,
+    model: Any,
+    train_dataset_cfg: data.DatasetConfig,
+    checkpoint_cfg: CheckpointConfig,
+    partitioner: PjitPartitioner,
+    trainer_cls: Callable[[], Trainer],
+    model_dir: str,
+    total_steps: int,
+    infer_eval_dataset_cfg: data.DatasetConfig | None = None,
+    eval_period: int = 1000,
+    stats_period: int = 50,
+    random_seed: int = 0,
+) -> str:
+    """Train what the model's method declares trainable; T5X's `train.train`.
+
+    A run that finds its own checkpoint in `model_dir` continues from it, bit-identically to never
+    having stopped on the same mesh; a finished run returns at once.
+
+    Args:
+        model: the model protocol, e.g. `models.EncoderDecoderModel`.
+        train_dataset_cfg: the training mixture; its `batch_size` is global.
+        checkpoint_cfg: where the backbone is, how often to save.
+        partitioner: the mesh.
+        trainer_cls: makes the `Trainer`.
+        model_dir: the run folder.
+        total_steps: optimizer steps.
+        infer_eval_dataset_cfg: decoded and scored every `eval_period` steps and at the end; the
+            product of the run is then that of the best mean key metric, else of the last step.
+        eval_period: steps between evaluations.
+        stats_period: steps between log lines; metrics stay on the device in between.
+        random_seed: of initialisation, dropout and the order of the data.
+
+    Returns:
+        `model_dir`, which now holds the product (e.g. `prompts.safetensors`).
+
+    Raises:
+        UserError: bad settings, before anything is written; a non-finite loss.
+        KeyboardInterrupt: Ctrl-C or SIGTERM, after a checkpoint was saved.
+    """
+    # ------------------------------------------------------------------ the folder, the batch
+    trainer = trainer_cls()
+    partitioner.check_batch_size(train_dataset_cfg.batch_size, trainer.num_microbatches)
+    run_folder.prepare(model_dir, config.operative_config())
+
+    # ------------------------------------------------------------------ data
+    batches = data.train_batches(
+        train_dataset_cfg,
+        model.FEATURE_CONVERTER_CLS,
+        shard=seqio.ShardInfo(*partitioner.data_shard),
+        seed=random_seed,
+    )
+    shapes = {k: (train_dataset_cfg.batch_size, *v[1:]) for k, v in batches.shapes.items()}
+    evaluator = None
+    if infer_eval_dataset_cfg is not None:
+        evaluator = Evaluator(infer_eval_dataset_cfg, model.FEATURE_CONVERTER_CLS)
+
+    # ------------------------------------------------------------------ parameters, optimizer
+    init_rng, step_rng = jax.random.split(jax.random.key(random_seed))
+    params = initial_params(model, partitioner, checkpoint_cfg.restore, shapes, init_rng)
+    labels, axes = model.param_labels(params), model.param_axes(params)
+    trainable, frozen = step_lib.split(params, labels)
+    optimizer = model.optimizer_def.build(
+        labels=step_lib.split(labels, labels)[0],
+        axes=step_lib.split(axes, labels)[0],
+        schedule=trainer.learning_rate_fn,
+    )
+    state = partitioner.place_state(
+        step_lib.init_state(optimizer, trainable), step_lib.split(axes, labels)[0]
+    )
+    train_step = step_lib.make_train_step(
+        model, optimizer, partitioner, num_microbatches=trainer.num_microbatches
+    )
+    predict = step_lib.make_eval_step(model.predict_batch, partitioner)
+
+    # ------------------------------------------------------------------ checkpoint to resume from
+    checkpointer = Checkpointer(os.path.join(model_dir, "checkpoints"), checkpoint_cfg.save)
+    step, best = 0, None
+    if checkpointer.latest_step() is not None:
+        state, extra = checkpointer.restore(state)
+        checkpointer.restore_iterator(batches.tf_iterator)
+        step, best = int(state.step), extra["best"]
+    writer = MetricWriter(model_dir, resume_step=step)
+
+    def evaluate() -> None:
+        """Decode the validation split; keep the product if its mean is the best so far."""
+        nonlocal best
+        results = evaluator.run(
+            lambda batch: predict(state.trainable, frozen, partitioner.shard_batch(batch)),
+            step=step,
+            output_dir=os.path.join(model_dir, "eval"),
+        )
+        writer.write(step, "eval", _flat(results))
+        progress.log(_one_line(step, results))
+        mean = results[MEAN][KEY_METRIC]
+        if best is None or mean > best[KEY_METRIC]:
+            best = {"step": step, KEY_METRIC: mean}
+            export(results)
+
+    def export(results: Mapping[str, Any]) -> None:
+        model.save(
+            model_dir,
+            step_lib.merge(state.trainable, frozen),
+            step=step,
+            results=results,
+            feature_lengths=train_dataset_cfg.task_feature_lengths,
+        )
+
+    # ------------------------------------------------------------------ the loop
+    window = MetricWindow(model.tasks)
+    description = f"{model.method.name} {os.path.basename(os.path.normpath(model_dir))}"
+    with Progress(total_steps, description, step) as progress, InterruptFlag() as interrupt:
+        while step < total_steps and not interrupt:
+            batch = next(batches)
+            state, metrics = train_step(
+                state, frozen, partitioner.shard_batch(batch), step_rng
+            )
+            step += 1
+            window.add(step, metrics, batch["task_ids"])
+            last = step == total_steps or bool(interrupt)
+            evaluates = evaluator is not None and (step % eval_period == 0 or step == total_steps)
+            saves = step % checkpoint_cfg.save.period == 0 or last
+            if step % stats_period == 0 or evaluates or saves:
+                scalars = window.summarize()  # raises on a non-finite loss, before any saving
+                writer.write(step, "train", scalars)
+                progress.update(step, scalars)
+            if evaluates:
+                evaluate()
+            if evaluator is None and step == total_steps:
+                export({})
+            if saves:
+                checkpointer.save(step, state, {"best": best}, batches.tf_iterator)
+
+    # ------------------------------------------------------------------ the end
+    checkpointer.close()
+    writer.close()
+    if step < total_steps:
+        raise KeyboardInterrupt(f"saved step {step} of {total_steps} in {model_dir}")
+    return model_dir
+
+
+def _flat(results: Mapping[str, Any]) -> dict[str, float]:
+    """{"task": {"metric": x}} -> {"task/metric": x}."""
+    return {f"{task}/{m}": x for task, metrics in results.items() for m, x in metrics.items()}
+
+
+def _one_line(step: int, results: Mapping[str, Any]) -> str:
+    values = "  ".join(f"{name} {value:.2f}" for name, value in _flat(results).items())
+    return f"step {step}  validation: {values}"

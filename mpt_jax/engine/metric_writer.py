@@ -1,0 +1,119 @@
+"""Writes a run's numbers: `metrics.jsonl` for programs, TensorBoard events for eyes."""
+
+import json
+import math
+import os
+import socket
+import time
+from collections.abc import Mapping
+from typing import Literal
+
+from mpt_jax.errors import UserError
+
+METRICS_FILE = "metrics.jsonl"
+EVENTS_FOLDER = "tensorboard"
+
+Kind = Literal["train", "eval"]
+
+
+class MetricWriter:
+    """Appends scalars to `metrics.jsonl` and to a TensorBoard event file.
+
+    A line of `metrics.jsonl` is `{"step": 10, "kind": "train", "loss": 1.25, ...}`, its metrics
+    sorted by name; a value that is not finite is null, since JSON has no NaN. Nothing depends on
+    the clock, so a resumed run writes the same file as one that never stopped. The folder may be
+    remote (gs://). In a multi-host run only the first process makes one.
+    """
+
+    def __init__(self, model_dir: str | os.PathLike[str], *, resume_step: int = 0):
+        """Opens the files; what they hold of steps after `resume_step` will be written anew.
+
+        Args:
+            model_dir: the run folder; it exists.
+            resume_step: the step that the run goes on from; 0 for a new run.
+
+        Raises:
+            UserError: the folder cannot be written.
+        """
+        import tensorflow as tf
+
+        self._tf = tf
+        self._path = os.path.join(model_dir, METRICS_FILE)
+        events = os.path.join(model_dir, EVENTS_FOLDER)
+        name = f"events.out.tfevents.{time.time():.6f}.{socket.gethostname()}.{os.getpid()}"
+        try:
+            self._drop_after(resume_step)
+            tf.io.gfile.makedirs(events)
+            self._lines = tf.io.gfile.GFile(self._path, "a")
+            self._events = tf.io.TFRecordWriter(os.path.join(events, name))
+            self._write_event(file_version="brain.Event:2")
+            # TensorBoard then forgets what an earlier attempt wrote of later steps.
+            start = tf.compat.v1.SessionLog(status=tf.compat.v1.SessionLog.START)
+            self._write_event(step=resume_step + 1, session_log=start)
+        except (OSError, tf.errors.OpError) as error:
+            raise self._unwritable(error) from error
+
+    def __enter__(self) -> "MetricWriter":
+        return self
+
+    def __exit__(self, *exc_info) -> None:
+        self.close()
+
+    def write(self, step: int, kind: Kind, metrics: Mapping[str, float]) -> None:
+        """Writes `metrics` (name -> number; `task/metric` for a task's) of `step`, flushed.
+
+        Raises:
+            UserError: the disk is full or the folder went away.
+        """
+        values = {name: float(metrics[name]) for name in sorted(metrics)}
+        finite = {n: v if math.isfinite(v) else None for n, v in values.items()}
+        line = {"step": int(step), "kind": kind, **finite}
+        summary = self._tf.compat.v1.Summary(
+            value=[
+                self._tf.compat.v1.Summary.Value(tag=f"{kind}/{name}", simple_value=value)
+                for name, value in values.items()
+            ]
+        )
+        try:
+            self._lines.write(json.dumps(line, allow_nan=False) + "\n")
+            self._lines.flush()
+            self._write_event(step=int(step), summary=summary)
+        except (OSError, self._tf.errors.OpError) as error:
+            raise self._unwritable(error) from error
+
+    def close(self) -> None:
+        """Closes both files."""
+        self._lines.close()
+        self._events.close()
+
+    def _write_event(self, **fields) -> None:
+        event = self._tf.compat.v1.Event(wall_time=time.time(), **fields)
+        self._events.write(event.SerializeToString())
+        self._events.flush()
+
+    def _drop_after(self, step: int) -> None:
+        """Removes the lines of steps after `step`, and a last line that a crash cut short."""
+        gfile = self._tf.io.gfile
+        if not gfile.exists(self._path):
+            return
+        with gfile.GFile(self._path) as file:
+            lines = file.read().splitlines()
+        kept = [line for line in lines if (found := _step(line)) is not None and found <= step]
+        partial = f"{self._path}.partial"
+        with gfile.GFile(partial, "w") as file:
+            file.write("".join(f"{line}\n" for line in kept))
+        gfile.rename(partial, self._path, overwrite=True)
+
+    def _unwritable(self, error: Exception) -> UserError:
+        reason = getattr(error, "message", None) or getattr(error, "strerror", None) or error
+        return UserError(
+            f"cannot write {self._path}: {reason}. Free space there, or choose another folder "
+            f"with --gin.MODEL_DIR=FOLDER."
+        )
+
+
+def _step(line: str) -> int | None:
+    try:
+        return int(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):
+        return None

@@ -1,0 +1,196 @@
+"""Optimizers over the trainable leaves: AdamW or Adafactor, a learning rate per group.
+
+The model labels each trainable leaf with its group ("shared", "task", ...); an `OptimizerDef`
+says the rule and each group's learning rate. Leaves with a leading "tasks" axis are optimized
+task by task (`per_task`), because a batch that lacks a task says nothing about it: neither weight
+decay nor momentum may move it.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import traverse_util
+
+from mpt_jax.engine.schedules import Schedule
+from mpt_jax.errors import UserError, did_you_mean
+
+FROZEN = "frozen"
+"""The label of leaves that do not train; the others are names of learning-rate groups."""
+
+TASKS_AXIS = "tasks"
+"""The logical name of a leading axis that runs over the tasks."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Optimizer:
+    """An optax transformation over the trainable tree that also tells its learning rates.
+
+    Attributes:
+        init: as optax: `init(trainable) -> opt_state`.
+        update: as optax: `update(grads, opt_state, trainable) -> (updates, opt_state)`.
+        learning_rates: `learning_rates(step) -> {group: float32 scalar}` after so many updates
+            (a task that was absent from some batches has had fewer, and follows its own count).
+    """
+
+    init: Callable[[Any], optax.OptState]
+    update: Callable[..., tuple[Any, optax.OptState]]
+    learning_rates: Callable[[jax.Array | int], dict[str, jax.Array]]
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimizerDef:
+    """A rule and its learning rates; `build` fits it to a model's groups.
+
+    Attributes:
+        rule: `rule(learning_rate) -> GradientTransformation` of a learning rate that is a
+            function of the count.
+        learning_rates: one peak rate for all groups, or one for each.
+    """
+
+    rule: Callable[[Schedule], optax.GradientTransformation]
+    learning_rates: float | Mapping[str, float]
+
+    def build(
+        self, labels: Mapping[str, Any], axes: Mapping[str, Any], schedule: Schedule
+    ) -> Optimizer:
+        """The optimizer over the trainable leaves of a model.
+
+        Args:
+            labels: nested dict of labels, frozen leaves included or not.
+            axes: nested dict of tuples of logical axis names, for the same leaves or more.
+            schedule: scales every group's rate, `schedule(count)`.
+
+        Raises:
+            UserError: a learning rate for an unknown group, or a group without one.
+        """
+        flat = traverse_util.flatten_dict(labels)
+        flat_axes = traverse_util.flatten_dict(axes)
+        groups = {path: label for path, label in flat.items() if label != FROZEN}
+        rates = self._rates(sorted(set(groups.values())))
+        rules, keys = {}, {}
+        for path, group in groups.items():
+            by_task = flat_axes[path][:1] == (TASKS_AXIS,)
+            keys[path] = f"{group}_per_task" if by_task else group
+            rule = self.rule(_scaled(schedule, rates[group]))
+            rules[keys[path]] = per_task(rule) if by_task else rule
+        tx = optax.multi_transform(rules, traverse_util.unflatten_dict(keys))
+
+        def learning_rates(step: jax.Array | int) -> dict[str, jax.Array]:
+            return {group: _scaled(schedule, rate)(step) for group, rate in rates.items()}
+
+        return Optimizer(tx.init, tx.update, learning_rates)
+
+    def _rates(self, groups: Sequence[str]) -> dict[str, float]:
+        """The peak rate of each group."""
+        if not isinstance(self.learning_rates, Mapping):
+            return dict.fromkeys(groups, self.learning_rates)
+        for group in self.learning_rates:
+            if group not in groups:
+                raise UserError(
+                    f"learning_rates names the unknown group {group!r}; this method's groups:"
+                    f" {', '.join(groups)}.{did_you_mean(group, groups)}"
+                )
+        if missing := [group for group in groups if group not in self.learning_rates]:
+            raise UserError(
+                f"learning_rates lacks the group {missing[0]!r}; give one number for all groups,"
+                f" or a number for each of: {', '.join(groups)}."
+            )
+        return dict(self.learning_rates)
+
+
+def _scaled(schedule: Schedule, rate: float) -> Schedule:
+    return lambda count: rate * schedule(count)
+
+
+def adamw(
+    learning_rates: float | Mapping[str, float],
+    weight_decay: float = 1e-5,
+    b1: float = 0.9,
+    b2: float = 0.999,
+    eps: float = 1e-8,
+    clip_norm: float | None = None,
+) -> OptimizerDef:
+    """Adam with decoupled weight decay (Loshchilov and Hutter, 2019).
+
+    Args:
+        learning_rates: peak rate, one for all groups or one for each.
+        weight_decay: the fraction of a parameter that a step of rate 1 removes.
+        b1: decay of the first moment.
+        b2: decay of the second moment.
+        eps: added to the root of the second moment.
+        clip_norm: if given, gradients are scaled down to this global norm, in each group by
+            itself; leaves of tasks, in each task by itself.
+    """
+
+    def rule(learning_rate: Schedule) -> optax.GradientTransformation:
+        clip = optax.identity() if clip_norm is None else optax.clip_by_global_norm(clip_norm)
+        adam = optax.adamw(learning_rate, b1=b1, b2=b2, eps=eps, weight_decay=weight_decay)
+        return optax.chain(clip, adam)
+
+    return OptimizerDef(rule, learning_rates)
+
+
+def adafactor(
+    learning_rates: float | Mapping[str, float],
+    decay_rate: float = 0.8,
+    multiply_by_parameter_scale: bool = True,
+    clipping_threshold: float | None = 1.0,
+    min_dim_size_to_factor: int = 128,
+) -> OptimizerDef:
+    """Adafactor (Shazeer and Stern, 2018), as in optax.
+
+    Args:
+        learning_rates: peak rate, one for all groups or one for each.
+        decay_rate: exponent of the second moment's decay.
+        multiply_by_parameter_scale: whether a step is relative to the parameter's RMS.
+        clipping_threshold: the largest RMS of an update before the learning rate.
+        min_dim_size_to_factor: smaller matrices keep a full second moment.
+    """
+
+    def rule(learning_rate: Schedule) -> optax.GradientTransformation:
+        return optax.adafactor(
+            learning_rate,
+            min_dim_size_to_factor=min_dim_size_to_factor,
+            decay_rate=decay_rate,
+            multiply_by_parameter_scale=multiply_by_parameter_scale,
+            clipping_threshold=clipping_threshold,
+        )
+
+    return OptimizerDef(rule, learning_rates)
+
+
+def per_task(inner: optax.GradientTransformation) -> optax.GradientTransformation:
+    """Runs `inner` for each task by itself, and only in the steps where the task took part.
+
+    All leaves have a leading axis [K, ...]. Each slice has its own state, counts included, so K
+    tasks trained together end where K separate runs would. A task whose gradient is exactly zero
+    in all leaves was absent from the batch: neither its parameters nor its state change.
+    """
+
+    def init(params: Any) -> optax.OptState:
+        return jax.vmap(inner.init)(params)
+
+    def update(grads: Any, state: optax.OptState, params: Any) -> tuple[Any, optax.OptState]:
+        present = _present(grads)
+        updates, moved = jax.vmap(inner.update)(grads, state, params)
+        updates = jax.tree.map(lambda u: _select(present, u, jnp.zeros_like(u)), updates)
+        return updates, jax.tree.map(lambda new, old: _select(present, new, old), moved, state)
+
+    return optax.GradientTransformation(init, update)
+
+
+def _present(grads: Any) -> jax.Array:
+    """[K] bool: the tasks with any nonzero gradient in any leaf [K, ...]."""
+    nonzero = [
+        jnp.any(leaf.reshape(leaf.shape[0], -1) != 0, axis=1) for leaf in jax.tree.leaves(grads)
+    ]
+    return jnp.any(jnp.stack(nonzero), axis=0)
+
+
+def _select(present: jax.Array, new: jax.Array, old: jax.Array) -> jax.Array:
+    """Slices of `new` [K, ...] for the present tasks, of `old` for the others."""
+    return jnp.where(present.reshape(-1, *[1] * (new.ndim - 1)), new, old)

@@ -1,0 +1,110 @@
+"""The run folder: one configuration per folder, so that resuming never mixes two runs."""
+
+import re
+from collections.abc import Mapping
+
+from etils import epath
+
+from mpt_jax.errors import UserError
+
+CONFIG_FILE = "config.gin"
+
+# Arguments that a resumed run may change: they say how long it runs, how often it reports and
+# saves, and on which devices; not what it learns. A macro may change if only these use it.
+RESUMABLE_ARGUMENTS = frozenset(
+    {
+        "model_dir",
+        "total_steps",
+        "eval_period",
+        "eval_steps",
+        "stats_period",
+        "period",
+        "keep",
+        "num_partitions",
+        "model_parallel_submesh",
+    }
+)
+
+
+def prepare(model_dir: str, config_text: str) -> epath.Path:
+    """Makes `model_dir` the folder of a run with the configuration `config_text`.
+
+    Creates it, or checks that it holds the same run, and writes `config.gin` atomically. A start
+    that failed before its first checkpoint is no run: its configuration is replaced. The folder
+    may be remote (gs://). In a multi-host run only the first process calls this.
+
+    Args:
+        model_dir: the folder; created with its parents.
+        config_text: gin text of the form that `config.operative_config` gives.
+
+    Raises:
+        UserError: the folder holds a run with another configuration (the message lists the
+          bindings that differ), or cannot be written.
+    """
+    folder = epath.Path(model_dir)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        config = folder / CONFIG_FILE
+        if config.exists() and _holds_results(folder):
+            _check_same_run(folder, config.read_text(), config_text)
+        partial = folder / f".{CONFIG_FILE}.partial"
+        partial.write_text(config_text)
+        partial.replace(config)
+    except OSError as error:
+        raise UserError(
+            f"cannot write the model directory {model_dir}: {error.strerror or error}. "
+            f"Choose another with --gin.MODEL_DIR=FOLDER."
+        ) from error
+    return folder
+
+
+def bindings(config_text: str) -> dict[str, str]:
+    """The bindings of gin text, name -> value as written; comments and imports are left out."""
+    joined = re.sub(r"\\\n\s+", "", config_text)
+    found: dict[str, str] = {}
+    name = None
+    for line in joined.splitlines():
+        if name is not None and line.startswith(" "):  # a value that goes on
+            found[name] += " " + line.strip()
+        elif match := re.match(r"([\w./]+) = (.*)", line):
+            name = match[1]
+            found[name] = match[2].strip()
+        else:
+            name = None
+    return found
+
+
+def differences(old_text: str, new_text: str) -> dict[str, tuple[str, str]]:
+    """Bindings that differ and must not, when a run of `old_text` resumes: name -> (old, new)."""
+    old, new = bindings(old_text), bindings(new_text)
+    return {
+        name: (old.get(name, "(not set)"), new.get(name, "(not set)"))
+        for name in sorted({**old, **new})
+        if old.get(name) != new.get(name)
+        and not (_may_change(name, old) and _may_change(name, new))
+    }
+
+
+def _holds_results(folder: epath.Path) -> bool:
+    """Whether a run in `folder` has saved a checkpoint or its product."""
+    return any(folder.glob("checkpoints/*")) or any(folder.glob("*.safetensors"))
+
+
+def _check_same_run(folder: epath.Path, old_text: str, new_text: str) -> None:
+    differing = differences(old_text, new_text)
+    if differing:
+        lines = (f"  {name}: {old} there, {new} now" for name, (old, new) in differing.items())
+        raise UserError(
+            f"{folder} holds a run with another configuration:\n"
+            + "\n".join(lines)
+            + "\nChoose another folder with --gin.MODEL_DIR=FOLDER, or give the configuration "
+            f"of {folder / CONFIG_FILE} to resume that run."
+        )
+
+
+def _may_change(name: str, among: Mapping[str, str]) -> bool:
+    """Whether a resumed run may change `name`: an argument of the list, or a macro for them."""
+    if "." in name:
+        return name.rpartition(".")[2] in RESUMABLE_ARGUMENTS
+    users = [user for user, value in among.items() if re.search(rf"%{re.escape(name)}\b", value)]
+    return name not in among or (bool(users) and all(_may_change(user, among) for user in users))

@@ -1,0 +1,207 @@
+"""One step of training or evaluation, as pure functions of state and batch.
+
+Only the trainable leaves are differentiated: the parameters come in two trees, `trainable` (part
+of the state) and `frozen` (a constant of the run), so that the backbone has neither gradient nor
+optimizer state and is never copied by a step.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import optax
+from flax import traverse_util
+
+from mpt_jax.engine.optimizers import FROZEN, Optimizer
+from mpt_jax.engine.partitioning import PjitPartitioner
+from mpt_jax.errors import UserError
+
+Params = dict[str, Any]
+Batch = Mapping[str, jax.Array]
+Metrics = dict[str, Any]
+
+
+@flax.struct.dataclass
+class TrainState:
+    """All that a step changes, and all that a checkpoint holds.
+
+    Attributes:
+        step: int32 scalar, the number of steps taken.
+        trainable: nested dict of the trainable leaves.
+        opt_state: the optimizer's state over `trainable`.
+    """
+
+    step: jax.Array
+    trainable: Params
+    opt_state: optax.OptState
+
+
+def init_state(tx: Optimizer, trainable: Params) -> TrainState:
+    """The state before the first step."""
+    return TrainState(jnp.zeros((), jnp.int32), trainable, tx.init(trainable))
+
+
+def split(params: Params, labels: Params) -> tuple[Params, Params]:
+    """Splits nested dicts into (trainable, frozen) by their labels (see `Model.param_labels`).
+
+    Any tree shaped like the parameters can be split: labels, logical axis names, shapes.
+
+    Raises:
+        UserError: a parameter without a label, or a label without a parameter; they are listed.
+    """
+    flat, flat_labels = traverse_util.flatten_dict(params), traverse_util.flatten_dict(labels)
+    if unclaimed := sorted("/".join(path) for path in flat.keys() ^ flat_labels.keys()):
+        raise UserError(
+            "Each parameter must be claimed as trained or frozen by the method, once; these are"
+            f" in only one of the parameters and their labels: {', '.join(unclaimed)}."
+        )
+    trainable = {path: leaf for path, leaf in flat.items() if flat_labels[path] != FROZEN}
+    frozen = {path: leaf for path, leaf in flat.items() if flat_labels[path] == FROZEN}
+    return traverse_util.unflatten_dict(trainable), traverse_util.unflatten_dict(frozen)
+
+
+def merge(trainable: Params, frozen: Params) -> Params:
+    """The inverse of `split`."""
+    return traverse_util.unflatten_dict(
+        {**traverse_util.flatten_dict(frozen), **traverse_util.flatten_dict(trainable)}
+    )
+
+
+def train_step(
+    model: Any,
+    tx: Optimizer,
+    state: TrainState,
+    frozen: Params,
+    batch: Batch,
+    rng: jax.Array,
+    *,
+    num_microbatches: int = 1,
+) -> tuple[TrainState, Metrics]:
+    """One optimizer step.
+
+    The result does not depend on `num_microbatches` (but for dropout and rounding): losses are
+    normalized by the whole batch, so those of its microbatches sum up to its own.
+
+    Args:
+        model: has `normalizers(batch)` and `loss_fn(params, batch, dropout_rng, normalizers)`.
+        tx: the optimizer over the trainable leaves.
+        state: the state before the step.
+        frozen: the other parameters.
+        batch: arrays of leading axis B.
+        rng: the run's dropout key; each step folds in its number.
+        num_microbatches: B is processed in so many equal parts, one after the other.
+
+    Returns:
+        The state after the step, and metrics: the model's clu metrics merged over the batch,
+        "loss", "grad_norm", "learning_rate/<group>" (float32 scalars) and "finite" (bool). If
+        the loss or the gradient is not finite, the state is the one given, step included.
+    """
+    dropout_rng = jax.random.fold_in(rng, state.step)
+    loss, metrics, grads = _loss_and_grads(
+        model, state.trainable, frozen, batch, dropout_rng, num_microbatches
+    )
+    grad_norm = optax.global_norm(grads)
+    finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
+    updates, opt_state = tx.update(grads, state.opt_state, state.trainable)
+    moved = TrainState(state.step + 1, optax.apply_updates(state.trainable, updates), opt_state)
+    new_state = jax.tree.map(lambda new, old: jnp.where(finite, new, old), moved, state)
+    rates = {f"learning_rate/{g}": rate for g, rate in tx.learning_rates(state.step).items()}
+    scalars = {"loss": loss, "grad_norm": grad_norm, "finite": finite, **rates}
+    return new_state, {**metrics, **scalars}
+
+
+def _loss_and_grads(
+    model: Any,
+    trainable: Params,
+    frozen: Params,
+    batch: Batch,
+    dropout_rng: jax.Array,
+    num_microbatches: int,
+) -> tuple[jax.Array, Metrics, Params]:
+    """(loss, merged metrics, gradients of `trainable`) of a batch."""
+
+    def objective(trainable, part, rng, normalizers):
+        params = merge(trainable, frozen)
+        loss, metrics = model.loss_fn(params, part, rng, normalizers=normalizers)
+        return loss.astype(jnp.float32), dict(metrics)
+
+    value_and_grad = jax.value_and_grad(objective, has_aux=True)
+    normalizers = model.normalizers(batch)
+    if num_microbatches == 1:
+        (loss, metrics), grads = value_and_grad(trainable, batch, dropout_rng, normalizers)
+        return loss, metrics, grads
+
+    common = {name: value for name, value in normalizers.items() if jnp.ndim(value) == 0}
+    per_example = {name: value for name, value in normalizers.items() if name not in common}
+
+    def one_part(total, inputs):
+        index, part, part_normalizers = inputs
+        part_rng = jax.random.fold_in(dropout_rng, index)
+        (loss, metrics), grads = value_and_grad(
+            trainable, part, part_rng, {**common, **part_normalizers}
+        )
+        return jax.tree.map(jnp.add, total, (loss, grads)), metrics
+
+    zero = (jnp.zeros((), jnp.float32), jax.tree.map(jnp.zeros_like, trainable))
+    parts = (
+        jnp.arange(num_microbatches),
+        _microbatches(batch, num_microbatches),
+        _microbatches(per_example, num_microbatches),
+    )
+    (loss, grads), stacked = jax.lax.scan(one_part, zero, parts)
+    return loss, {name: metric.reduce() for name, metric in stacked.items()}, grads
+
+
+def _microbatches(arrays: Mapping[str, jax.Array], count: int) -> dict[str, jax.Array]:
+    """[B, ...] -> [count, B / count, ...], interleaved: part i has the examples i, i + count, ...
+
+    Rows that lie on one device stay there: each part takes its share from every data shard.
+    """
+    return {
+        name: array.reshape(array.shape[0] // count, count, *array.shape[1:]).swapaxes(0, 1)
+        for name, array in arrays.items()
+    }
+
+
+TrainStep = Callable[[TrainState, Params, Batch, jax.Array], tuple[TrainState, Metrics]]
+
+
+def make_train_step(
+    model: Any, tx: Optimizer, partitioner: PjitPartitioner, *, num_microbatches: int = 1
+) -> TrainStep:
+    """The compiled `(state, frozen, batch, rng) -> (state, metrics)`.
+
+    Arguments lie on the partitioner's mesh (`place_state`, `place`, `shard_batch`). The state is
+    donated: its buffers are reused, and the new state lies as the given one does.
+    """
+
+    def step(state, frozen, batch, rng):
+        return train_step(model, tx, state, frozen, batch, rng, num_microbatches=num_microbatches)
+
+    compiled: TrainStep | None = None
+
+    def run(state: TrainState, frozen: Params, batch: Batch, rng: jax.Array):
+        nonlocal compiled
+        if compiled is None:
+            # Left to itself, XLA may lay out the new state in another way, and compile twice.
+            layout = jax.tree.map(lambda leaf: leaf.sharding, state)
+            out_shardings = (layout, partitioner.replicated)
+            compiled = jax.jit(step, donate_argnums=0, out_shardings=out_shardings)
+        return compiled(state, frozen, batch, rng)
+
+    return run
+
+
+def make_eval_step(fn: Callable[..., Any], partitioner: PjitPartitioner) -> Callable[..., Any]:
+    """Compiles a model's `fn(params, batch, *rest)` as `(trainable, frozen, batch, *rest)`.
+
+    For `eval_fn`, `predict_batch`, `predict_batch_with_aux` and `score_batch`. Results are
+    replicated, so that each host can read them whole.
+    """
+
+    def step(trainable: Params, frozen: Params, batch: Batch, *rest: Any) -> Any:
+        return fn(merge(trainable, frozen), batch, *rest)
+
+    return jax.jit(step, out_shardings=partitioner.replicated)

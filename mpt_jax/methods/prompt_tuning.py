@@ -1,0 +1,68 @@
+"""Prompt tuning (Lester et al. 2021): one whole prompt per task, or one for all tasks.
+
+The teachers of a source run are this method with `per_task = True`: the κ prompts are trained in
+one program on task-mixed batches, and equal κ separate runs.
+"""
+
+import dataclasses
+import zlib
+
+import jax
+import jax.numpy as jnp
+
+from mpt_jax import initializers
+from mpt_jax.errors import UserError
+from mpt_jax.methods.base import BACKBONE, FROZEN, PromptMethod
+
+
+@dataclasses.dataclass(frozen=True)
+class PromptTuning(PromptMethod):
+    """Whole prompts, tuned in the group "task" (per task) or "shared" (one for all).
+
+    Attributes:
+        prompt_length: P, 100 in the paper.
+        initializer: the start of each prompt.
+        per_task: False trains a single prompt on the mixture of all tasks, which is MPT without
+            its decomposition.
+    """
+
+    prompt_length: int = 100
+    initializer: initializers.Initializer = initializers.sampled_vocabulary
+    per_task: bool = True
+
+    name = "prompt_tuning"
+    groups = (
+        ("prompt_bank/task_prompts", "task"),
+        ("prompt_bank/shared", "shared"),
+        ("teacher/.*", FROZEN),
+        (BACKBONE, FROZEN),
+    )
+
+    def __post_init__(self):
+        if self.prompt_length < 1:
+            raise UserError(f"PromptTuning.prompt_length must be >= 1, not {self.prompt_length}.")
+
+    @property
+    def independent_tasks(self) -> bool:
+        """Whole prompts share nothing; a single prompt is shared by all tasks."""
+        return self.per_task
+
+    def bank_shapes(self, num_tasks: int, width: int):
+        """`task_prompts` [K, P, D], or `shared` [P, D]."""
+        if self.per_task:
+            return {"task_prompts": (num_tasks, self.prompt_length, width)}
+        return {"shared": (self.prompt_length, width)}
+
+    def start(self, start: initializers.Start, rng: jax.Array):
+        """Each task's prompt starts from its own draw, whichever tasks run beside it."""
+        if not self.per_task:
+            return {"prompt_bank": {"shared": self.initializer(rng, self.prompt_length, start)}}
+        prompts = [
+            self.initializer(
+                jax.random.fold_in(rng, zlib.crc32(task.encode()) & 0x7FFFFFFF),
+                self.prompt_length,
+                dataclasses.replace(start, tasks=(task,)),
+            )
+            for task in start.tasks
+        ]
+        return {"prompt_bank": {"task_prompts": jnp.stack(prompts)}}

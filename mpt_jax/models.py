@@ -1,0 +1,335 @@
+"""The model protocol that T5X's trainer, evaluator and inference call (T5X's models.py).
+
+The two wings of the project meet here: what is trained (backbone, prompt bank, method,
+distillation) on one side, how a run runs (engine) on the other.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import traverse_util
+from flax.linen import partitioning as flax_partitioning
+
+from mpt_jax import distillation as distill
+from mpt_jax import initializers, metrics, prompt_file, prompts
+from mpt_jax.backbone import axes, decoding, network, store
+from mpt_jax.backbone.config import T5Config
+from mpt_jax.engine.feature_converter import TaskIdFeatureConverter
+from mpt_jax.methods.base import Method, PromptMethod, label_parameters
+
+Batch = Mapping[str, jax.Array]
+
+_BANK_AXES = tuple(
+    (rf"(prompt_bank|teacher)/{leaf}", names) for leaf, names in prompts.AXES.items()
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class EncoderDecoderModel:
+    """A T5, the method that adapts it, and the tasks it is adapted to.
+
+    Attributes:
+        config: sizes of the backbone.
+        method: what is tuned and how.
+        tasks: names of the K tasks; a batch's `task_ids` index them.
+        input_vocabulary, output_vocabulary: seqio vocabularies.
+        optimizer_def: an `engine.optimizers.OptimizerDef`; None for evaluation and inference.
+        label_words: task -> label words, for initialisers and the prompt file.
+        distillation: teachers to learn from; None: L_PLM alone.
+        label_smoothing: share of the target mass given to the other V-1 pieces.
+        z_loss: weight of T5X's penalty `log(Z)^2` on the softmax normaliser.
+        decode_fn: `decoding.generate` with its options (beams, sampling) bound.
+    """
+
+    config: T5Config
+    method: Method
+    tasks: tuple[str, ...]
+    input_vocabulary: Any
+    output_vocabulary: Any
+    optimizer_def: Any = None
+    label_words: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
+    distillation: distill.Distillation | None = None
+    label_smoothing: float = 0.0
+    z_loss: float = 0.0
+    decode_fn: Callable = decoding.generate
+
+    FEATURE_CONVERTER_CLS = TaskIdFeatureConverter
+
+    # ---------------------------------------------------------------- parameters
+
+    @functools.cached_property
+    def module(self) -> prompts.PromptedTransformer:
+        """The Flax module: the backbone, and the method's prompt bank where it has one."""
+        shapes = self.method.bank_shapes(len(self.tasks), self.config.emb_dim)
+        bank = prompts.PromptBank(shapes) if shapes else None
+        return prompts.PromptedTransformer(self.config, prompt_bank=bank)
+
+    def get_initial_variables(
+        self, rng: jax.Array, input_shapes: Mapping, input_types: Mapping | None = None
+    ) -> dict:
+        """Random parameters and their logical axes; traceable, as T5X asks.
+
+        Args:
+            rng: PRNG key.
+            input_shapes: feature name -> global shape.
+            input_types: unused; part of T5X's signature.
+
+        Returns:
+            {"params": tree, "params_axes": tree of T5X's AxisMetadata}.
+        """
+        del input_types
+        tokens = jnp.ones(input_shapes["encoder_input_tokens"], jnp.int32)
+        targets = jnp.ones(input_shapes["decoder_input_tokens"], jnp.int32)
+        task_ids = jnp.zeros(tokens.shape[:1], jnp.int32)
+        params = dict(self.module.init(rng, tokens, targets, task_ids=task_ids)["params"])
+        if self.distillation is not None:
+            shape = (len(self.tasks), self.method.prompt_length, self.config.emb_dim)
+            params["teacher"] = {"task_prompts": jnp.zeros(shape)}
+        names = traverse_util.flatten_dict(self.param_axes(params), sep="/")
+        metadata = {
+            f"{path}_axes": flax_partitioning.AxisMetadata(names=axis)
+            for path, axis in names.items()
+        }
+        return {"params": params, "params_axes": traverse_util.unflatten_dict(metadata, sep="/")}
+
+    def param_axes(self, params: Mapping) -> dict:
+        """Logical axis names of every parameter, as tuples in a tree like `params`."""
+        return axes.param_axes(params, _BANK_AXES)
+
+    def param_labels(self, params: Mapping) -> dict:
+        """Learning-rate group of every trained parameter, "frozen" for the others."""
+        return label_parameters(params, self.method.groups)
+
+    @property
+    def needs_backbone(self) -> bool:
+        """Whether a run without INITIAL_CHECKPOINT_PATH is an error."""
+        return self.method.needs_backbone
+
+    def load_backbone(self, path: str, shapes: Mapping, shardings: Mapping, dtype: str) -> dict:
+        """Read the backbone's parameters from a folder (see `backbone.store.load`).
+
+        Args:
+            path: INITIAL_CHECKPOINT_PATH.
+            shapes, shardings: trees over all parameters of the model; only the backbone is read.
+            dtype: of the parameters in memory.
+        """
+        trees = store.BACKBONE_TREES
+        return store.load(
+            path, {t: shapes[t] for t in trees}, {t: shardings[t] for t in trees}, dtype
+        )
+
+    def start(self, params: Mapping, rng: jax.Array) -> dict:
+        """Put what the method adds beside a loaded backbone, initialised (host side).
+
+        Raises:
+            UserError: source or teacher prompts that are missing or of another backbone.
+        """
+        context = initializers.Start(
+            embedding=params["token_embedder"]["embedding"],
+            vocabulary=self.input_vocabulary,
+            tasks=self.tasks,
+            label_words={task: tuple(self.label_words.get(task, ())) for task in self.tasks},
+            backbone=store.fingerprint(params),
+        )
+        backbone = {name: params[name] for name in store.BACKBONE_TREES}
+        added = dict(self.method.start(context, rng))
+        if self.distillation is not None:
+            added["teacher"] = distill.load_teachers(self.distillation, context)
+        return {**backbone, **added}
+
+    def save(
+        self,
+        directory: str,
+        params: Mapping,
+        *,
+        step: int,
+        results: Mapping[str, Any],
+        feature_lengths: Mapping[str, int],
+    ) -> None:
+        """Write the product of a run: a prompt file, or what else the method trains."""
+        is_prompt = isinstance(self.method, PromptMethod)
+        info = prompt_file.PromptInfo(
+            method=self.method.name,
+            tasks=self.tasks,
+            length=self.method.prompt_length if is_prompt else 0,
+            width=self.config.emb_dim,
+            rank=self.method.rank if is_prompt else 0,
+            vocabulary_size=self.config.vocab_size,
+            backbone=store.fingerprint(params),
+            feature_lengths=dict(feature_lengths),
+            label_words={task: list(words) for task, words in self.label_words.items()},
+            step=step,
+            metrics=dict(results),
+        )
+        self.method.save(directory, params, self.config, info)
+
+    # ---------------------------------------------------------------------- loss
+
+    def normalizers(self, batch: Batch) -> dict[str, jax.Array]:
+        """What the loss sums are divided by; of a whole batch, for its microbatches.
+
+        Returns:
+            "tokens" [B]: target tokens of the batch; for a method whose tasks are independent,
+            those of the example's own task, so that each task's loss is its own mean.
+            "encoder", "decoder" (distillation only): scalar counts of valid positions.
+        """
+        weights = batch["decoder_loss_weights"].astype(jnp.float32)
+        per_example = weights.sum(axis=1)
+        if self.method.independent_tasks:
+            totals = jax.ops.segment_sum(per_example, batch["task_ids"], len(self.tasks))
+            tokens = totals[batch["task_ids"]]
+        else:
+            tokens = jnp.broadcast_to(per_example.sum(), per_example.shape)
+        counts = {"tokens": jnp.maximum(tokens, 1.0)}
+        if self.distillation is not None:
+            counts |= {name: mask.sum() for name, mask in self._valid_positions(batch).items()}
+        return counts
+
+    def loss_fn(
+        self,
+        params: Mapping,
+        batch: Batch,
+        dropout_rng: jax.Array | None,
+        normalizers: Mapping[str, jax.Array] | None = None,
+    ) -> tuple[jax.Array, dict]:
+        """L_PLM, plus λ (L_logits + L_hidden) where there are teachers (paper, equation 5).
+
+        Args:
+            params: nested dict.
+            batch: encoder_input_tokens [B, T], decoder_input_tokens, decoder_target_tokens and
+                decoder_loss_weights [B, S], task_ids [B].
+            dropout_rng: PRNG key, or None for no dropout.
+            normalizers: counts of the whole batch that `batch` is a microbatch of; None: of
+                `batch` itself.
+
+        Returns:
+            scalar float32 loss, and clu metrics by name.
+        """
+        counts = self.normalizers(batch) if normalizers is None else normalizers
+        names = () if self.distillation is None else tuple(self.distillation.hidden_states)
+        logits, states = self._apply(params, batch, dropout_rng, names)
+        weights = batch["decoder_loss_weights"].astype(jnp.float32)
+        token_loss = self._cross_entropy(logits, batch["decoder_target_tokens"]) * weights
+        loss = jnp.sum(token_loss / counts["tokens"][:, None])
+        summary = self._task_metrics(logits, batch, token_loss, weights)
+        if self.distillation is not None:
+            terms = self._distill(params, batch, logits, states, counts)
+            summary |= {name: metrics.Sum(term) for name, term in terms.items()}
+            loss += self.distillation.weight * sum(terms.values())
+        return loss, summary
+
+    def eval_fn(self, params: Mapping, batch: Batch) -> tuple[jax.Array, dict]:
+        """The loss without dropout; as `loss_fn`."""
+        return self.loss_fn(params, batch, None)
+
+    def _apply(self, params, batch, dropout_rng, state_names, task_prompts=None):
+        """Logits [B, S, V] and the named hidden states of one forward pass."""
+        outputs, collected = self.module.apply(
+            {"params": {name: tree for name, tree in params.items() if name != "teacher"}},
+            batch["encoder_input_tokens"],
+            batch["decoder_input_tokens"],
+            task_prompts,
+            task_ids=batch["task_ids"],
+            enable_dropout=dropout_rng is not None,
+            rngs=None if dropout_rng is None else {"dropout": dropout_rng},
+            mutable=["hidden_states"] if state_names else [],
+        )
+        states = collected.get("hidden_states", {})
+        return outputs, distill.select_states(states, state_names)
+
+    def _distill(self, params, batch, logits, states, counts) -> dict[str, jax.Array]:
+        """L_logits and L_hidden against the teacher prompts, through the same backbone."""
+        spec = self.distillation
+        teacher_prompts = prompts.compose(params["teacher"], batch["task_ids"])
+        teacher_logits, teacher_states = jax.lax.stop_gradient(
+            self._apply(params, batch, None, tuple(spec.hidden_states), teacher_prompts)
+        )
+        weights = batch["decoder_loss_weights"].astype(jnp.float32)
+        weights = weights / counts["tokens"][:, None]
+        terms = {
+            "loss_logits": distill.kl_divergence(
+                teacher_logits, logits, weights, spec.temperature
+            )
+        }
+        valid = self._valid_positions(batch)
+        hidden = [
+            distill.squared_difference(teacher_states[name], state, valid[side]) / counts[side]
+            for name, state in states.items()
+            for side in [name.partition("/")[0]]
+        ]
+        return {**terms, "loss_hidden": sum(hidden)} if hidden else terms
+
+    def _valid_positions(self, batch: Batch) -> dict[str, jax.Array]:
+        """Non-padding positions: encoder [B, P+T] (the prompt counts), decoder [B, S]."""
+        text = batch["encoder_input_tokens"] != network.PAD_ID
+        prompt = jnp.ones((text.shape[0], self.method.prompt_length), bool)
+        return {
+            "encoder": jnp.concatenate([prompt, text], axis=1).astype(jnp.float32),
+            "decoder": batch["decoder_loss_weights"].astype(jnp.float32),
+        }
+
+    def _cross_entropy(self, logits: jax.Array, targets: jax.Array) -> jax.Array:
+        """[B, S, V], [B, S] -> [B, S] in nats, with label smoothing and z-loss."""
+        if self.label_smoothing:
+            one_hot = jax.nn.one_hot(targets, logits.shape[-1])
+            loss = optax.softmax_cross_entropy(
+                logits, optax.smooth_labels(one_hot, self.label_smoothing)
+            )
+        else:
+            loss = optax.softmax_cross_entropy_with_integer_labels(logits, targets)
+        if self.z_loss:
+            loss += self.z_loss * jax.nn.logsumexp(logits, axis=-1) ** 2
+        return loss
+
+    def _task_metrics(self, logits, batch, token_loss, weights) -> dict:
+        correct = (logits.argmax(axis=-1) == batch["decoder_target_tokens"]) * weights
+        per_task = functools.partial(
+            metrics.PerTask.from_examples,
+            weights=weights.sum(axis=1),
+            task_ids=batch["task_ids"],
+            num_tasks=len(self.tasks),
+        )
+        return {
+            "task_loss": per_task(token_loss.sum(axis=1)),
+            "task_token_accuracy": per_task(correct.sum(axis=1)),
+        }
+
+    # ----------------------------------------------------------------- inference
+
+    def predict_batch(
+        self, params: Mapping, batch: Batch, rng: jax.Array | None = None
+    ) -> jax.Array:
+        """Decoded ids [B, S] int32, S as long as the batch's targets."""
+        return self.predict_batch_with_aux(params, batch, rng)[0]
+
+    def predict_batch_with_aux(
+        self, params: Mapping, batch: Batch, rng: jax.Array | None = None
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """Decoded ids [B, S] int32 and {"scores": [B]} (log-probability of the output)."""
+        variables = {"params": params}
+        task_prompts = self.module.apply(variables, batch["task_ids"], method="embed_prompts")
+        encoded = self.module.apply(
+            variables, batch["encoder_input_tokens"], task_prompts, method="encode"
+        )
+        ids, scores = self.decode_fn(
+            self.module,
+            params,
+            encoded,
+            network.encoder_valid(batch["encoder_input_tokens"], task_prompts),
+            max_decode_length=batch["decoder_input_tokens"].shape[1],
+            rng=rng,
+        )
+        return ids, {"scores": scores}
+
+    def score_batch(self, params: Mapping, batch: Batch) -> jax.Array:
+        """Log-likelihood of each example's target, [B] float32, in nats."""
+        logits, _ = self._apply(params, batch, None, ())
+        log_probs = -optax.softmax_cross_entropy_with_integer_labels(
+            logits, batch["decoder_target_tokens"]
+        )
+        return jnp.sum(log_probs * batch["decoder_loss_weights"], axis=1)

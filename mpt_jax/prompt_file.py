@@ -1,0 +1,161 @@
+"""The product of a run: `prompts.safetensors` (the bank) and `prompts.json` (what it is).
+
+Kilobytes, self-describing, and refused with a clear message on a backbone that it was not
+trained on (contract 5 of the design).
+"""
+
+import dataclasses
+import json
+import os
+from typing import Any
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from mpt_jax.errors import UserError
+from mpt_jax.prompts import AXES, Bank
+
+FILE_NAME = "prompts.safetensors"
+FORMAT = "mpt_jax.prompts/1"
+
+
+@dataclasses.dataclass(frozen=True)
+class PromptInfo:
+    """What a prompt file says of itself.
+
+    Attributes:
+        method: the method that trained the bank, e.g. "mpt".
+        tasks: names of the K tasks, in the order of the bank's rows.
+        length, width, rank: P, D and R (0: no factors).
+        vocabulary_size: V of the backbone.
+        backbone: fingerprint of the backbone's weights (`backbone.store.fingerprint`).
+        feature_lengths: token limits, {"inputs": T, "targets": S}.
+        label_words: task -> its label words, for tasks that have them.
+        step: the training step that the bank was taken from.
+        metrics: validation metrics of that step, task -> {name: value}.
+    """
+
+    method: str
+    tasks: tuple[str, ...]
+    length: int
+    width: int
+    rank: int
+    vocabulary_size: int
+    backbone: str
+    feature_lengths: dict[str, int]
+    label_words: dict[str, list[str]]
+    step: int
+    metrics: dict[str, Any]
+
+
+def resolve(path: str) -> str:
+    """The `.safetensors` file for a path that names it, or the run folder that holds it.
+
+    Raises:
+        UserError: neither is there.
+    """
+    file = os.path.join(path, FILE_NAME) if os.path.isdir(path) else path
+    if not os.path.isfile(file):
+        raise UserError(
+            f"no prompt file at {path!r}: give a {FILE_NAME} or the folder of a finished run."
+        )
+    return file
+
+
+def save(directory: str, bank: Bank, info: PromptInfo) -> str:
+    """Write both files into `directory`, each atomically; returns the safetensors path.
+
+    The description travels in the safetensors header too, so that the two cannot be mismatched;
+    `prompts.json` is the copy for people.
+    """
+    description = {"format": FORMAT, **dataclasses.asdict(info)}
+    path = os.path.join(directory, FILE_NAME)
+    tensors = {name: np.asarray(leaf, np.float32) for name, leaf in bank.items()}
+    header = {"mpt_jax": json.dumps(description)}
+    safetensors.numpy.save_file(tensors, path + ".tmp", metadata=header)
+    with open(_json_path(path) + ".tmp", "w", encoding="utf-8") as out:
+        json.dump(description, out, indent=2)
+        out.write("\n")
+    os.replace(path + ".tmp", path)
+    os.replace(_json_path(path) + ".tmp", _json_path(path))
+    return path
+
+
+def load(path: str) -> tuple[dict[str, np.ndarray], PromptInfo]:
+    """Read a prompt file (or the run folder that holds one).
+
+    Returns:
+        the bank, float32 leaves shaped as in `prompts`, and its description.
+
+    Raises:
+        UserError: no file, truncated, corrupted, another format, or leaves that do not fit the
+            description.
+    """
+    file = resolve(path)
+    try:
+        with safetensors.safe_open(file, framework="np") as handle:
+            header = handle.metadata() or {}
+            bank = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118
+        description = json.loads(header["mpt_jax"])
+        if description.pop("format") != FORMAT:
+            raise KeyError("format")
+        info = PromptInfo(**{**description, "tasks": tuple(description["tasks"])})
+    except (safetensors.SafetensorError, OSError) as error:
+        raise UserError(
+            f"{file} is truncated or corrupted ({error}): restore it from a copy, or train again."
+        ) from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            f"{file} is a safetensors file but not a prompt file of mpt_jax (format {FORMAT})."
+        ) from error
+    _check_shapes(file, bank, info)
+    return bank, info
+
+
+def check_backbone(path: str, info: PromptInfo, width: int, vocabulary_size: int, backbone: str):
+    """Refuse a prompt file on a backbone that it does not belong to.
+
+    Args:
+        path: the prompt file, for the message.
+        info: its description.
+        width, vocabulary_size, backbone: D, V and fingerprint of the backbone in use.
+
+    Raises:
+        UserError: names the first of the three that differs.
+    """
+    for what, theirs, ours in (
+        ("width (D)", info.width, width),
+        ("vocabulary size", info.vocabulary_size, vocabulary_size),
+        ("backbone fingerprint", info.backbone, backbone),
+    ):
+        if theirs != ours:
+            raise UserError(
+                f"prompt file {path} was trained on a backbone with {what} {theirs}, but this "
+                f"backbone has {ours}: set INITIAL_CHECKPOINT_PATH and the model gin to the "
+                "backbone of that run."
+            )
+
+
+def _check_shapes(file: str, bank: Bank, info: PromptInfo) -> None:
+    sizes = {
+        "tasks": len(info.tasks),
+        "prompt_length": info.length,
+        "embed": info.width,
+        "rank": info.rank,
+    }
+    for name, leaf in bank.items():
+        if name not in AXES:
+            raise UserError(f"{file} holds a tensor {name!r} that no prompt bank has.")
+        expected = tuple(sizes[axis] for axis in AXES[name])
+        if leaf.shape != expected:
+            raise UserError(
+                f"{file} is corrupted: {name!r} has shape {leaf.shape}, its description says "
+                f"{expected}."
+            )
+    if not bank:
+        raise UserError(f"{file} holds no prompt.")
+
+
+def _json_path(path: str) -> str:
+    return os.path.splitext(path)[0] + ".json"

@@ -1,0 +1,169 @@
+"""Prompt banks: the parameters of all tasks of a run, how they compose, and the prompted T5.
+
+A bank is a flat dict of arrays. Which leaves it holds is the method's choice:
+
+- `shared` [P, D], `task_u` [K, P, R], `task_v` [K, R, D]: multitask prompt tuning,
+  `P_k = P* ∘ (U_k V_k)` (Wang et al. 2023, section 3.1; R = 1 in the paper);
+- `task_prompts` [K, P, D]: one whole prompt per task (Lester et al. 2021);
+- `shared` [P, D] alone: one prompt for all tasks.
+
+Letters: B batch, P prompt length, D model width, K tasks, R rank.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mpt_jax.backbone.network import Transformer
+from mpt_jax.errors import UserError, did_you_mean
+
+Bank = Mapping[str, Any]
+
+# Logical axes of the leaves; the partitioner replicates all of them but `embed`'s rule decides D.
+AXES = {
+    "shared": ("prompt_length", "embed"),
+    "task_u": ("tasks", "prompt_length", "rank"),
+    "task_v": ("tasks", "rank", "embed"),
+    "task_prompts": ("tasks", "prompt_length", "embed"),
+}
+
+
+def compose(bank: Bank, task_ids: jax.Array) -> jax.Array:
+    """The prompt of each example.
+
+    Args:
+        bank: leaves as in the module docstring, float.
+        task_ids: [B] int32, in [0, K).
+
+    Returns:
+        [B, P, D]: `shared * (task_u[k] @ task_v[k])` (elementwise product; paper, section 3.1),
+        or the task's own prompt, or the shared prompt B times. Cost: B·P·D multiplications per
+        rank, whatever K is.
+    """
+    if "task_prompts" in bank:
+        return bank["task_prompts"][task_ids]
+    shared = bank["shared"]
+    if "task_u" not in bank:
+        return jnp.broadcast_to(shared, (task_ids.shape[0], *shared.shape))
+    weights = jnp.einsum("bpr,brd->bpd", bank["task_u"][task_ids], bank["task_v"][task_ids])
+    return shared[None] * weights
+
+
+def factorized_shapes(num_tasks: int, length: int, width: int, rank: int) -> dict[str, tuple]:
+    """Leaf shapes of a multitask prompt tuning bank: P·D + K·R·(P + D) numbers."""
+    return {
+        "shared": (length, width),
+        "task_u": (num_tasks, length, rank),
+        "task_v": (num_tasks, rank, width),
+    }
+
+
+def unit_factors(num_tasks: int, length: int, width: int, rank: int, rng: jax.Array) -> Bank:
+    """Task factors whose product is exactly one, so that every task starts at the shared prompt.
+
+    The first component is all ones. Further components (R > 1) start at a zero `task_u` and a
+    small random `task_v` (std 0.02): product zero, gradient not.
+
+    Returns:
+        `task_u` [K, P, R] and `task_v` [K, R, D], float32.
+    """
+    task_u = jnp.zeros((num_tasks, length, rank)).at[:, :, 0].set(1.0)
+    noise = 0.02 * jax.random.normal(rng, (num_tasks, rank, width))
+    return {"task_u": task_u, "task_v": noise.at[:, 0, :].set(1.0)}
+
+
+def mean_factors(bank: Bank) -> Bank:
+    """The factors of a new task as the mean over the bank's tasks of u and of v, separately.
+
+    The paper's start of a target task (section 3.2); K = 1 in the result. A bank without factors
+    gives its mean prompt.
+    """
+    kept = {name: leaf for name, leaf in bank.items() if name == "shared"}
+    means = {
+        name: np.mean(leaf, axis=0, keepdims=True)
+        for name, leaf in bank.items()
+        if name != "shared"
+    }
+    return {**kept, **means}
+
+
+def select_task(bank: Bank, tasks: tuple[str, ...], name: str) -> Bank:
+    """The bank of one task of `tasks` [K] alone (K = 1).
+
+    Raises:
+        UserError: `name` is not one of the bank's tasks.
+    """
+    if name not in tasks:
+        raise UserError(
+            f"task {name!r} is not in the prompt bank, which holds {', '.join(tasks)}."
+            + did_you_mean(name, tasks)
+        )
+    index = tasks.index(name)
+    return {
+        leaf: value if leaf == "shared" else value[index : index + 1]
+        for leaf, value in bank.items()
+    }
+
+
+class PromptBank(nn.Module):
+    """The bank as a Flax module; parameter shapes are given leaf by leaf.
+
+    Attributes:
+        shapes: leaf name -> shape, e.g. from `factorized_shapes`.
+    """
+
+    shapes: Mapping[str, tuple[int, ...]]
+
+    @nn.compact
+    def __call__(self, task_ids: jax.Array) -> jax.Array:
+        """task_ids [B] int32 -> prompts [B, P, D] float32."""
+        # A placeholder start: the method's `start` replaces it once the backbone is loaded.
+        init = nn.initializers.uniform(scale=0.5)
+        return compose(
+            {name: self.param(name, init, tuple(shape)) for name, shape in self.shapes.items()},
+            task_ids,
+        )
+
+
+class PromptedTransformer(Transformer):
+    """The T5 whose embedding layer puts each example's prompt in front of its text.
+
+    Parameter names of the backbone stay T5X's; the bank adds the sub-tree `prompt_bank/`.
+
+    Attributes:
+        prompt_bank: the module that gives prompts [B, P, D] for task ids [B]; None: no prompt.
+    """
+
+    prompt_bank: nn.Module | None = None
+
+    def embed_prompts(self, task_ids: jax.Array | None) -> jax.Array | None:
+        """task_ids [B] int32 -> prompts [B, P, D]; None for a model without prompts."""
+        if self.prompt_bank is None or task_ids is None:
+            return None
+        return self.prompt_bank(task_ids)
+
+    def encode(self, encoder_input_tokens, prompts=None, *, task_ids=None, enable_dropout=False):
+        """As `Transformer.encode`; prompts [B, P, D] default to those of task_ids [B]."""
+        if prompts is None:
+            prompts = self.embed_prompts(task_ids)
+        return super().encode(encoder_input_tokens, prompts, enable_dropout=enable_dropout)
+
+    def __call__(
+        self,
+        encoder_input_tokens,
+        decoder_input_tokens,
+        prompts=None,
+        *,
+        task_ids=None,
+        enable_dropout=False,
+    ):
+        """As `Transformer.__call__`; prompts [B, P, D] default to those of task_ids [B]."""
+        if prompts is None:
+            prompts = self.embed_prompts(task_ids)
+        return super().__call__(
+            encoder_input_tokens, decoder_input_tokens, prompts, enable_dropout=enable_dropout
+        )

@@ -1,0 +1,58 @@
+"""Packaging of mpt_jax: `pip install .` gives the package, its gin files and the mini backbone."""
+
+import pathlib
+
+import setuptools
+
+ROOT = pathlib.Path(__file__).parent
+
+# Lower bounds are the versions the test suite last passed with (constraints.txt);
+# upper bounds stop before the next release that may break an interface we use.
+REQUIRES = [
+    "jax>=0.10.2,<0.11",
+    "flax>=0.12.8,<0.13",
+    "optax>=0.2.8,<0.3",
+    "orbax-checkpoint>=0.12.8,<0.13",
+    "clu>=0.0.12,<0.1",
+    "seqio>=0.0.20,<0.1",
+    "tensorflow>=2.21,<2.22",
+    "tensorflow-datasets>=4.9.10,<4.10",
+    "importlib_resources>=6.0,<8",  # tensorflow-datasets 4.9.10 imports it undeclared
+    "gin-config>=0.5,<0.6",
+    "numpy>=2.0,<3",
+    "safetensors>=0.8,<0.9",
+    "sentencepiece>=0.2,<0.3",
+    "scikit-learn>=1.6,<2",
+    "scipy>=1.14,<2",
+    "sacrebleu>=2.5,<3",
+    "matplotlib>=3.9,<4",
+    "rich>=13.9,<16",
+]
+TEST = ["pytest>=8.3,<10", "hypothesis>=6.100,<7"]
+DEV = [*TEST, "ruff>=0.9,<0.20", "build>=1.2,<2"]
+
+setuptools.setup(
+    name="mpt-jax",
+    version="0.1.0",
+    description="Multitask Prompt Tuning for T5 in JAX: many tasks, one frozen backbone.",
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8") if (ROOT / "README.md").exists() else "",
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    packages=[
+        "mpt_jax",
+        *(f"mpt_jax.{name}" for name in setuptools.find_packages("mpt_jax")),
+        "mpt_jax.tasks",
+        "mpt_jax.gin",
+    ],
+    # `gin/` has no __init__.py on purpose: a regular package of that name in the
+    # working directory would shadow gin-config.
+    package_dir={"mpt_jax": "mpt_jax", "mpt_jax.tasks": "tasks", "mpt_jax.gin": "gin"},
+    package_data={
+        "mpt_jax": ["assets/*/*"],
+        "mpt_jax.gin": ["*.gin", "*/*.gin"],
+    },
+    install_requires=REQUIRES,
+    extras_require={"test": TEST, "dev": DEV},
+    entry_points={"console_scripts": ["t5x = mpt_jax.cli:main"]},
+)

@@ -1,0 +1,36 @@
+"""What a run wants to know of a task beyond SeqIO: its label words and its key metric."""
+
+import dataclasses
+from collections.abc import Sequence
+
+
+@dataclasses.dataclass(frozen=True)
+class TaskInfo:
+    """Facts about one task.
+
+    Attributes:
+      label_words: the words that a target can be; empty for free text, spans and numbers.
+      metric: the key metric, one that the task's metric functions return: what the mean over
+        tasks averages and the best checkpoint is chosen by.
+    """
+
+    label_words: tuple[str, ...] = ()
+    metric: str = "accuracy"
+
+
+_INFO: dict[str, TaskInfo] = {}
+
+
+def register_info(name: str, task_info: TaskInfo) -> None:
+    """States the facts of task `name`; stating them again replaces them."""
+    _INFO[name] = task_info
+
+
+def info(name: str) -> TaskInfo:
+    """The facts of task `name`; if none were stated, no label words and metric "accuracy"."""
+    return _INFO.get(name, TaskInfo())
+
+
+def label_words(tasks: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Each task's label words."""
+    return {name: info(name).label_words for name in tasks}

@@ -1,0 +1,230 @@
+"""Instructed skills on statements and passages: how they relate, what they answer."""
+
+import random
+
+from mpt_jax.tasks import mini_lexicon as lexicon
+from mpt_jax.tasks import mini_rows as rows
+from mpt_jax.tasks import mini_wording as wording
+from mpt_jax.tasks import mini_world as world
+from mpt_jax.tasks.mini_lexicon import HOME
+from mpt_jax.tasks.mini_rows import Row
+from mpt_jax.tasks.mini_world import chance, pick, shuffled
+
+# ---- how two statements relate
+
+
+def relation(rng: random.Random) -> Row:
+    """Three-way entailment, in the answer words of the instruction."""
+    label = pick(rng, wording.RELATIONS[0])
+    one, other = rows.nli(rng, label).inputs.removeprefix("premise: ").split(" hypothesis: ")
+    words = pick(rng, wording.RELATIONS)
+    ask = pick(
+        rng, ("does the first mean the second ?", "how do they relate ?", "does it follow ?")
+    )
+    say = f"{words[0]} if it follows , {words[1]} if it is against , else {words[2]}"
+    return Row(
+        f"{ask} {say} . {wording.two_fields(rng, one, other)}",
+        words[wording.RELATIONS[0].index(label)],
+    )
+
+
+def follows(rng: random.Random) -> Row:
+    """Does the second statement follow from the first?"""
+    holds = chance(rng, 0.5)
+    label = "entailment" if holds else pick(rng, ("contradiction", "neutral"))
+    one, other = rows.nli(rng, label).inputs.removeprefix("premise: ").split(" hypothesis: ")
+    ask = ("does the second follow from the first ?", "if the first is true , is the second true ?")
+    return wording.verdict(rng, pick(rng, ask), wording.two_fields(rng, one, other), holds)
+
+
+def compatible(rng: random.Random) -> Row:
+    """Two statements of either genre: can both be true at once?"""
+    genre, holds = wording.some_genre(rng), chance(rng, 0.5)
+    fact = world.draw_fact(rng, genre, 0.4)._replace(negated=chance(rng, 0.2))
+    relate = pick(rng, (world.weaken, world.unsettled)) if holds else world.contradict
+    texts = shuffled(rng, (world.sentence(rng, fact), world.sentence(rng, relate(rng, fact))))
+    ask = ("can both be true ?", "do they agree ?")
+    return wording.verdict(rng, pick(rng, ask), wording.two_fields(rng, *texts), holds)
+
+
+def claim(rng: random.Random) -> Row:
+    """Does a text say what a claim says? Of facts, or of the reason for an action."""
+    holds = chance(rng, 0.5)
+    text, said = _reason_claim(rng, holds) if chance(rng, 0.2) else _fact_claim(rng, holds)
+    ask = ("does the text say this ?", "is this what the text says ?", "is the claim true ?")
+    fields = pick(rng, (wording.two_fields, wording.ask_fields))(rng, text, said)
+    return wording.verdict(rng, pick(rng, ask), fields, holds)
+
+
+def _fact_claim(rng: random.Random, holds: bool) -> tuple[str, str]:
+    facts = world.draw_facts(rng, wording.some_genre(rng), 1 + int(rng.random() * 3), 0.25)
+    said = pick(rng, facts)
+    others = [fact.agent for fact in facts if fact is not said]
+    if not holds and others and chance(rng, 0.3):
+        said = said._replace(agent=pick(rng, others))
+    elif not holds:
+        said = world.change(rng, said, pick(rng, ("agent", "noun", "verb")))
+    return world.passage(rng, facts), world.sentence(rng, said)
+
+
+def _reason_claim(rng: random.Random, holds: bool) -> tuple[str, str]:
+    text, _, right, wrong, reason = rows.cause(rng)
+    return text, f"{right if holds else wrong} was {reason} ."
+
+
+def same_fact(rng: random.Random) -> Row:
+    """Do two sentences say the same, in other words or another order?"""
+    holds = chance(rng, 0.5)
+    text = rows.paraphrase(rng, "duplicate" if holds else "not_duplicate").inputs
+    one, other = text.removeprefix("sentence1: ").split(" sentence2: ")
+    ask = (
+        "do they say the same ?",
+        "have both the same meaning ?",
+        "is the second the same as the first ?",
+    )
+    return wording.verdict(rng, pick(rng, ask), wording.two_fields(rng, one, other), holds)
+
+
+def same_slot(rng: random.Random) -> Row:
+    """Is one named part (person, place, ...) the same in both sentences?"""
+    genre, holds = wording.some_genre(rng), chance(rng, 0.5)
+    name = pick(
+        rng, ("agent", "verb", "noun", "place", "day", *(("colour",) if genre.colours else ()))
+    )
+    one = world.draw_fact(rng, genre, 0.3)
+    if getattr(one, name) is None:
+        one = one._replace(**{name: world.draw_detail(rng, genre, name)})
+    other = world.draw_fact(rng, genre, 0.3, one.noun.kind)._replace(**{name: getattr(one, name)})
+    other = other if holds else world.change(rng, other, name)
+    slot = pick(rng, wording.SLOT_WORDS[name])
+    ask = pick(rng, (f"is the {slot} the same in both ?", f"have both the same {slot} ?"))
+    return wording.verdict(
+        rng,
+        ask,
+        wording.two_fields(rng, world.sentence(rng, one), world.sentence(rng, other)),
+        holds,
+    )
+
+
+def same_kind(rng: random.Random) -> Row:
+    """Do both speak of one kind of thing? One of the things may have an ambiguous name."""
+    holds = chance(rng, 0.5)
+    name = pick(rng, tuple(lexicon.AMBIGUOUS))
+    kind, unlike = shuffled(rng, lexicon.AMBIGUOUS[name])
+    one = rows.ambiguous_fact(rng, name, kind)
+    if chance(rng, 0.3):
+        one = world.draw_fact(rng, HOME, 0.3, kind)
+    other = world.draw_fact(rng, HOME, 0.3, kind if holds else unlike)
+    texts = shuffled(rng, (world.sentence(rng, one), world.sentence(rng, other)))
+    ask = ("are the things of the same kind in both ?", "do both speak of the same kind of thing ?")
+    return wording.verdict(rng, pick(rng, ask), wording.two_fields(rng, *texts), holds)
+
+
+def count_same(rng: random.Random) -> Row:
+    """How many words two lists share, or on how many of three slots two facts agree."""
+    if chance(rng, 0.5):
+        names = [
+            noun.forms[0]
+            for kind in shuffled(rng, tuple(HOME.nouns))[:5]
+            for noun in HOME.nouns[kind]
+        ]
+        words = shuffled(rng, names)
+        length = 3 + int(rng.random() * 3)
+        shared = int(rng.random() * (length + 1))
+        one = words[:length]
+        other = [word if i < shared else words[length + i] for i, word in enumerate(one)]
+        if chance(rng, 0.5):
+            one, other = zip(*shuffled(rng, tuple(zip(one, other, strict=True))), strict=True)
+        ask = pick(
+            rng, ("how many words are the same in both ?", "count the words that both have .")
+        )
+        return Row(f"{ask} {wording.two_fields(rng, ' '.join(one), ' '.join(other))}", str(shared))
+    names = shuffled(rng, ("agent", "verb", "noun", "place", "day"))[:3]
+    one = world.draw_fact(rng, HOME, 0.0)
+    one = one._replace(place=pick(rng, HOME.places), day=pick(rng, lexicon.DAYS))
+    other, shared = one, int(rng.random() * 4)
+    for i, name in enumerate(names):
+        other = other if i < shared else world.change(rng, other, name)
+    asked = " , ".join(shuffled(rng, [pick(rng, wording.SLOT_WORDS[name][:1]) for name in names]))
+    fields = wording.two_fields(rng, world.sentence(rng, one), world.sentence(rng, other))
+    return Row(f"how many of {asked} are the same ? {fields}", str(shared))
+
+
+def what_differs(rng: random.Random) -> Row:
+    """The word that is new in the second of two sentences."""
+    one = world.draw_fact(rng, wording.some_genre(rng), 0.4)
+    name = pick(rng, ["agent", "verb", "noun", *[d for d in world.DETAILS if getattr(one, d)]])
+    one, other = wording.plain(one), wording.plain(world.change(rng, one, name))
+    texts = [world.sentence(rng, fact, 0.0) for fact in (one, other)]
+    new = " ".join(word for word in texts[1].split() if word not in texts[0].split())
+    ask = (
+        "which word is new in the second ?",
+        "what is only in the second ?",
+        "what is different ?",
+    )
+    return Row(f"{pick(rng, ask)} {wording.two_fields(rng, *texts)}", new)
+
+
+# ---- questions on a text
+
+
+def ask(rng: random.Random) -> Row:
+    """Extractive question answering."""
+    facts = world.draw_facts(rng, wording.some_genre(rng), 1 + int(rng.random() * 3), 0.3)
+    fact = pick(rng, facts)
+    slot = pick(rng, world.slots(fact))
+    text = world.passage(rng, facts)
+    say = ("answer the question .", "find the answer in the text .", "what does the text say ?")
+    fields = wording.ask_fields(rng, text, world.question(rng, fact, slot))
+    return Row(f"{pick(rng, say)} {fields}", world.answer(fact, slot, text))
+
+
+def answerable(rng: random.Random) -> Row:
+    """Does the sentence answer the question?"""
+    holds = chance(rng, 0.5)
+    text = rows.qnli(rng, "entailment" if holds else "not_entailment").inputs
+    context, question = text.removeprefix("context: ").split(" question: ")
+    say = ("does the text answer the question ?", "is the answer in the text ?")
+    return wording.verdict(rng, pick(rng, say), wording.ask_fields(rng, context, question), holds)
+
+
+def find_sentence(rng: random.Random) -> Row:
+    """The sentence of a passage that a yes/no question is about."""
+    facts = world.draw_facts(rng, wording.some_genre(rng), 2 + int(rng.random() * 2), 0.2)
+    texts = [world.sentence(rng, fact) for fact in facts]
+    i = int(rng.random() * len(facts))
+    question = world.yes_no_question(rng, world.weaken(rng, facts[i], generalise=0.0))
+    say = ("which sentence is the question about ?", "find the sentence .")
+    return Row(f"{pick(rng, say)} {wording.ask_fields(rng, ' '.join(texts), question)}", texts[i])
+
+
+def fill(rng: random.Random) -> Row:
+    """Cloze: the name that a placeholder stands for, with or without a list of names."""
+    row = rows.cloze(rng, pick(rng, ("first", "second", "third")))
+    text = row.inputs if chance(rng, 0.6) else row.inputs.split(" entities:")[0]
+    say = ("fill in the name .", "who is the @placeholder ?", "which name is left out ?")
+    return Row(f"{pick(rng, say)} {text}", row.targets)
+
+
+def who_was(rng: random.Random) -> Row:
+    """Who the reason of an action is about."""
+    text, _, right, wrong, reason = rows.cause(rng)
+    say = pick(
+        rng, ("answer the question .", f"say {' or '.join(shuffled(rng, (right, wrong)))} .")
+    )
+    return Row(f"{say} {wording.ask_fields(rng, text, f'who was {reason} ?')}", right)
+
+
+def replace_pronoun(rng: random.Random) -> Row:
+    """The sentence with a name in place of its pronoun."""
+    text, pronoun, right, *_ = rows.cause(rng)
+    say = pick(rng, (f"put the name for {pronoun} .", "say it without he or she ."))
+    return Row(f"{say} {wording.one_field(rng, text)}", text.replace(f" {pronoun} ", f" {right} "))
+
+
+def state(rng: random.Random) -> Row:
+    """A yes/no question turned into the statement it asks about."""
+    fact = wording.plain(world.draw_fact(rng, wording.some_genre(rng), 0.3))
+    say = ("turn the question into a statement .", "say it as a sentence .")
+    question = world.yes_no_question(rng, fact)
+    return Row(f"{pick(rng, say)} question: {question}", world.sentence(rng, fact, 0.0))

@@ -1,0 +1,80 @@
+"""The mini suite's vocabulary, and how `mpt_jax/assets/mini/spiece.model` is made.
+
+    python -m mpt_jax.tasks.mini_vocabulary OUTPUT.model
+
+The same command gives the same pieces; the committed file is what runs use.
+"""
+
+import functools
+import io
+import pathlib
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import sentencepiece
+
+from mpt_jax import assets
+from mpt_jax.tasks import mini_pretrain, mini_suite
+
+if TYPE_CHECKING:
+    import seqio
+
+PIECES = 1024
+EXTRA_IDS = 32  # sentinels; 1056 ids in all
+_ROWS = 40_000
+_REPEATS = 300
+_CHARACTERS = "abcdefghijklmnopqrstuvwxyz0123456789.,:;?!'\"()-_/@&%$+=*#~"
+
+
+@functools.cache
+def vocabulary() -> "seqio.SentencePieceVocabulary":
+    """The vocabulary of the mini tasks and backbone: pad 0, eos 1, unk 2, sentinels at the end."""
+    import seqio
+
+    return seqio.SentencePieceVocabulary(assets.path("mini/spiece.model"), extra_ids=EXTRA_IDS)
+
+
+def texts() -> Iterator[str]:
+    """Texts that hold every word of the world (and no sentinels)."""
+    for row in mini_pretrain.instruction_rows(_ROWS, "vocabulary"):
+        yield from (row.inputs, row.targets)
+    for name in mini_suite.SUITE:
+        for row in mini_suite.split_rows(name, "validation"):
+            yield from (row.inputs, row.targets)
+
+
+def corpus() -> Iterator[str]:
+    """What the pieces are learnt from: the texts, and each word often enough to stay whole."""
+    words = set()
+    for text in texts():
+        words.update(text.split())
+        yield text
+    for word in sorted(words):
+        yield from [word] * _REPEATS
+
+
+def train() -> bytes:
+    """The serialised SentencePiece model: unigram, lower-casing, pad 0, eos 1, unk 2."""
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=corpus(),
+        model_writer=model,
+        vocab_size=PIECES,
+        model_type="unigram",
+        normalization_rule_name="nmt_nfkc_cf",
+        split_by_unicode_script=False,  # `premise:` is one piece
+        required_chars=_CHARACTERS,
+        user_defined_symbols=[f"▁{digit}" for digit in range(10)],  # an answer of `similarity`
+        pad_id=0,
+        eos_id=1,
+        unk_id=2,
+        bos_id=-1,
+        num_threads=1,
+        minloglevel=2,
+    )
+    return model.getvalue()
+
+
+if __name__ == "__main__":
+    pathlib.Path(sys.argv[1]).write_bytes(train())

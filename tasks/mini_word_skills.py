@@ -1,0 +1,171 @@
+"""Instructed skills on words and single sentences: meaning, form and opinion."""
+
+import random
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from mpt_jax.tasks import mini_lexicon as lexicon
+from mpt_jax.tasks import mini_rows as rows
+from mpt_jax.tasks import mini_wording as wording
+from mpt_jax.tasks import mini_world as world
+from mpt_jax.tasks.mini_lexicon import HOME, NEWS
+from mpt_jax.tasks.mini_rows import Row
+from mpt_jax.tasks.mini_world import chance, pick, shuffled
+
+# ---- words
+
+
+def _concepts(genre: lexicon.Genre) -> list[lexicon.Concept]:
+    groups = [*genre.nouns.values(), *genre.verbs.values(), genre.adjectives]
+    return [concept for group in groups for concept in group]
+
+
+_CONCEPTS = _concepts(HOME) + _concepts(NEWS)
+_SYNONYMS = [concept for concept in _CONCEPTS if len(concept.forms) > 1]
+_OPPOSITES = [concept for concept in _CONCEPTS if concept.opposite]
+_NOUNS = [noun for genre in (HOME, NEWS) for group in genre.nouns.values() for noun in group]
+
+
+def synonym(rng: random.Random) -> Row:
+    """Another word of the same meaning."""
+    one, other = shuffled(rng, pick(rng, _SYNONYMS).forms)
+    say = ("say it in another word .", "which word means the same ?", "give a synonym .")
+    return Row(f"{pick(rng, say)} word: {one}", other)
+
+
+def opposite(rng: random.Random) -> Row:
+    """The word of the opposite meaning."""
+    concept = pick(rng, _OPPOSITES)
+    say = ("which word is the opposite ?", "give the opposite .")
+    return Row(f"{pick(rng, say)} word: {world.word(rng, concept)}", concept.opposite.forms[0])
+
+
+def kind_of(rng: random.Random) -> Row:
+    """The kind of a thing."""
+    noun = pick(rng, _NOUNS)
+    say = ("what kind of thing is it ?", "name the kind .")
+    return Row(f"{pick(rng, say)} word: {world.word(rng, noun)}", noun.kind)
+
+
+def alike(rng: random.Random) -> Row:
+    """Two words: do they mean the same, the opposite, or are they of one kind?"""
+    way, holds = pick(rng, ("same", "opposite", "kind")), chance(rng, 0.5)
+    if way == "kind":
+        one = pick(rng, _NOUNS)
+        other = pick_until(
+            rng, _NOUNS, lambda noun: (noun.kind == one.kind) == holds and noun is not one
+        )
+        first, second = world.word(rng, one), world.word(rng, other)
+        question = "are the words of the same kind ?"
+    else:
+        one = pick(rng, _SYNONYMS if way == "same" else _OPPOSITES)
+        first, second = shuffled(rng, (one.forms * 2)[:2])
+        if way == "opposite":
+            second = world.word(rng, one.opposite)
+        if not holds:
+            second = world.word(
+                rng, pick_until(rng, _CONCEPTS, lambda c: c not in (one, one.opposite))
+            )
+        question = "do the words mean the same ?" if way == "same" else "are the words opposites ?"
+    return wording.verdict(rng, question, f"words: {first} , {second}", holds)
+
+
+def pick_until(rng: random.Random, options: Sequence[Any], fits: Callable[[Any], bool]) -> Any:
+    """One of `options` that fits; at least one must."""
+    while not fits(choice := pick(rng, options)):
+        pass
+    return choice
+
+
+def meaning_here(rng: random.Random) -> Row:
+    """The kind of thing that a word of two meanings is in a sentence."""
+    name = pick(rng, tuple(lexicon.AMBIGUOUS))
+    kind = pick(rng, lexicon.AMBIGUOUS[name])
+    say = pick(rng, ("what kind of thing is it here ?", f"what is the {name} in this sentence ?"))
+    text = world.sentence(rng, rows.ambiguous_fact(rng, name, kind))
+    return Row(f"{say} {wording.one_field(rng, text)} word: {name}", kind)
+
+
+# ---- sentences
+
+
+def order(rng: random.Random) -> Row:
+    """The sentence that shuffled words make."""
+    text = world.sentence(rng, world.draw_fact(rng, HOME, 0.2), 0.0)
+    words = " ".join(shuffled(rng, text.split()[:-1]))
+    say = ("put the words in order .", "make a sentence of the words .")
+    return Row(f"{pick(rng, say)} {wording.one_field(rng, words)}", text)
+
+
+def order_right(rng: random.Random) -> Row:
+    """Are the words in order? If not, two that do not stand together have changed places."""
+    words = world.sentence(rng, world.draw_fact(rng, HOME, 0.4), 0.0).split()
+    holds = chance(rng, 0.5)
+    if not holds:
+        places = [
+            (i, j) for j in range(len(words) - 1) for i in range(j - 1) if words[i] != words[j]
+        ]
+        i, j = pick(rng, places)
+        words[i], words[j] = words[j], words[i]
+    say = ("are the words in order ?", "is the order of the words right ?")
+    return wording.verdict(rng, pick(rng, say), wording.one_field(rng, " ".join(words)), holds)
+
+
+def repair(rng: random.Random) -> Row:
+    """The sentence without its mistake, if it has one."""
+    fact = world.draw_fact(rng, HOME, 0.4)._replace(negated=chance(rng, 0.3))
+    text = world.sentence(rng, fact)
+    spoilt = text if chance(rng, 0.3) else rows.spoil(rng, text, fact)
+    say = ("repair the sentence .", "write the sentence without mistakes .")
+    return Row(f"{pick(rng, say)} {wording.one_field(rng, spoilt)}", text)
+
+
+def copy(rng: random.Random) -> Row:
+    """The same text: a sentence, or words from outside of the world."""
+    if chance(rng, 0.5):
+        text = world.sentence(rng, world.draw_fact(rng, wording.some_genre(rng), 0.4))
+    else:
+        text = " ".join(pick(rng, lexicon.COMMON) for _ in range(3 + int(rng.random() * 5)))
+    say = ("copy .", "say it again .", "repeat the text .")
+    return Row(f"{pick(rng, say)} {wording.one_field(rng, text)}", text)
+
+
+def from_keywords(rng: random.Random) -> Row:
+    """The sentence that says the keywords."""
+    fact = wording.plain(world.draw_fact(rng, wording.some_genre(rng), 0.4))
+    words = [fact.agent, fact.verb.forms[0], *world.thing(rng, fact).split()[1:]]
+    words += [fact.place.removeprefix("the ")] if fact.place else []
+    words += [fact.day] if fact.day else []
+    say = ("say the facts as a sentence .", "make a sentence .")
+    return Row(
+        f"{pick(rng, say)} {wording.one_field(rng, ' , '.join(words))}",
+        world.sentence(rng, fact, 0.0),
+    )
+
+
+def negate(rng: random.Random) -> Row:
+    """The sentence with its action denied."""
+    fact = wording.plain(world.draw_fact(rng, wording.some_genre(rng), 0.3))
+    say = pick(rng, ("say that it did not happen .", "put not into the sentence ."))
+    negated = world.sentence(rng, fact._replace(negated=True), 0.0)
+    return Row(f"{say} {wording.one_field(rng, world.sentence(rng, fact, 0.0))}", negated)
+
+
+# ---- opinions
+
+
+def feeling(rng: random.Random) -> Row:
+    """Is the opinion a good one?"""
+    positive = chance(rng, 0.5)
+    say = ("is the opinion good ?", "did they like it ?", "is this praise ?")
+    return wording.verdict(
+        rng, pick(rng, say), wording.one_field(rng, rows.opinion(rng, positive)), positive
+    )
+
+
+def opinion_word(rng: random.Random) -> Row:
+    """The word that carries the opinion."""
+    text = rows.opinion(rng, chance(rng, 0.5))
+    known = lexicon.POSITIVE + lexicon.NEGATIVE + lexicon.LIKED + lexicon.DISLIKED
+    found = next(word for word in text.split() if word in known)
+    return Row(f"which word gives the opinion ? {wording.one_field(rng, text)}", found)

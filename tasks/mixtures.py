@@ -1,0 +1,196 @@
+"""From registered SeqIO tasks to what one run trains on: task ids, few-shot rows and mixing.
+
+A registered task knows nothing of the runs it takes part in: no task id, all of its rows. A run
+binds copies of its tasks, registered nowhere, so that one process can run many of them.
+"""
+
+import functools
+import importlib
+from collections.abc import Callable, Sequence
+
+import seqio
+import tensorflow as tf
+
+from mpt_jax.errors import UserError, did_you_mean
+from mpt_jax.tasks import task_sampling
+from mpt_jax.tasks.row_source import MEMORY_ROWS, TRAIN, RowSource
+
+TASK_IDS = "task_ids"
+SIZE_LIMIT = 2**19  # T5's cap on the examples that a task counts for
+
+Rate = float | Callable[[seqio.Task], float]
+
+
+def import_tasks(module: str | None) -> None:
+    """Imports the module that registers a run's tasks (MIXTURE_OR_TASK_MODULE), if one is given.
+
+    Raises:
+      UserError: it cannot be found.
+    """
+    if module is None:
+        return
+    try:
+        importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        raise UserError(f"Cannot import MIXTURE_OR_TASK_MODULE {module!r}: {error}.") from error
+
+
+def task_names(
+    mixture_or_task_name: str | Sequence[str], module: str | None = None
+) -> tuple[str, ...]:
+    """Names of a run's tasks, in the order of their ids.
+
+    A list keeps its order; the tasks of a mixture come by name, as SeqIO orders them. `module`
+    is imported first, to register them.
+
+    Raises:
+      UserError: on an unknown name, with the nearest known ones, or an empty list.
+    """
+    import_tasks(module)
+    return tuple(task.name for task in _tasks(mixture_or_task_name))
+
+
+def bind_tasks(
+    mixture_or_task_name: str | Sequence[str],
+    *,
+    tasks: Sequence[str] | None = None,
+    few_shot: int | None = None,
+    few_shot_seed: int = 0,
+    min_tasks_per_batch: int | None = None,
+    batch_size: int | None = None,
+    maximum: int = SIZE_LIMIT,
+    seed: int = 0,
+    module: str | None = None,
+) -> seqio.Mixture:
+    """An unregistered mixture of task copies that carry `task_ids`, an int32 feature of length 1.
+
+    A registered mixture keeps its own rates; a task or a list is mixed in proportion to the
+    number of training rows (k of them when few-shot), none counting for more than `maximum`.
+
+    Args:
+      mixture_or_task_name: a registered task or mixture, or a list of them.
+      tasks: names whose positions are the ids; the default is `task_names` of the first argument.
+      few_shot: total number of training rows per task; other splits stay whole.
+      few_shot_seed: seed of that draw.
+      min_tasks_per_batch: each batch draws K tasks, K uniform between this and all of them, and
+        is filled from these by rate (`task_sampling`); None mixes example by example.
+      batch_size: examples of a batch that one process draws; needed by task sampling alone.
+      maximum: the cap on a task's rows in the mixing rate.
+      seed: seed of the task sampling.
+      module: imported first, to register the tasks.
+
+    Raises:
+      UserError: on unknown names, tasks with other features than inputs and targets of one
+        vocabulary, a task without id, k outside of 1..n.
+    """
+    import_tasks(module)
+    members = _tasks(mixture_or_task_name)
+    order = tuple(tasks) if tasks is not None else tuple(task.name for task in members)
+    _check_features(members)
+    copies = [
+        _bound(task, _position(task.name, order), len(order), few_shot, few_shot_seed)
+        for task in members
+    ]
+    rate_of = _rates(mixture_or_task_name, maximum)
+    mixing = {}
+    if min_tasks_per_batch is not None:
+        if batch_size is None:
+            raise UserError("min_tasks_per_batch needs batch_size, the examples of one batch.")
+        mixing["sample_fn"] = task_sampling.sampler(batch_size, min_tasks_per_batch, seed)
+    name = "_".join(_as_list(mixture_or_task_name))
+    return seqio.Mixture(name, [(copy, rate_of(copy)) for copy in copies], **mixing)
+
+
+def _as_list(names: str | Sequence[str]) -> list[str]:
+    return [names] if isinstance(names, str) else list(names)
+
+
+def _tasks(names: str | Sequence[str]) -> list[seqio.Task]:
+    providers = [_provider(name) for name in _as_list(names)]
+    tasks = [task for provider in providers for task in seqio.get_subtasks(provider)]
+    if not tasks:
+        raise UserError("No task given: name a registered task or mixture, or a list of them.")
+    return list({task.name: task for task in tasks}.values())
+
+
+def _provider(name: str) -> seqio.Task | seqio.Mixture:
+    known = {*seqio.TaskRegistry.names(), *seqio.MixtureRegistry.names()}
+    if name not in known:
+        raise UserError(
+            f"Unknown task or mixture {name!r}.{did_you_mean(name, known)} "
+            f"{len(known)} are registered; a task is known once the module that registers it "
+            "is imported (MIXTURE_OR_TASK_MODULE)."
+        )
+    return seqio.get_mixture_or_task(name)
+
+
+def _position(name: str, order: Sequence[str]) -> int:
+    if name not in order:
+        raise UserError(
+            f"Task {name!r} is none of this run's tasks: {', '.join(order)}."
+            f"{did_you_mean(name, order)}"
+        )
+    return order.index(name)
+
+
+def _check_features(tasks: Sequence[seqio.Task]) -> None:
+    first = tasks[0]
+    for task in tasks:
+        if set(task.output_features) != {"inputs", "targets"}:
+            raise UserError(
+                f"Task {task.name!r} must have the output features inputs and targets; "
+                f"it has {', '.join(task.output_features)}."
+            )
+        for name, feature in task.output_features.items():
+            other = first.output_features[name]
+            if feature.vocabulary != other.vocabulary or feature.dtype != other.dtype:
+                raise UserError(
+                    f"Tasks {first.name!r} and {task.name!r} cannot be mixed: their feature "
+                    f"{name!r} has another vocabulary or dtype. Register both with the same."
+                )
+
+
+def _bound(
+    task: seqio.Task, task_id: int, num_tasks: int, few_shot: int | None, few_shot_seed: int
+) -> seqio.Task:
+    try:
+        source = RowSource(task.source, few_shot=few_shot, seed=few_shot_seed)
+    except UserError as error:
+        raise UserError(f"Task {task.name!r}: {error}") from error
+    feature = seqio.Feature(
+        seqio.PassThroughVocabulary(size=num_tasks), add_eos=False, dtype=tf.int32, rank=1
+    )
+    changes = {}
+    if TRAIN in source.splits and source.num_input_examples(TRAIN) <= MEMORY_ROWS:
+        changes["shuffle_buffer_size"] = 1  # the rows come shuffled; see row_source
+    preprocessors = list(task.preprocessors)
+    if few_shot is not None:  # a cache on disk holds the rows of the whole split
+        placeholder = seqio.CacheDatasetPlaceholder
+        preprocessors = [step for step in preprocessors if not isinstance(step, placeholder)]
+    return task.replace(
+        source=source,
+        output_features={**task.output_features, TASK_IDS: feature},
+        preprocessors=[*preprocessors, functools.partial(_add_task_id, task_id=task_id)],
+        **changes,
+    )
+
+
+def _add_task_id(dataset: tf.data.Dataset, task_id: int) -> tf.data.Dataset:
+    return dataset.map(lambda row: {**row, TASK_IDS: tf.constant([task_id], tf.int32)})
+
+
+def _rates(names: str | Sequence[str], maximum: int) -> Callable[[seqio.Task], Rate]:
+    provider = _provider(names) if isinstance(names, str) else None
+    if isinstance(provider, seqio.Mixture):
+        return functools.partial(_rate_in, provider)
+    by_rows = functools.partial(seqio.mixing_rate_num_examples, maximum=maximum)
+    return lambda _: by_rows
+
+
+def _rate_in(mixture: seqio.Mixture, copy: seqio.Task) -> Rate:
+    """The mixture's rate of a task; one computed from the task sees the copy, k rows as k."""
+    rate = mixture.rate_per_task_name.get(copy.name)
+    if callable(rate):
+        return rate
+    original = next(task for task in mixture.tasks if task.name == copy.name)
+    return mixture.get_rate(original)

@@ -1,0 +1,7 @@
+"""Test setting: CPU, four virtual devices, strict promotion, no network."""
+
+import os
+
+os.environ["JAX_PLATFORMS"] = "cpu"
+os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=4"
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"

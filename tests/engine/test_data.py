@@ -1,0 +1,227 @@
+import collections
+import dataclasses
+import functools
+import itertools
+
+import numpy as np
+import pytest
+import seqio
+import tensorflow as tf
+
+from mpt_jax.engine.data import DatasetConfig, eval_batches, load_mixture, train_batches
+from mpt_jax.engine.feature_converter import TaskIdFeatureConverter
+from mpt_jax.errors import UserError
+from mpt_jax.tasks.info import TaskInfo, info
+from mpt_jax.tasks.mixtures import bind_tasks
+from mpt_jax.tasks.task_sampling import batch_choices
+
+SIZES = {"toy_a": 10, "toy_b": 30, "toy_c": 20, "toy_empty": 0}
+TASKS = ["toy_c", "toy_a", "toy_b"]
+TEXT = seqio.Feature(seqio.ByteVocabulary())
+
+
+def register(name, rows, steps=()):
+    def dataset_fn(split, shuffle_files=False, seed=None):
+        texts = [f"{name[-1]}{'x' * (i % 5)}{i}" for i in range(rows)]
+        return tf.data.Dataset.from_tensor_slices(
+            {side: tf.constant(texts, tf.string, [rows]) for side in ("inputs", "targets")}
+        )
+
+    sizes = {"train": rows, "validation": rows}
+    seqio.TaskRegistry.add(
+        name,
+        source=seqio.FunctionDataSource(dataset_fn, list(sizes), sizes),
+        preprocessors=[
+            functools.partial(seqio.preprocessors.tokenize, copy_pretokenized=False),
+            seqio.preprocessors.append_eos,
+            *steps,
+        ],
+        output_features={"inputs": TEXT, "targets": TEXT},
+    )
+
+
+@pytest.fixture(autouse=True)
+def registry(monkeypatch):
+    monkeypatch.setattr(seqio.TaskRegistry, "_REGISTRY", {})
+    monkeypatch.setattr(seqio.MixtureRegistry, "_REGISTRY", {})
+    for name, rows in SIZES.items():
+        register(name, rows)
+
+
+def config(names, **changes):
+    fields = {
+        "mixture_or_task_name": names,
+        "task_feature_lengths": {"inputs": 9, "targets": 9},
+        "split": "train",
+        "batch_size": 4,
+        "shuffle": True,
+        "seed": None,
+    }
+    return DatasetConfig(**{**fields, **changes})
+
+
+def train(names, *, shard=None, seed=0, **changes):
+    return train_batches(config(names, **changes), TaskIdFeatureConverter, shard=shard, seed=seed)
+
+
+def texts(batch):
+    rows = batch["encoder_input_tokens"]
+    return [text for row in rows if (text := TEXT.vocabulary.decode(row.tolist()))]
+
+
+def assert_same(batch, other):
+    assert set(batch) == set(other)
+    for name, array in batch.items():
+        np.testing.assert_array_equal(array, other[name])
+
+
+def test_a_batch_holds_the_contracts_features():
+    iterator = train(TASKS)
+    batch = next(iterator)
+    assert {name: (array.shape, array.dtype) for name, array in batch.items()} == {
+        "encoder_input_tokens": ((4, 9), np.int32),
+        "decoder_input_tokens": ((4, 9), np.int32),
+        "decoder_target_tokens": ((4, 9), np.int32),
+        "decoder_loss_weights": ((4, 9), np.int32),
+        "task_ids": ((4,), np.int32),
+    }
+    assert iterator.shapes == {name: array.shape for name, array in batch.items()}
+    for text, task_id in zip(texts(batch), batch["task_ids"], strict=True):
+        assert TASKS[task_id] == f"toy_{text[0]}"
+
+
+def test_the_seed_fixes_the_batches_and_the_configs_comes_first():
+    assert_same(next(train(TASKS, seed=1)), next(train(TASKS, seed=1)))
+    assert texts(next(train(TASKS, seed=1))) != texts(next(train(TASKS, seed=2)))
+    cfg = config(TASKS, seed=7)
+    assert_same(*(next(train_batches(cfg, TaskIdFeatureConverter, seed=run)) for run in (1, 2)))
+
+
+def test_batches_hold_the_tasks_that_were_sampled_for_them():
+    B, names = 6, sorted(TASKS)  # SeqIO mixes by name, ids follow TASKS
+    mixture = bind_tasks(TASKS, min_tasks_per_batch=2, batch_size=B, seed=5)
+    iterator = train(mixture, batch_size=B)
+    for step in range(25):
+        rates = [float(SIZES[name]) for name in names]
+        choices = batch_choices(step, rates, 5, batch_size=B, min_tasks=2).numpy()
+        expected = [TASKS.index(names[choice]) for choice in choices]
+        assert next(iterator)["task_ids"].tolist() == expected
+
+
+@pytest.mark.parametrize("few_shot", [None, 5])
+@pytest.mark.parametrize("min_tasks", [None, 2])
+def test_a_checkpoint_resumes_with_the_next_unseen_batch(tmp_path, few_shot, min_tasks):
+    def start():
+        mixture = bind_tasks(
+            TASKS, few_shot=few_shot, min_tasks_per_batch=min_tasks, batch_size=4, seed=1
+        )
+        return train(mixture, length_buckets={"inputs": [4, 6]})
+
+    iterator = start()
+    for _ in range(7):
+        next(iterator)
+    path = tf.train.Checkpoint(iterator=iterator.tf_iterator).write(str(tmp_path / "at"))
+    expected = list(itertools.islice(iterator, 12))
+
+    resumed = start()
+    tf.train.Checkpoint(iterator=resumed.tf_iterator).read(path)
+    for batch in expected:
+        assert_same(next(resumed), batch)
+
+
+def test_few_shot_rows_are_seen_equally_often():
+    batches = train(bind_tasks("toy_b", few_shot=8))
+    seen = itertools.chain.from_iterable(map(texts, itertools.islice(batches, 20)))
+    assert sorted(collections.Counter(seen).values()) == [10] * 8
+
+
+def test_processes_share_an_epoch_and_its_tasks():
+    mixture = bind_tasks(TASKS, min_tasks_per_batch=1, batch_size=2)
+    shards = [train(mixture, shard=seqio.ShardInfo(i, 2)) for i in range(2)]
+    for _ in range(8):
+        first, second = (next(shard) for shard in shards)
+        assert first["task_ids"].tolist() == second["task_ids"].tolist()
+    halves = [train("toy_a", shard=seqio.ShardInfo(i, 2)) for i in range(2)]
+    epoch = [text for half in halves for _ in range(2) for text in texts(next(half))]
+    assert len(set(epoch)) == 8
+
+
+def test_buckets_cut_padding_alone():
+    whole, cut = train(TASKS), train(TASKS, length_buckets={"inputs": [5, 6, 7]})
+    widths = set()
+    for _ in range(15):
+        batch, small = next(whole), next(cut)
+        widths.add(width := small["encoder_input_tokens"].shape[1])
+        assert not batch["encoder_input_tokens"][:, width:].any()
+        np.testing.assert_array_equal(
+            batch["encoder_input_tokens"][:, :width], small["encoder_input_tokens"]
+        )
+    assert len(widths) > 1 and widths <= {5, 6, 7, 9}
+
+
+def test_evaluation_passes_once_over_all_tasks():
+    batches = list(eval_batches(config(TASKS, batch_size=8), TaskIdFeatureConverter))
+    assert len(batches) == 8  # 60 rows
+    seen = list(itertools.chain.from_iterable(map(texts, batches)))
+    assert len(seen) == len(set(seen)) == 60
+    assert batches[-1]["decoder_loss_weights"][4:].sum() == 0
+    shards = [
+        list(
+            eval_batches(
+                config(TASKS, batch_size=8), TaskIdFeatureConverter, shard=seqio.ShardInfo(i, 2)
+            )
+        )
+        for i in range(2)
+    ]
+    for batch, *parts in zip(batches, *shards, strict=True):
+        assert_same(batch, {k: np.concatenate([part[k] for part in parts]) for k in batch})
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"pack": True}, "pack = True"),
+        ({"batch_size": 0}, "batch_size must be at least 1"),
+        ({"task_feature_lengths": {"inputs": 4}}, "positive length for 'targets'"),
+        ({"length_buckets": {"inputs": [8, 4]}}, "ascending"),
+        ({"length_buckets": {"encoder": [4]}}, "'inputs' and 'targets'"),
+        ({"split": "dev"}, "no split 'dev'; it has train, validation"),
+        ({"mixture_or_task_name": "toy_d"}, "Unknown task or mixture 'toy_d'. Did you mean 'toy_"),
+        ({"mixture_or_task_name": "toy_empty"}, "'toy_empty' has 0 rows"),
+        ({"module": "no_such_module"}, "MODULE: No module named 'no_such_module'"),
+    ],
+)
+def test_bad_configurations_say_what_is_wrong(changes, message):
+    with pytest.raises(UserError, match=message):
+        load_mixture(config("toy_a", **changes))
+
+
+def test_a_batch_must_divide_over_the_processes():
+    with pytest.raises(UserError, match="Batch size 4 does not divide over 3 processes"):
+        train("toy_a", shard=seqio.ShardInfo(0, 3))
+
+
+def test_each_process_needs_a_row():
+    with pytest.raises(UserError, match="has 10 rows; at least 16 are needed"):
+        train("toy_a", batch_size=16, shard=seqio.ShardInfo(0, 16))
+
+
+def test_a_task_whose_rows_are_all_dropped_is_named():
+    register("toy_dropped", 5, steps=[lambda dataset: dataset.filter(lambda _: False)])
+    with pytest.raises(UserError, match="'train' of task 'toy_dropped' gives no example"):
+        train(["toy_a", "toy_dropped"])
+
+
+def test_a_mixture_without_ids_is_refused():
+    mixture = seqio.Mixture("plain", [("toy_a", 1.0)])
+    with pytest.raises(UserError, match="'plain' carries no task ids"):
+        load_mixture(config(mixture))
+
+
+def test_label_words_must_fit_the_targets(monkeypatch):
+    known = {"toy_a": TaskInfo(label_words=("no", "yes"), metric="accuracy")}
+    monkeypatch.setattr("mpt_jax.tasks.info.info", lambda name: known.get(name) or info(name))
+    cfg = config("toy_a", task_feature_lengths={"inputs": 9, "targets": 4})
+    load_mixture(cfg)
+    with pytest.raises(UserError, match="'yes' of task 'toy_a' takes 4 tokens .* the 3 of"):
+        load_mixture(dataclasses.replace(cfg, task_feature_lengths={"inputs": 9, "targets": 3}))

@@ -1,0 +1,65 @@
+import numpy as np
+import pytest
+
+from mpt_jax.tasks import metrics
+
+
+def test_accuracy_counts_invalid_predictions_as_wrong():
+    assert metrics.accuracy(["a", "b", "a", "b"], ["a", "a", "?", "b"]) == {"accuracy": 50.0}
+
+
+def test_binary_f1_by_hand():
+    targets = ["y", "y", "y", "n", "n"]
+    # 1 hit, 2 misses (one invalid), 2 false alarms (one invalid): F1 = 2 / (2 + 2 + 2).
+    f1 = metrics.binary_f1("y", "n")(targets, ["y", "n", "?", "y", "?"])
+    assert f1 == {"f1": pytest.approx(100 / 3)}
+    assert metrics.binary_f1("y", "n")(["n"], ["n"]) == {"f1": 0.0}
+
+
+def test_matthews_by_hand():
+    targets, predictions = list("yyyynnnn"), list("yyynynnn")
+    # tp 3, tn 3, fp 1, fn 1: (9 - 1) / 16.
+    assert metrics.matthews(targets, predictions) == {"matthews": pytest.approx(50.0)}
+    assert metrics.matthews(list("yn"), list("ny")) == {"matthews": pytest.approx(-100.0)}
+
+
+@pytest.mark.parametrize("predictions", [["y", "y"], ["x", "z"]])
+def test_matthews_of_constant_or_invalid_predictions_is_zero(predictions):
+    assert metrics.matthews(["y", "n"], predictions) == {"matthews": 0.0}
+
+
+def test_correlation_against_numpy():
+    x, y = [0.0, 1.0, 2.0, 5.0], [1.0, 1.5, 9.0, 9.5]
+    got = metrics.correlation([str(v) for v in x], [str(v) for v in y])
+    assert got["pearson"] == pytest.approx(100 * np.corrcoef(x, y)[0, 1])
+    assert got["spearman"] == pytest.approx(100.0)
+
+
+def test_correlation_counts_text_as_a_number_off_the_scale():
+    targets = ["0", "3", "5"]
+    assert metrics.correlation(targets, ["0", "nan", "x"]) == metrics.correlation(
+        targets, ["0", "-1", "-1"]
+    )
+    assert metrics.correlation(targets, ["a", "b", "c"]) == {"pearson": 0.0, "spearman": 0.0}
+    assert metrics.correlation(["1", "1"], ["1", "2"]) == {"pearson": 0.0, "spearman": 0.0}
+
+
+def test_squad_takes_the_best_of_the_right_answers():
+    got = metrics.squad([["The red car!", "a boat"], "anna"], ["red car", "anna and tom"])
+    # exact 1 and 0; F1 1 and 2 * 1 / (1 + 3).
+    assert got == {"exact_match": 50.0, "f1": pytest.approx(75.0)}
+
+
+def test_bleu_with_several_and_uneven_references():
+    targets = [["the cat sat on the mat .", "on the mat sat the cat ."], "anna sold the red car ."]
+    assert metrics.bleu(targets, ["on the mat sat the cat .", "anna sold the red car ."]) == {
+        "bleu": pytest.approx(100.0)
+    }
+    # The second reference belongs to the first example only.
+    assert metrics.bleu(targets, ["x", "on the mat sat the cat ."])["bleu"] < 10
+    assert metrics.bleu(targets, ["", ""]) == {"bleu": 0.0}
+
+
+def test_no_examples_is_an_error():
+    with pytest.raises(ValueError, match="at least one example"):
+        metrics.accuracy([], [])

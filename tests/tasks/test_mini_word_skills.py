@@ -1,0 +1,43 @@
+import random
+
+from mpt_jax.tasks import mini_word_skills as skills
+
+
+def draw(skill, count=200):
+    rng = random.Random(skill.__name__)
+    return [skill(rng) for _ in range(count)]
+
+
+def body(row):
+    return row.inputs.split(": ", 1)[1]
+
+
+def test_synonyms_are_mutual_and_opposites_are_not_synonyms():
+    pairs = {(body(row), row.targets) for row in draw(skills.synonym, 2000)}
+    assert {(b, a) for a, b in pairs} & pairs
+    opposites = {(body(row), row.targets) for row in draw(skills.opposite, 2000)}
+    assert not pairs & opposites
+
+
+def test_ordering_keeps_the_words():
+    for row in draw(skills.order):
+        assert sorted(body(row).split()) == sorted(row.targets.split()[:-1])
+
+
+def test_wrong_orders_move_two_words_that_are_not_neighbours():
+    for row in draw(skills.order_right):
+        assert body(row).endswith(" .")
+
+
+def test_copies_are_copies_and_repairs_are_mostly_not():
+    assert all(body(row) == row.targets for row in draw(skills.copy))
+    changed = [body(row) != row.targets for row in draw(skills.repair)]
+    assert 0.5 < sum(changed) / len(changed) < 0.9
+
+
+def test_negations_deny():
+    assert all(" did not " in row.targets for row in draw(skills.negate))
+
+
+def test_the_opinion_word_is_in_the_text():
+    assert all(row.targets in body(row).split() for row in draw(skills.opinion_word))

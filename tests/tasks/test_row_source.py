@@ -1,0 +1,95 @@
+import numpy as np
+import pytest
+import seqio
+import tensorflow as tf
+
+from mpt_jax.errors import UserError
+from mpt_jax.tasks import row_source
+from mpt_jax.tasks.row_source import RowSource
+
+
+def numbers(n, *, known=True, generator=False):
+    """A source whose train rows are 0..n-1 and whose validation rows are 100..104."""
+
+    def dataset_fn(split, shuffle_files=False, seed=None):
+        rows = range(n) if split == "train" else range(100, 105)
+        if generator:
+            return tf.data.Dataset.from_generator(
+                lambda: iter(rows), output_signature=tf.TensorSpec([], tf.int64)
+            )
+        return tf.data.Dataset.from_tensor_slices(np.array(rows, np.int64))
+
+    sizes = {"train": n, "validation": 5} if known else None
+    return seqio.FunctionDataSource(dataset_fn, ["train", "validation"], num_input_examples=sizes)
+
+
+def values(dataset):
+    return [int(row) for row in dataset.as_numpy_iterator()]
+
+
+def test_each_epoch_holds_each_row_once_in_an_order_of_its_own():
+    dataset = RowSource(numbers(7)).get_dataset("train", shuffle=True, seed=3).repeat(4)
+    epochs = np.reshape(values(dataset), (4, 7))
+    np.testing.assert_array_equal(np.sort(epochs), np.tile(np.arange(7), (4, 1)))
+    assert len({tuple(epoch) for epoch in epochs}) == 4
+
+
+def test_the_seed_fixes_the_order():
+    def order(seed):
+        return values(RowSource(numbers(50)).get_dataset("train", shuffle=True, seed=seed))
+
+    assert order(1) == order(1)
+    assert order(1) != order(2)
+
+
+def test_few_shot_keeps_numpys_draw_of_train_alone():
+    source = RowSource(numbers(50), few_shot=8, seed=7)
+    expected = np.random.default_rng(7).choice(50, size=8, replace=False)
+    assert values(source.get_dataset("train", shuffle=False)) == sorted(expected)
+    assert values(source.get_dataset("validation", shuffle=False)) == list(range(100, 105))
+    assert source.num_input_examples("train") == 8
+    assert source.num_input_examples("validation") == 5
+
+
+@pytest.mark.parametrize("k", [0, 51])
+def test_few_shot_outside_of_the_split_is_refused(k):
+    with pytest.raises(UserError, match=f"few_shot = {k} .* 50 rows"):
+        RowSource(numbers(50), few_shot=k)
+
+
+def test_rows_are_counted_where_the_source_does_not_know():
+    assert RowSource(numbers(50, known=False)).num_input_examples("train") == 50
+
+
+def test_rows_of_any_structure_come_back_unchanged():
+    rows = {"text": ["a", "bb"], "answers": tf.ragged.constant([["x"], ["y", "z"]])}
+
+    def dataset_fn(split, shuffle_files=False, seed=None):
+        return tf.data.Dataset.from_tensor_slices(rows)
+
+    source = RowSource(seqio.FunctionDataSource(dataset_fn, ["train"]))
+    first, second = source.get_dataset("train", shuffle=False)
+    assert first["text"].numpy() == b"a"
+    assert second["answers"].numpy().tolist() == [b"y", b"z"]
+
+
+def test_an_iterator_resumes_with_the_next_row_even_over_a_generator(tmp_path):
+    source = RowSource(numbers(9, generator=True), few_shot=6)
+    dataset = source.get_dataset("train", shuffle=True, seed=0).repeat()
+    iterator = iter(dataset)
+    for _ in range(8):
+        next(iterator)
+    path = tf.train.Checkpoint(iterator=iterator).write(str(tmp_path / "at"))
+    expected = [int(next(iterator)) for _ in range(20)]
+
+    resumed = iter(dataset)
+    tf.train.Checkpoint(iterator=resumed).read(path)
+    assert [int(next(resumed)) for _ in range(20)] == expected
+
+
+def test_a_large_split_is_the_sources_own(monkeypatch):
+    monkeypatch.setattr(row_source, "MEMORY_ROWS", 5)
+    source = numbers(6)
+    wrapped = RowSource(source)
+    assert values(wrapped.get_dataset("train", shuffle=True, seed=0)) == list(range(6))
+    assert wrapped.list_shards("train") == source.list_shards("train")

@@ -1,0 +1,111 @@
+"""Prompt files: exact round trips; damaged or foreign files are refused with one message."""
+
+import dataclasses
+import json
+import os
+
+import numpy as np
+import pytest
+import safetensors.numpy
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from mpt_jax import prompt_file
+from mpt_jax.errors import UserError
+
+INFO = prompt_file.PromptInfo(
+    method="mpt",
+    tasks=("nli", "qa"),
+    length=3,
+    width=4,
+    rank=1,
+    vocabulary_size=16,
+    backbone="0123456789abcdef",
+    feature_lengths={"inputs": 8, "targets": 2},
+    label_words={"nli": ["yes", "no"]},
+    step=7,
+    metrics={"nli": {"accuracy": 50.0}},
+)
+
+
+def _bank():
+    rng = np.random.default_rng(0)
+    return {
+        "shared": rng.normal(size=(3, 4)).astype(np.float32),
+        "task_u": rng.normal(size=(2, 3, 1)).astype(np.float32),
+        "task_v": rng.normal(size=(2, 1, 4)).astype(np.float32),
+    }
+
+
+def test_round_trip_is_exact_by_file_and_by_folder(tmp_path):
+    path = prompt_file.save(str(tmp_path), _bank(), INFO)
+    for where in (path, str(tmp_path)):
+        bank, info = prompt_file.load(where)
+        assert info == INFO
+        assert bank.keys() == _bank().keys()
+        for name, leaf in _bank().items():
+            np.testing.assert_array_equal(bank[name], leaf)
+
+
+def test_the_json_beside_it_says_the_same(tmp_path):
+    prompt_file.save(str(tmp_path), _bank(), INFO)
+    description = json.loads((tmp_path / "prompts.json").read_text())
+    assert description["tasks"] == ["nli", "qa"] and description["step"] == 7
+    assert sorted(os.listdir(tmp_path)) == ["prompts.json", "prompts.safetensors"]
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_any_truncation_or_flipped_header_byte_is_a_user_error_or_the_true_bank(tmp_path, data):
+    path = prompt_file.save(str(tmp_path), _bank(), INFO)
+    whole = open(path, "rb").read()
+    if data.draw(st.booleans()):
+        damaged = whole[: data.draw(st.integers(0, len(whole) - 1))]
+    else:
+        at = data.draw(st.integers(0, 400))
+        damaged = whole[:at] + bytes([whole[at] ^ data.draw(st.integers(1, 255))]) + whole[at + 1 :]
+    open(path, "wb").write(damaged)
+    try:
+        bank, _ = prompt_file.load(path)
+    except UserError as error:
+        assert "prompts.safetensors" in str(error)
+    else:
+        assert {name: leaf.shape for name, leaf in bank.items()} == {
+            name: leaf.shape for name, leaf in _bank().items()
+        }
+
+
+def test_missing_file_names_the_path_and_the_remedy(tmp_path):
+    with pytest.raises(UserError, match="nowhere.*folder of a finished run"):
+        prompt_file.load(str(tmp_path / "nowhere"))
+
+
+def test_a_safetensors_file_of_another_kind_is_refused(tmp_path):
+    path = str(tmp_path / "model.safetensors")
+    safetensors.numpy.save_file({"w": np.zeros((2, 2), np.float32)}, path)
+    with pytest.raises(UserError, match="not a prompt file"):
+        prompt_file.load(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"width": 5}, "width"),
+        ({"vocabulary_size": 17}, "vocabulary"),
+        ({"backbone": "f" * 16}, "fingerprint"),
+    ],
+)
+def test_another_backbone_is_refused(change, named):
+    with pytest.raises(UserError, match=named):
+        prompt_file.check_backbone("x", dataclasses.replace(INFO, **change), 4, 16, INFO.backbone)
+
+
+def test_the_own_backbone_is_accepted():
+    prompt_file.check_backbone("x", INFO, 4, 16, INFO.backbone)
+
+
+def test_a_bank_that_does_not_fit_its_description_is_refused(tmp_path):
+    wrong = dataclasses.replace(INFO, tasks=("nli",))
+    path = prompt_file.save(str(tmp_path), _bank(), wrong)
+    with pytest.raises(UserError, match="task_u.*shape"):
+        prompt_file.load(path)
