@@ -122,15 +122,14 @@ def draw(rows: int, k: int, seed: int) -> np.ndarray:
 
 
 def _permutation(rows: int, seed: int | None) -> tf.data.Dataset:
-    """0..rows-1 in an order that changes with each iteration, computed without a buffer."""
-    orders = tf.data.Dataset.random(seed, rerandomize_each_iteration=True).take(1)
+    """0..rows-1 in an order that changes with each iteration, which a checkpoint need not hold."""
+    keys = tf.data.Dataset.random(seed, rerandomize_each_iteration=True).batch(2).take(1)
 
-    def permute(order: tf.Tensor) -> tf.data.Dataset:
-        positions = tf.data.Dataset.range(rows)
-        key = tf.stack([order, order])
-        return positions.map(lambda i: tf.random.experimental.index_shuffle(i, key, rows - 1))
+    def permute(key: tf.Tensor) -> tf.data.Dataset:
+        order = tf.random.experimental.stateless_shuffle(tf.range(rows, dtype=tf.int64), key)
+        return tf.data.Dataset.from_tensor_slices(order)
 
-    return orders.flat_map(permute)
+    return keys.flat_map(permute)
 
 
 def _keep(rows: tf.data.Dataset, indices: np.ndarray) -> tf.data.Dataset:

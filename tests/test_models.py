@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import toy
+from flax import traverse_util
 
 from mpt_jax import distillation, prompt_file, prompts
 from mpt_jax.engine import optimizers, schedules
@@ -24,15 +25,20 @@ def _started(model, seed=1):
 
 
 def _logits(model, params, batch):
-    return np.asarray(
-        model.module.apply(
-            {"params": {k: v for k, v in params.items() if k != "teacher"}},
+    @jax.jit
+    def apply(params):
+        return model.module.apply(
+            {"params": params},
             batch["encoder_input_tokens"],
             batch["decoder_input_tokens"],
             task_ids=batch["task_ids"],
-        ),
-        np.float64,
-    )
+        )
+
+    return np.asarray(apply(params), np.float64)
+
+
+def _loss(model, params):
+    return jax.jit(model.loss_fn)(params, BATCH, None)
 
 
 def _token_losses(logits, batch):
@@ -44,7 +50,7 @@ def _token_losses(logits, batch):
 def test_loss_is_the_mean_over_target_tokens():
     model = toy.model()
     params = _started(model)
-    loss, _ = model.loss_fn(params, BATCH, None)
+    loss, _ = _loss(model, params)
     expected = _token_losses(_logits(model, params, BATCH), BATCH)
     np.testing.assert_allclose(
         loss, expected.sum() / BATCH["decoder_loss_weights"].sum(), rtol=1e-4
@@ -54,7 +60,7 @@ def test_loss_is_the_mean_over_target_tokens():
 def test_independent_tasks_sum_the_means_of_each_task():
     model = toy.model(PromptTuning(prompt_length=4))
     params = _started(model)
-    loss, summary = model.loss_fn(params, BATCH, None)
+    loss, summary = _loss(model, params)
     tokens = _token_losses(_logits(model, params, BATCH), BATCH)
     means = [
         tokens[BATCH["task_ids"] == k].sum()
@@ -74,7 +80,7 @@ def test_z_loss_and_label_smoothing_against_numpy():
     target = 0.8 * np.eye(vocab)[BATCH["decoder_target_tokens"]] + 0.2 / vocab
     each = -(target * log_p).sum(-1) + 0.1 * np.log(np.exp(logits).sum(-1)) ** 2
     weights = BATCH["decoder_loss_weights"]
-    loss, _ = model.loss_fn(params, BATCH, None)
+    loss, _ = _loss(model, params)
     np.testing.assert_allclose(loss, (each * weights).sum() / weights.sum(), rtol=1e-4)
 
 
@@ -91,8 +97,8 @@ def test_distillation_adds_lambda_times_both_terms(teachers):
     spec = distillation.Distillation(teachers, weight=0.7, temperature=2.0)
     model = toy.model(distillation=spec)
     params = _started(model)
-    loss, summary = model.loss_fn(params, BATCH, None)
-    plain, _ = toy.model().loss_fn(params, BATCH, None)
+    loss, summary = _loss(model, params)
+    plain, _ = _loss(toy.model(), params)
     terms = summary["loss_logits"].compute() + summary["loss_hidden"].compute()
     assert summary["loss_logits"].compute() > 0 and summary["loss_hidden"].compute() > 0
     np.testing.assert_allclose(loss, plain + 0.7 * terms, rtol=1e-5)
@@ -103,7 +109,7 @@ def test_a_student_equal_to_its_teacher_has_no_distillation_loss(teachers):
     model = toy.model(PromptTuning(prompt_length=4), distillation=spec)
     params = _started(model)
     params["prompt_bank"] = {"task_prompts": params["teacher"]["task_prompts"]}
-    _, summary = model.loss_fn(params, BATCH, None)
+    _, summary = _loss(model, params)
     np.testing.assert_allclose(summary["loss_logits"].compute(), 0.0, atol=1e-6)
     np.testing.assert_allclose(summary["loss_hidden"].compute(), 0.0, atol=1e-10)
 
@@ -164,16 +170,17 @@ def test_an_unclaimed_parameter_is_listed():
 
 def test_every_parameter_has_axes_of_its_rank(teachers):
     model = toy.model(distillation=distillation.Distillation(teachers))
-    variables = model.get_initial_variables(jax.random.key(0), toy.SHAPES)
-    axes = model.param_axes(variables["params"])
-    jax.tree.map(lambda leaf, names: None if leaf.ndim == len(names) else 1 / 0,
-                 variables["params"], axes, is_leaf=lambda x: isinstance(x, tuple))
-    assert jax.tree.structure(variables["params_axes"]).num_leaves >= len(
-        jax.tree.leaves(variables["params"])
-    ) - len(jax.tree.leaves(variables["params_axes"]))
-    assert variables["params_axes"]["prompt_bank"]["task_u_axes"].names == (
-        "tasks", "prompt_length", "rank",
+    shapes = jax.eval_shape(
+        lambda key: model.get_initial_variables(key, toy.SHAPES), jax.random.key(0)
     )
+    axes = model.param_axes(shapes["params"])
+    params = traverse_util.flatten_dict(shapes["params"], sep="/")
+    names = traverse_util.flatten_dict(axes, sep="/")
+    metadata = traverse_util.flatten_dict(shapes["params_axes"], sep="/")
+    assert {f"{path}_axes" for path in params} == metadata.keys()
+    for path, leaf in params.items():
+        assert len(names[path]) == leaf.ndim, path
+        assert metadata[f"{path}_axes"].names == names[path]
 
 
 def test_initial_variables_are_traceable():
@@ -190,9 +197,10 @@ def test_predictions_depend_on_the_task_and_ignore_padding_rows():
     params["prompt_bank"]["task_prompts"] = 20 * jax.random.normal(jax.random.key(9), (3, 4, 16))
     same_text = {name: np.repeat(rows[:1], 3, axis=0) for name, rows in BATCH.items()}
     same_text["task_ids"] = np.arange(3, dtype=np.int32)
-    ids, aux = model.predict_batch_with_aux(params, same_text, None)
+    predict = jax.jit(model.predict_batch_with_aux)
+    ids, aux = predict(params, same_text, None)
     alone = [
-        model.predict_batch(params, {name: rows[k : k + 1] for name, rows in same_text.items()})
+        predict(params, {name: rows[k : k + 1] for name, rows in same_text.items()}, None)[0]
         for k in range(3)
     ]
     np.testing.assert_array_equal(ids, np.concatenate(alone))
@@ -204,7 +212,7 @@ def test_score_is_the_log_likelihood_of_the_target():
     model = toy.model()
     params = _started(model)
     expected = -_token_losses(_logits(model, params, BATCH), BATCH).sum(1)
-    np.testing.assert_allclose(model.score_batch(params, BATCH), expected, rtol=1e-4)
+    np.testing.assert_allclose(jax.jit(model.score_batch)(params, BATCH), expected, rtol=1e-4)
 
 
 def test_prompts_of_a_model_are_those_of_its_bank():

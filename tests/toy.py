@@ -1,6 +1,6 @@
 """A tiny model and random batches for tests: no file, no network, compiles in a second."""
 
-import dataclasses
+import functools
 
 import jax
 import numpy as np
@@ -38,10 +38,11 @@ def model(method=None, tasks=TASKS, **fields) -> EncoderDecoderModel:
     )
 
 
+@functools.cache
 def backbone(seed: int = 0) -> dict:
     """Random parameters of the backbone alone."""
-    bare = dataclasses.replace(model(), distillation=None)
-    params = bare.get_initial_variables(jax.random.key(seed), SHAPES)["params"]
+    init = jax.jit(lambda key: model().get_initial_variables(key, SHAPES)["params"])
+    params = init(jax.random.key(seed))
     return {name: params[name] for name in ("encoder", "decoder", "token_embedder")}
 
 

@@ -30,12 +30,14 @@ def param_axes(shapes: Mapping[str, Any], extra_rules: Iterable[Rule] = ()) -> d
     """Names every dimension of every parameter.
 
     Args:
-      shapes: nested mapping of parameters, arrays or `jax.ShapeDtypeStruct`s.
-      extra_rules: (regular expression, axis names) tried before `RULES`.
+        shapes: nested mapping of parameters, arrays or `jax.ShapeDtypeStruct`s.
+        extra_rules: (regular expression, axis names) tried before `RULES`.
+
     Returns:
-      nested dict like `shapes`, whose leaves are tuples with one name per dimension.
+        nested dict like `shapes`, whose leaves are tuples with one name per dimension.
+
     Raises:
-      ValueError: parameters without a rule, or with a rule of another rank; all are listed.
+        ValueError: parameters without a rule, or with a rule of another rank; all are listed.
     """
     rules = [(re.compile(pattern), names) for pattern, names in (*extra_rules, *RULES)]
     axes, wrong = {}, []

@@ -28,23 +28,23 @@ class T5Config:
     `("gelu", "linear")` (a gated GELU) with `logits_via_embedding=False`.
 
     Attributes:
-      vocab_size: rows of the embedding, V; the vocabulary padded to a multiple of 128.
-      emb_dim: width D.
-      num_heads: attention heads H.
-      head_dim: width of one head; H * head_dim need not be D.
-      mlp_dim: width of the feed-forward layer.
-      mlp_activations: one per input projection; their outputs are multiplied.
-      logits_via_embedding: the embedding doubles as output projection (v1.0).
-      dropout_rate: of every dropout, active only where a call enables it.
-      dtype: of the computation. Parameters, layer norm statistics, softmax and logits
-        are float32 in any case.
-      relpos_buckets: buckets of the relative position bias.
-      relpos_max_distance: distances from here on share the last bucket.
-      remat: recompute each layer in the backward pass instead of keeping its activations.
-      layer_norm_epsilon: added to the mean square before its root.
+        vocab_size: rows of the embedding, V; the vocabulary padded to a multiple of 128.
+        emb_dim: width D.
+        num_heads: attention heads H.
+        head_dim: width of one head; H * head_dim need not be D.
+        mlp_dim: width of the feed-forward layer.
+        mlp_activations: one per input projection; their outputs are multiplied.
+        logits_via_embedding: the embedding doubles as output projection (v1.0).
+        dropout_rate: of every dropout, active only where a call enables it.
+        dtype: of the computation. Parameters, layer norm statistics, softmax and logits
+          are float32 in any case.
+        relpos_buckets: buckets of the relative position bias.
+        relpos_max_distance: distances from here on share the last bucket.
+        remat: recompute each layer in the backward pass instead of keeping its activations.
+        layer_norm_epsilon: added to the mean square before its root.
 
     Raises:
-      UserError: a value out of range, named.
+        UserError: a value out of range, named.
     """
 
     vocab_size: int
@@ -88,7 +88,7 @@ class T5Config:
         """Reads what `to_json` wrote.
 
         Raises:
-          UserError: not a JSON object, or a field that is missing or unknown.
+            UserError: not a JSON object, or a field that is missing or unknown.
         """
         try:
             values = json.loads(text)

@@ -50,24 +50,26 @@ def generate(
     search (see `_beam_search` for its exact rules). Everything but the arrays is static.
 
     Args:
-      module: has `network.Transformer`'s method `decode`.
-      params: its parameters.
-      encoded: [B, P+T, D].
-      encoder_valid: [B, P+T] bool.
-      max_decode_length: S, the longest sequence, end token included.
-      num_beams: N hypotheses per example.
-      length_penalty: a beam's score is its log-probability / length ** length_penalty.
-      temperature: divides the logits before sampling; 0 takes the most probable token.
-      top_k: samples among the k most probable tokens; 0 among all.
-      top_p: samples among the fewest tokens whose probabilities reach top_p.
-      rng: key, needed to sample.
-      eos_id: ends a sequence; pad_id: fills it after its end; start_id: is fed first.
+        module: has `network.Transformer`'s method `decode`.
+        params: its parameters.
+        encoded: [B, P+T, D].
+        encoder_valid: [B, P+T] bool.
+        max_decode_length: S, the longest sequence, end token included.
+        num_beams: N hypotheses per example.
+        length_penalty: a beam's score is its log-probability / length ** length_penalty.
+        temperature: divides the logits before sampling; 0 takes the most probable token.
+        top_k: samples among the k most probable tokens; 0 among all.
+        top_p: samples among the fewest tokens whose probabilities reach top_p.
+        rng: key, needed to sample.
+        eos_id: ends a sequence; pad_id: fills it after its end; start_id: is fed first.
+
     Returns:
-      sequences [B, S] int32, each with its end token if it reached one, then padding, and
-      scores [B] float32: the log-probability under the model of the sequence (end included),
-      divided by length ** length_penalty for beams.
+        sequences [B, S] int32, each with its end token if it reached one, then padding, and
+        scores [B] float32: the log-probability under the model of the sequence (end included),
+        divided by length ** length_penalty for beams.
+
     Raises:
-      UserError: settings out of range or that exclude each other.
+        UserError: settings out of range or that exclude each other.
     """
     _check(max_decode_length, num_beams, temperature, top_k, top_p, rng)
     ids = Ids(start_id, eos_id, pad_id)
@@ -94,11 +96,12 @@ def filter_logits(logits: jax.Array, *, top_k: int = 0, top_p: float = 1.0) -> j
     The most probable token always stays, and so do ties with the last one that stays.
 
     Args:
-      logits: [B, V] float32.
-      top_k: number of tokens that stay; 0 for all.
-      top_p: the fewest tokens stay whose probabilities add up to at least top_p.
+        logits: [B, V] float32.
+        top_k: number of tokens that stay; 0 for all.
+        top_p: the fewest tokens stay whose probabilities add up to at least top_p.
+
     Returns:
-      [B, V] float32.
+        [B, V] float32.
     """
     if 0 < top_k < logits.shape[-1]:
         least = jax.lax.top_k(logits, top_k)[0][:, -1:]
@@ -247,7 +250,7 @@ def _beam_search(
     its present length, is not better than the worst of them.
 
     Returns:
-      the best finished hypothesis [B, S] and its penalised score [B].
+        the best finished hypothesis [B, S] and its penalised score [B].
     """
     batch = rows // num_beams
 
@@ -302,8 +305,8 @@ def _extend(logits: jax.Array, alive_scores: jax.Array) -> tuple[jax.Array, jax.
     2N, because at most N of them end, so that N can live on.
 
     Args:
-      logits: [B * N, V].
-      alive_scores: [B, N].
+        logits: [B * N, V].
+        alive_scores: [B, N].
     """
     batch, num_beams = alive_scores.shape
     vocab_size = logits.shape[-1]

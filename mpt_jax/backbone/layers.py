@@ -6,6 +6,7 @@ There is no 1/sqrt(d) in attention: T5 folds it into the initialisation of the q
 """
 
 import math
+from collections.abc import Callable
 
 import flax.linen as nn
 import jax
@@ -70,7 +71,7 @@ class Embed(nn.Module):
 
     def __call__(self, tokens: jax.Array) -> jax.Array:
         """[B, T] int32 -> [B, T, D]."""
-        return self.embedding[tokens].astype(self.dtype)
+        return jnp.asarray(self.embedding)[tokens].astype(self.dtype)
 
     def logits(self, x: jax.Array) -> jax.Array:
         """[B, S, D] -> [B, S, V] float32, with T5's 1/sqrt(D)."""
@@ -90,9 +91,10 @@ def relative_position_bucket(
     query into bucket 0.
 
     Args:
-      relative_position: int32, any shape.
+        relative_position: int32, any shape.
+
     Returns:
-      int32 of the same shape, in [0, buckets).
+        int32 of the same shape, in [0, buckets).
     """
     offset = jnp.zeros_like(relative_position)
     if bidirectional:
@@ -131,7 +133,7 @@ class RelativePositionBias(nn.Module):
             buckets=cfg.relpos_buckets,
             max_distance=cfg.relpos_max_distance,
         )
-        return table.astype(jnp.float32)[:, bucket]
+        return jnp.asarray(table, jnp.float32)[:, bucket]
 
 
 class Attention(nn.Module):
@@ -164,12 +166,13 @@ class Attention(nn.Module):
         """Attends from x to memory.
 
         Args:
-          x: queries' states [B, Q, D].
-          memory: keys' and values' states [B, K, D].
-          bias: added to the scores, [H, Q, K] float32.
-          valid: keys that may be seen, [B, K] bool.
+            x: queries' states [B, Q, D].
+            memory: keys' and values' states [B, K, D].
+            bias: added to the scores, [H, Q, K] float32.
+            valid: keys that may be seen, [B, K] bool.
+
         Returns:
-          [B, Q, D]
+            [B, Q, D]
         """
         keys, values = self._split(self.key(memory)), self._split(self.value(memory))
         return self._attend(x, keys, values, bias, valid)
@@ -180,23 +183,30 @@ class Attention(nn.Module):
         """Attends from new tokens to themselves and all earlier ones, which the cache holds.
 
         Args:
-          x: the new tokens' states [B, Q, D].
-          position: where they stand, an int32 scalar; None creates an empty cache.
-          length: positions L that the cache holds.
-          bias: [H, Q, L] float32, masking what is not written yet.
+            x: the new tokens' states [B, Q, D].
+            position: where they stand, an int32 scalar; None creates an empty cache.
+            length: positions L that the cache holds.
+            bias: [H, Q, L] float32, masking what is not written yet.
+
         Returns:
-          [B, Q, D]
+            [B, Q, D]
         """
         cfg = self.config
         shape = (x.shape[0], cfg.num_heads, length, cfg.head_dim)
-        keys = self.variable("cache", "cached_key", jnp.zeros, shape, jnp.dtype(cfg.dtype))
-        values = self.variable("cache", "cached_value", jnp.zeros, shape, jnp.dtype(cfg.dtype))
+        earlier = [
+            self._cached(name, lambda: jnp.zeros(shape, jnp.dtype(cfg.dtype)))
+            for name in CACHE_PER_HYPOTHESIS
+        ]
         if position is not None:
+            new = (self._split(self.key(x)), self._split(self.value(x)))
             at = (0, 0, position, 0)
-            new_keys, new_values = self._split(self.key(x)), self._split(self.value(x))
-            keys.value = jax.lax.dynamic_update_slice(keys.value, new_keys, at)
-            values.value = jax.lax.dynamic_update_slice(values.value, new_values, at)
-        return self._attend(x, keys.value, values.value, bias, None)
+            earlier = [
+                jax.lax.dynamic_update_slice(old, piece, at)
+                for old, piece in zip(earlier, new, strict=True)
+            ]
+            for name, value in zip(CACHE_PER_HYPOTHESIS, earlier, strict=True):
+                self.put_variable("cache", name, value)
+        return self._attend(x, *earlier, bias, None)
 
     def step_cross(self, x: jax.Array, memory: jax.Array, *, valid: jax.Array) -> jax.Array:
         """Attends from new tokens to the encoder, whose keys and values are cached once.
@@ -205,16 +215,22 @@ class Attention(nn.Module):
         queries, so nothing of the encoder is repeated.
 
         Args:
-          x: the new tokens' states [B * N, Q, D], N hypotheses per example.
-          memory: encoder states [B, K, D]; read only while the cache does not exist.
-          valid: [B, K] bool.
+            x: the new tokens' states [B * N, Q, D], N hypotheses per example.
+            memory: encoder states [B, K, D]; read only while the cache does not exist.
+            valid: [B, K] bool.
+
         Returns:
-          [B * N, Q, D]
+            [B * N, Q, D]
         """
-        keys = self.variable("cache", "cross_key", lambda: self._split(self.key(memory)))
-        values = self.variable("cache", "cross_value", lambda: self._split(self.value(memory)))
+        keys = self._cached("cross_key", lambda: self._split(self.key(memory)))
+        values = self._cached("cross_value", lambda: self._split(self.value(memory)))
         side_by_side = x.reshape(memory.shape[0], -1, x.shape[-1])
-        return self._attend(side_by_side, keys.value, values.value, None, valid).reshape(x.shape)
+        return self._attend(side_by_side, keys, values, None, valid).reshape(x.shape)
+
+    def _cached(self, name: str, create: Callable[[], jax.Array]) -> jax.Array:
+        if not self.has_variable("cache", name):
+            self.put_variable("cache", name, create())
+        return self.get_variable("cache", name)
 
     def _split(self, x: jax.Array) -> jax.Array:
         """[B, T, H * d] -> [B, H, T, d]."""

@@ -172,11 +172,12 @@ class Transformer(nn.Module):
         """Encodes prompt and text.
 
         Args:
-          encoder_input_tokens: [B, T] int32; id 0 is padding.
-          prompts: [B, P, D], prepended to the embedded tokens; None for none (P = 0).
-          enable_dropout: needs the rng "dropout".
+            encoder_input_tokens: [B, T] int32; id 0 is padding.
+            prompts: [B, P, D], prepended to the embedded tokens; None for none (P = 0).
+            enable_dropout: needs the rng "dropout".
+
         Returns:
-          [B, P+T, D] in the computation's dtype.
+            [B, P+T, D] in the computation's dtype.
         """
         x = self.token_embedder(encoder_input_tokens)
         if prompts is not None:
@@ -202,11 +203,12 @@ class Transformer(nn.Module):
         `decoder_input_tokens` may then have N rows per row of `encoded` (beams): [B * N, S].
 
         Args:
-          encoded: [B, P+T, D].
-          encoder_valid: [B, P+T] bool, False at padding.
-          decoder_input_tokens: [B, S] int32, the targets shifted right.
+            encoded: [B, P+T, D].
+            encoder_valid: [B, P+T] bool, False at padding.
+            decoder_input_tokens: [B, S] int32, the targets shifted right.
+
         Returns:
-          [B, S, V] float32.
+            [B, S, V] float32.
         """
         assert not decode or max_decode_length, "decode=True needs max_decode_length"
         x = self.decoder(
@@ -236,10 +238,11 @@ def encoder_valid(encoder_input_tokens: jax.Array, prompts: jax.Array | None = N
     """Which encoder positions may be seen: all P of the prompt, then tokens that are not padding.
 
     Args:
-      encoder_input_tokens: [B, T] int32.
-      prompts: [B, P, D], or None (P = 0).
+        encoder_input_tokens: [B, T] int32.
+        prompts: [B, P, D], or None (P = 0).
+
     Returns:
-      [B, P+T] bool.
+        [B, P+T] bool.
     """
     valid = encoder_input_tokens != PAD_ID
     if prompts is None:

@@ -32,12 +32,16 @@ def _unwrap(error: BaseException) -> BaseException:
     """The exception inside gin's proxies.
 
     To add text to a message, gin raises an instance of a throw-away subclass of the exception's
-    type, while handling the exception itself.
+    type and name, while handling the exception itself.
     """
     inner = error.__context__
-    while inner is not None and type(error).__bases__ == (type(inner),):
+    while inner is not None and _is_proxy(type(error), type(inner)):
         error, inner = inner, inner.__context__
     return error
+
+
+def _is_proxy(outer: type, inner: type) -> bool:
+    return outer.__bases__ == (inner,) and outer.__qualname__ == inner.__qualname__
 
 
 def _is_gins_own(error: BaseException) -> bool:

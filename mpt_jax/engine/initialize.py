@@ -41,7 +41,7 @@ def initial_params(
     init = functools.partial(model.get_initial_variables, input_shapes=dict(input_shapes))
     init_rng, start_rng = jax.random.split(rng)
     shapes = jax.eval_shape(lambda key: init(key)["params"], init_rng)
-    shardings = partitioner.sharding(model.param_axes(shapes))
+    shardings = partitioner.sharding(model.param_axes(shapes), shapes)
     if restore is not None and restore.path:
         params = model.load_backbone(restore.path, shapes, shardings, restore.dtype)
     elif model.needs_backbone:

@@ -188,7 +188,7 @@ def test_evaluation_passes_once_over_all_tasks():
         ({"split": "dev"}, "no split 'dev'; it has train, validation"),
         ({"mixture_or_task_name": "toy_d"}, "Unknown task or mixture 'toy_d'. Did you mean 'toy_"),
         ({"mixture_or_task_name": "toy_empty"}, "'toy_empty' has 0 rows"),
-        ({"module": "no_such_module"}, "MODULE: No module named 'no_such_module'"),
+        ({"module": "no_such_module"}, "MODULE 'no_such_module': No module"),
     ],
 )
 def test_bad_configurations_say_what_is_wrong(changes, message):

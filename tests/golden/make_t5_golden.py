@@ -20,6 +20,7 @@ VOCAB, WIDTH, HEADS, HEAD_DIM, MLP, LAYERS = 60, 16, 2, 8, 32, 2
 BATCH, INPUTS, TARGETS, PROMPT = 6, 9, 7, 4
 MAX_DECODE_LENGTH, BEAMS = 12, 4
 LENGTH_PENALTIES = (0.6, 1.0)
+END = 1
 
 
 def model_of(version: str, seed: int) -> transformers.T5ForConditionalGeneration:
@@ -67,6 +68,7 @@ def randomize(model: torch.nn.Module, generator: torch.Generator) -> None:
             weight.data = noise / WIDTH**0.5
         else:
             weight.data = 4.0 * noise / weight.shape[-1] ** 0.5
+    model.lm_head.weight.data[END] *= 1.5  # else few texts end
     model.encoder.final_layer_norm.weight.data *= 2.0
     model.decoder.final_layer_norm.weight.data *= 2.0
 
@@ -154,26 +156,25 @@ def padded(sequences: torch.Tensor) -> np.ndarray:
     """Without the start token, padded to [B, MAX_DECODE_LENGTH]."""
     out = np.zeros((sequences.shape[0], MAX_DECODE_LENGTH), np.int32)
     out[:, : sequences.shape[1] - 1] = sequences[:, 1:].numpy()
-    ended_before = np.cumsum(out == 1, axis=1) - (out == 1) > 0
+    ended_before = np.cumsum(out == END, axis=1) - (out == END) > 0
     return np.where(ended_before, 0, out)  # Hugging Face fills beams with the end token
 
 
 def worth_keeping(outputs: dict[str, np.ndarray]) -> bool:
     """Whether texts end in some rows and not in others, vary, and differ between the searches."""
-    searches = [name for name in outputs if name.endswith(("greedy", "beam_0.6", "beam_1.0"))]
+    searches = [name for name in outputs if name.endswith(("greedy", "beam_0.6"))]
     for name in searches:
         found = outputs[name]
-        ended = (found == 1).any(axis=1)
-        constant = [len(np.unique(row)) == 1 for row in found]
-        if not ended.any() or ended.all() or any(constant) or len(np.unique(found)) < 12:
-            return False
-        if len(np.unique(found, axis=0)) < BATCH:
+        ended = (found == END).any(axis=1)
+        constant = sum(len(np.unique(row)) == 1 for row in found)
+        if not ended.any() or ended.all() or constant > 1 or len(np.unique(found)) < 10:
             return False
     return not (outputs[searches[0]] == outputs[searches[1]]).all()
 
 
 def main() -> None:
     torch.set_grad_enabled(False)
+    torch.set_num_threads(1)
     batch = batch_of(np.random.default_rng(0))
     for version in ("v1_0", "v1_1"):
         for seed in range(1000):
@@ -183,7 +184,7 @@ def main() -> None:
                 break
         else:
             raise SystemExit(f"No seed below 1000 gives a T5 {version} worth keeping.")
-        print(version, "seed", seed, *(f"\n{k}:\n{v}" for k, v in outputs.items()))
+        print(f"T5 {version}: seed {seed}")
         weights = {f"params/{name}": weight for name, weight in t5x_weights(model).items()}
         np.savez_compressed(OUT / f"t5_{version}.npz", **batch, **outputs, **weights)
 

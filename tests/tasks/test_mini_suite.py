@@ -36,4 +36,7 @@ def test_generation_is_fast():
     assert 4501 / (time.process_time() - start) > 5_000  # rows/s, the slowest writer
 
 
-GOLDEN_RTE = "premise: the mayor opposed the stadium . the court signed the risky budget in oslo . hypothesis: the court signed the safe budget ."
+GOLDEN_RTE = (
+    "premise: the mayor opposed the stadium . the court signed the risky budget in oslo ."
+    " hypothesis: the court signed the safe budget ."
+)

@@ -26,7 +26,7 @@ def test_shared_words_are_counted():
 
 def test_what_differs_names_a_word_of_the_second_only():
     for row in draw(skills.what_differs):
-        fields = [part for part in row.inputs.split(": ")]
+        fields = row.inputs.split(": ")
         assert f" {row.targets} " in f" {fields[-1]} "
         assert f" {row.targets} " not in f" {fields[-2]} "
 

@@ -1,6 +1,7 @@
 import random
 
 from mpt_jax.tasks import mini_word_skills as skills
+from mpt_jax.tasks.mini_lexicon import HOME, NAMES
 
 
 def draw(skill, count=200):
@@ -24,9 +25,19 @@ def test_ordering_keeps_the_words():
         assert sorted(body(row).split()) == sorted(row.targets.split()[:-1])
 
 
-def test_wrong_orders_move_two_words_that_are_not_neighbours():
+def test_words_out_of_order_are_told_from_sentences():
+    verbs = {f for v in HOME.verbs.values() for c in v for f in c.forms}
     for row in draw(skills.order_right):
-        assert body(row).endswith(" .")
+        words = body(row).split()
+        second_is_verb = words[1] in verbs and words[2] == "the" and words[0] in NAMES
+        assert words[-1] == "."
+        if not second_is_verb:  # what every sentence of the world begins with
+            assert row.targets == _no(row.inputs)
+
+
+def _no(instruction):
+    words = instruction.split()
+    return words[words.index("else") + 1] if "say" in words else "no"
 
 
 def test_copies_are_copies_and_repairs_are_mostly_not():

@@ -93,3 +93,11 @@ def test_a_large_split_is_the_sources_own(monkeypatch):
     wrapped = RowSource(source)
     assert values(wrapped.get_dataset("train", shuffle=True, seed=0)) == list(range(6))
     assert wrapped.list_shards("train") == source.list_shards("train")
+
+
+def test_every_row_is_as_likely_at_every_place():
+    rows, epochs = 8, 400
+    dataset = RowSource(numbers(rows)).get_dataset("train", shuffle=True, seed=0).repeat(epochs)
+    orders = np.reshape(values(dataset), (epochs, rows))
+    counts = np.stack([np.bincount(place, minlength=rows) for place in orders.T])
+    np.testing.assert_allclose(counts, epochs / rows, atol=5 * np.sqrt(epochs / rows))

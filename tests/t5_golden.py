@@ -1,0 +1,57 @@
+"""Loads tests/golden/t5_*.npz: what Hugging Face's T5 computes for a tiny random model."""
+
+import dataclasses
+import pathlib
+
+import numpy as np
+from flax import traverse_util
+
+from mpt_jax.backbone.config import T5Config
+from mpt_jax.backbone.network import Transformer
+
+VERSIONS = ("v1_0", "v1_1")
+LENGTH_PENALTIES = (0.6, 1.0)
+NUM_BEAMS = 4
+MAX_DECODE_LENGTH = 12
+
+_SIZES = dict(
+    vocab_size=60,
+    emb_dim=16,
+    num_heads=2,
+    head_dim=8,
+    mlp_dim=32,
+    num_encoder_layers=2,
+    num_decoder_layers=2,
+    relpos_buckets=8,
+    relpos_max_distance=10,
+)
+CONFIGS = {
+    "v1_0": T5Config(**_SIZES),
+    "v1_1": T5Config(**_SIZES, mlp_activations=("gelu", "linear"), logits_via_embedding=False),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Golden:
+    """A model, its batch, and the outputs expected of it, by name."""
+
+    module: Transformer
+    params: dict
+    arrays: dict[str, np.ndarray]
+
+    def prompts(self, kind: str) -> np.ndarray | None:
+        """[B, P, D] for "prompted", None for "plain"."""
+        return self.arrays["prompts"] if kind == "prompted" else None
+
+
+def load(version: str) -> Golden:
+    file = pathlib.Path(__file__).parent / "golden" / f"t5_{version}.npz"
+    with np.load(file, allow_pickle=False) as stored:
+        arrays = dict(stored)
+    weights = {
+        name.removeprefix("params/"): value
+        for name, value in arrays.items()
+        if name.startswith("params/")
+    }
+    params = traverse_util.unflatten_dict(weights, sep="/")
+    return Golden(Transformer(CONFIGS[version]), params, arrays)
