@@ -5,6 +5,7 @@ and mistakes answer at once.
 """
 
 import argparse
+import logging
 import os
 import shlex
 import sys
@@ -144,12 +145,29 @@ def _run_gin(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
 
+    logging.getLogger().addFilter(_is_no_search_note)
+
     from mpt_jax.engine import config, native_logs
 
     with native_logs.notes_dropped():  # while the modules that the gin files name are imported
         config.parse(arguments.gin_file, overrides, search_paths)
+    _settle_libraries()
     module, function, _ = GIN_COMMANDS[arguments.command]
     config.call(module, function)
+
+
+def _is_no_search_note(record: logging.LogRecord) -> bool:
+    """Gin logs an error for each folder in which it does not find a file; one of them has it."""
+    return not str(record.msg).startswith("Path not found: ")
+
+
+def _settle_libraries() -> None:
+    """Of SeqIO's and TensorFlow's log only errors; no GPU for TensorFlow: jax needs its memory."""
+    from absl import logging as absl_logging
+
+    absl_logging.set_verbosity(absl_logging.ERROR)
+    if tensorflow := sys.modules.get("tensorflow"):  # imported by what the gin files name
+        tensorflow.config.set_visible_devices([], "GPU")
 
 
 if __name__ == "__main__":

@@ -44,8 +44,7 @@ def main() -> None:
     _t5x(console, "train", "gin/mpt_target.gin", *target, MODEL_DIR=adapted, SOURCE_PROMPTS=source)
     scratch = FOLDER / "prompt_tuning"
     overlay = "--gin_file=gin/methods/prompt_tuning.gin"
-    size = "--gin_file=gin/suites/mini_target.gin"
-    _t5x(console, "train", "gin/mpt_target.gin", overlay, size, *target, MODEL_DIR=scratch)
+    _t5x(console, "train", "gin/mpt_target.gin", overlay, *target, MODEL_DIR=scratch)
     for run in (adapted, scratch):
         _t5x(console, "eval", "gin/mpt_eval.gin", PROMPTS=run, EVAL_OUTPUT_DIR=run / "test")
     predictions = FOLDER / "predictions.jsonl"

@@ -14,6 +14,12 @@ from mpt_jax.tasks import mini_world as world
 from mpt_jax.tasks.mini_lexicon import HOME, NEWS
 from mpt_jax.tasks.mini_world import Fact, chance, pick, shuffled
 
+# Label words, the one that holds first.
+ENTAILS = ("entailment", "not_entailment")
+DUPLICATE = ("duplicate", "not_duplicate")
+FEELINGS = ("positive", "negative")
+ACCEPTABLE = ("acceptable", "unacceptable")
+
 _UNSPLIT = 0.6  # chance of each detail in tasks that compare two statements of a fact
 
 

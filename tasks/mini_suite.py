@@ -12,7 +12,6 @@ SPLITS = ("train", "validation", "test")
 _SEED = "mpt mini world 1"
 
 _NLI = ("entailment", "neutral", "contradiction")
-_ENTAILS = ("entailment", "not_entailment")
 
 
 class MiniTask(NamedTuple):
@@ -39,11 +38,9 @@ class MiniTask(NamedTuple):
 
 SOURCES = {
     "mini_nli": MiniTask(mini_rows.nli, _NLI, "accuracy", 4000),
-    "mini_qnli": MiniTask(mini_rows.qnli, _ENTAILS, "accuracy", 4000),
-    "mini_paraphrase": MiniTask(
-        mini_rows.paraphrase, ("duplicate", "not_duplicate"), "accuracy", 4000
-    ),
-    "mini_sentiment": MiniTask(mini_rows.sentiment, ("positive", "negative"), "accuracy", 4000),
+    "mini_qnli": MiniTask(mini_rows.qnli, mini_rows.ENTAILS, "accuracy", 4000),
+    "mini_paraphrase": MiniTask(mini_rows.paraphrase, mini_rows.DUPLICATE, "accuracy", 4000),
+    "mini_sentiment": MiniTask(mini_rows.sentiment, mini_rows.FEELINGS, "accuracy", 4000),
     "mini_qa": MiniTask(
         mini_rows.qa, ("who", "what", "where", "when", "colour"), "f1", 4000, labelled=False
     ),
@@ -53,11 +50,9 @@ SOURCES = {
 }
 TARGETS = {
     "mini_news_nli": MiniTask(mini_rows.news_nli, _NLI, "accuracy", 1000),
-    "mini_rte": MiniTask(mini_rows.rte, _ENTAILS, "accuracy", 250),
+    "mini_rte": MiniTask(mini_rows.rte, mini_rows.ENTAILS, "accuracy", 250),
     "mini_similarity": MiniTask(mini_rows.similarity, tuple("012345"), "pearson", 1000),
-    "mini_acceptability": MiniTask(
-        mini_rows.acceptability, ("acceptable", "unacceptable"), "matthews", 1000
-    ),
+    "mini_acceptability": MiniTask(mini_rows.acceptability, mini_rows.ACCEPTABLE, "matthews", 1000),
     "mini_wic": MiniTask(mini_rows.wic, ("true", "false"), "accuracy", 1000),
     "mini_coref": MiniTask(mini_rows.coref, ("yes", "no"), "accuracy", 1000),
     "mini_boolq": MiniTask(mini_rows.boolq, ("yes", "no"), "accuracy", 1000),

@@ -14,18 +14,15 @@ from mpt_jax.tasks.mini_world import chance, pick, shuffled
 
 
 def relation(rng: random.Random) -> Row:
-    """Three-way entailment, in the answer words of the instruction."""
-    label = pick(rng, wording.RELATIONS[0])
+    """Three-way entailment, in its own words or as yes, no or maybe."""
+    label = pick(rng, wording.RELATIONS)
     one, other = rows.nli(rng, label).inputs.removeprefix("premise: ").split(" hypothesis: ")
-    words = pick(rng, wording.RELATIONS)
-    ask = pick(
-        rng, ("does the first mean the second ?", "how do they relate ?", "does it follow ?")
-    )
-    say = f"{words[0]} if it follows , {words[1]} if it is against , else {words[2]}"
-    return Row(
-        f"{ask} {say} . {wording.two_fields(rng, one, other)}",
-        words[wording.RELATIONS[0].index(label)],
-    )
+    fields = wording.two_fields(rng, one, other)
+    if chance(rng, 0.7):
+        say = pick(rng, ("how do they relate ?", "what is the second to the first ?"))
+        return Row(f"{say} {fields}", label)
+    answer = wording.RELATIONS_IN_WORDS[wording.RELATIONS.index(label)]
+    return Row(f"does the first mean the second ? answer yes , no or maybe . {fields}", answer)
 
 
 def follows(rng: random.Random) -> Row:
@@ -34,7 +31,9 @@ def follows(rng: random.Random) -> Row:
     label = "entailment" if holds else pick(rng, ("contradiction", "neutral"))
     one, other = rows.nli(rng, label).inputs.removeprefix("premise: ").split(" hypothesis: ")
     ask = ("does the second follow from the first ?", "if the first is true , is the second true ?")
-    return wording.verdict(rng, pick(rng, ask), wording.two_fields(rng, one, other), holds)
+    return wording.verdict(
+        rng, pick(rng, ask), wording.two_fields(rng, one, other), holds, rows.ENTAILS
+    )
 
 
 def compatible(rng: random.Random) -> Row:
@@ -44,7 +43,9 @@ def compatible(rng: random.Random) -> Row:
     relate = pick(rng, (world.weaken, world.unsettled)) if holds else world.contradict
     texts = shuffled(rng, (world.sentence(rng, fact), world.sentence(rng, relate(rng, fact))))
     ask = ("can both be true ?", "do they agree ?")
-    return wording.verdict(rng, pick(rng, ask), wording.two_fields(rng, *texts), holds)
+    return wording.verdict(
+        rng, pick(rng, ask), wording.two_fields(rng, *texts), holds, ("true", "false")
+    )
 
 
 def claim(rng: random.Random) -> Row:
@@ -53,7 +54,7 @@ def claim(rng: random.Random) -> Row:
     text, said = _reason_claim(rng, holds) if chance(rng, 0.2) else _fact_claim(rng, holds)
     ask = ("does the text say this ?", "is this what the text says ?", "is the claim true ?")
     fields = pick(rng, (wording.two_fields, wording.ask_fields))(rng, text, said)
-    return wording.verdict(rng, pick(rng, ask), fields, holds)
+    return wording.verdict(rng, pick(rng, ask), fields, holds, ("true", "false"))
 
 
 def _fact_claim(rng: random.Random, holds: bool) -> tuple[str, str]:
@@ -82,7 +83,9 @@ def same_fact(rng: random.Random) -> Row:
         "have both the same meaning ?",
         "is the second the same as the first ?",
     )
-    return wording.verdict(rng, pick(rng, ask), wording.two_fields(rng, one, other), holds)
+    return wording.verdict(
+        rng, pick(rng, ask), wording.two_fields(rng, one, other), holds, rows.DUPLICATE
+    )
 
 
 def same_slot(rng: random.Random) -> Row:
@@ -103,6 +106,7 @@ def same_slot(rng: random.Random) -> Row:
         ask,
         wording.two_fields(rng, world.sentence(rng, one), world.sentence(rng, other)),
         holds,
+        ("same", "different"),
     )
 
 
@@ -117,7 +121,9 @@ def same_kind(rng: random.Random) -> Row:
     other = world.draw_fact(rng, HOME, 0.3, kind if holds else unlike)
     texts = shuffled(rng, (world.sentence(rng, one), world.sentence(rng, other)))
     ask = ("are the things of the same kind in both ?", "do both speak of the same kind of thing ?")
-    return wording.verdict(rng, pick(rng, ask), wording.two_fields(rng, *texts), holds)
+    return wording.verdict(
+        rng, pick(rng, ask), wording.two_fields(rng, *texts), holds, ("true", "false")
+    )
 
 
 def count_same(rng: random.Random) -> Row:
@@ -185,7 +191,9 @@ def answerable(rng: random.Random) -> Row:
     text = rows.qnli(rng, "entailment" if holds else "not_entailment").inputs
     context, question = text.removeprefix("context: ").split(" question: ")
     say = ("does the text answer the question ?", "is the answer in the text ?")
-    return wording.verdict(rng, pick(rng, say), wording.ask_fields(rng, context, question), holds)
+    return wording.verdict(
+        rng, pick(rng, say), wording.ask_fields(rng, context, question), holds, rows.ENTAILS
+    )
 
 
 def find_sentence(rng: random.Random) -> Row:

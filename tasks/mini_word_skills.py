@@ -56,7 +56,7 @@ def alike(rng: random.Random) -> Row:
             rng, _NOUNS, lambda noun: (noun.kind == one.kind) == holds and noun is not one
         )
         first, second = world.word(rng, one), world.word(rng, other)
-        question = "are the words of the same kind ?"
+        question, words = "are the words of the same kind ?", ("same", "different")
     else:
         one = pick(rng, _SYNONYMS if way == "same" else _OPPOSITES)
         first, second = shuffled(rng, (one.forms * 2)[:2])
@@ -67,7 +67,8 @@ def alike(rng: random.Random) -> Row:
                 rng, pick_until(rng, _CONCEPTS, lambda c: c not in (one, one.opposite))
             )
         question = "do the words mean the same ?" if way == "same" else "are the words opposites ?"
-    return wording.verdict(rng, question, f"words: {first} , {second}", holds)
+        words = ("same", "different") if way == "same" else ("true", "false")
+    return wording.verdict(rng, question, f"words: {first} , {second}", holds, words)
 
 
 def pick_until(rng: random.Random, options: Sequence[Any], fits: Callable[[Any], bool]) -> Any:
@@ -108,7 +109,9 @@ def order_right(rng: random.Random) -> Row:
         i, j = pick(rng, places)
         words[i], words[j] = words[j], words[i]
     say = ("are the words in order ?", "is the order of the words right ?")
-    return wording.verdict(rng, pick(rng, say), wording.one_field(rng, " ".join(words)), holds)
+    return wording.verdict(
+        rng, pick(rng, say), wording.one_field(rng, " ".join(words)), holds, rows.ACCEPTABLE
+    )
 
 
 def repair(rng: random.Random) -> Row:
@@ -159,7 +162,11 @@ def feeling(rng: random.Random) -> Row:
     positive = chance(rng, 0.5)
     say = ("is the opinion good ?", "did they like it ?", "is this praise ?")
     return wording.verdict(
-        rng, pick(rng, say), wording.one_field(rng, rows.opinion(rng, positive)), positive
+        rng,
+        pick(rng, say),
+        wording.one_field(rng, rows.opinion(rng, positive)),
+        positive,
+        rows.FEELINGS,
     )
 
 

@@ -1,7 +1,4 @@
-"""How instructions to the mini backbone are worded: field names and answer words.
-
-They vary, so that a model learns to read the answer words from the instruction.
-"""
+"""How instructions to the mini backbone are worded: field names and answer words."""
 
 import random
 
@@ -20,23 +17,8 @@ TWO_FIELDS = (
 ASK_FIELDS = (("context:", "question:"), ("text:", "question:"), ("passage:", "query:"))
 ONE_FIELD = ("sentence:", "text:", "words:")
 
-VERDICTS = (
-    ("yes", "no"),
-    ("true", "false"),
-    ("right", "wrong"),
-    ("correct", "incorrect"),
-    ("same", "different"),
-    ("positive", "negative"),
-    ("acceptable", "unacceptable"),
-    ("entailment", "not_entailment"),
-    ("duplicate", "not_duplicate"),
-)
-RELATIONS = (
-    ("entailment", "contradiction", "neutral"),
-    ("yes", "no", "maybe"),
-    ("true", "false", "unclear"),
-    ("right", "wrong", "unknown"),
-)
+RELATIONS = ("entailment", "contradiction", "neutral")
+RELATIONS_IN_WORDS = ("yes", "no", "maybe")
 SLOT_WORDS = {
     "agent": ("person", "one who did it"),
     "verb": ("action",),
@@ -47,15 +29,17 @@ SLOT_WORDS = {
 }
 
 
-def verdict(rng: random.Random, question: str, fields: str, holds: bool) -> Row:
-    """A yes/no instruction whose answer words are part of it."""
-    yes, no = VERDICTS[0] if chance(rng, 0.3) else pick(rng, VERDICTS)
-    if chance(rng, 0.15):
-        yes, no = no, yes
-    say = f"say {yes} if so , else {no} ."
-    if (yes, no) == VERDICTS[0] and chance(rng, 0.7):
-        say = pick(rng, ("answer yes or no .", "yes or no ?"))
-    return Row(f"{question} {say} {fields}", yes if holds else no)
+def verdict(
+    rng: random.Random, question: str, fields: str, holds: bool, words: tuple[str, str]
+) -> Row:
+    """A question that is answered by one of `words` (it holds, it does not), or by yes or no.
+
+    Which of the two is part of the instruction, and always in the same words: reading arbitrary
+    answer words from it is more than a model of this size learns.
+    """
+    if chance(rng, 0.5):
+        return Row(f"{question} answer yes or no . {fields}", "yes" if holds else "no")
+    return Row(f"{question} {fields}", words[0] if holds else words[1])
 
 
 def two_fields(rng: random.Random, one: str, other: str) -> str:

@@ -3,7 +3,7 @@
 SeqIO repeats a split before it shuffles through a buffer, so that over a few epochs of a few rows
 some are seen more often than others, and it writes that buffer into every checkpoint. Here the rows
 stay in memory and only their indices are shuffled: each epoch holds each row exactly once, any
-source can be checkpointed, and a checkpoint holds a few numbers.
+source can be checkpointed, and a checkpoint holds indices, not text.
 """
 
 import functools
@@ -101,7 +101,9 @@ class RowSource(seqio.DataSource):
                 shard_info=shard_info,
             )
         table, spec = self._table
-        order = _permutation(len(table), seed) if shuffle else tf.data.Dataset.range(len(table))
+        order = tf.data.Dataset.range(len(table))
+        if shuffle and len(table):
+            order = order.shuffle(len(table), seed=seed, reshuffle_each_iteration=True)
         return order.map(functools.partial(_unpack, tf.constant(table), spec))
 
     @functools.cached_property
@@ -119,17 +121,6 @@ class RowSource(seqio.DataSource):
 def draw(rows: int, k: int, seed: int) -> np.ndarray:
     """Indices [k] of k of `rows` rows, without replacement, ascending."""
     return np.sort(np.random.default_rng(seed).choice(rows, size=k, replace=False))
-
-
-def _permutation(rows: int, seed: int | None) -> tf.data.Dataset:
-    """0..rows-1 in an order that changes with each iteration, which a checkpoint need not hold."""
-    keys = tf.data.Dataset.random(seed, rerandomize_each_iteration=True).batch(2).take(1)
-
-    def permute(key: tf.Tensor) -> tf.data.Dataset:
-        order = tf.random.experimental.stateless_shuffle(tf.range(rows, dtype=tf.int64), key)
-        return tf.data.Dataset.from_tensor_slices(order)
-
-    return keys.flat_map(permute)
 
 
 def _keep(rows: tf.data.Dataset, indices: np.ndarray) -> tf.data.Dataset:

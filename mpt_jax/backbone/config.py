@@ -37,7 +37,7 @@ class T5Config:
         logits_via_embedding: the embedding doubles as output projection (v1.0).
         dropout_rate: of every dropout, active only where a call enables it.
         dtype: of the computation. Parameters, layer norm statistics, softmax and logits
-          are float32 in any case.
+            are float32 in any case.
         relpos_buckets: buckets of the relative position bias.
         relpos_max_distance: distances from here on share the last bucket.
         remat: recompute each layer in the backward pass instead of keeping its activations.

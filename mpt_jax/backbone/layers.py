@@ -33,6 +33,7 @@ class Dense(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
+        """[..., D] -> [..., F]."""
         width = x.shape[-1]
         kernel = self.param("kernel", self.kernel_init, (width, self.features), jnp.float32)
         flat = x.reshape(-1, width).astype(self.dtype)
@@ -47,6 +48,7 @@ class LayerNorm(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
+        """[..., D] -> [..., D]."""
         scale = self.param("scale", nn.initializers.ones, (x.shape[-1],), jnp.float32)
         x = x.astype(jnp.float32)
         mean_square = jnp.mean(jnp.square(x), axis=-1, keepdims=True)
@@ -62,6 +64,7 @@ class Embed(nn.Module):
     dtype: jnp.dtype
 
     def setup(self) -> None:
+        """Declares the embedding, which lookup and logits share."""
         self.embedding = self.param(
             "embedding",
             nn.initializers.normal(stddev=1.0),
@@ -143,6 +146,7 @@ class Attention(nn.Module):
     deterministic: bool
 
     def setup(self) -> None:
+        """Declares the projections, which all three ways to attend share."""
         cfg = self.config
         joined = cfg.num_heads * cfg.head_dim
         dtype = jnp.dtype(cfg.dtype)

@@ -157,6 +157,7 @@ class Transformer(nn.Module):
     config: T5Config
 
     def setup(self) -> None:
+        """Declares the stacks and the embedding that they share."""
         cfg = self.config
         self.token_embedder = layers.Embed(cfg.vocab_size, cfg.emb_dim, jnp.dtype(cfg.dtype))
         self.encoder = Encoder(cfg)

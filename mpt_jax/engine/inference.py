@@ -1,10 +1,13 @@
 """Runs that train nothing: evaluation of a split, and prediction for lines of text."""
 
+import contextlib
+import io
 import json
 import os
+import pathlib
 import sys
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, TextIO
 
 import jax
 import numpy as np
@@ -13,7 +16,7 @@ from mpt_jax.engine import step as step_lib
 from mpt_jax.engine.checkpoints import RestoreCheckpointConfig
 from mpt_jax.engine.data import DatasetConfig, pad_rows
 from mpt_jax.engine.evaluation import Evaluator
-from mpt_jax.engine.initialize import initial_params
+from mpt_jax.engine.initialize import check_backbone_is_there, initial_params
 from mpt_jax.engine.length_buckets import cut_batch
 from mpt_jax.engine.partitioning import PjitPartitioner
 from mpt_jax.errors import UserError, did_you_mean
@@ -41,23 +44,39 @@ def evaluate(
 
     Returns:
         {task: {metric: value}}, and the mean of the key metrics under "mean".
+
+    Raises:
+        UserError: bad settings or files; an output folder that cannot be written, before any
+            work is done.
     """
     partitioner.check_batch_size(dataset_cfg.batch_size)
-    evaluator = Evaluator(dataset_cfg, model.FEATURE_CONVERTER_CLS)
-    params = _params(model, partitioner, restore_checkpoint_cfg, dataset_cfg)
-    predict = step_lib.make_eval_step(model.predict_batch, partitioner)
-    score = step_lib.make_eval_step(model.score_batch, partitioner)
-    results = evaluator.run(
-        lambda batch: predict({}, params, partitioner.shard_batch(batch)),
-        lambda batch: score({}, params, partitioner.shard_batch(batch)),
-        output_dir=output_dir,
-    )
-    with open(os.path.join(output_dir, "metrics.json"), "w", encoding="utf-8") as out:
+    check_backbone_is_there(model, restore_checkpoint_cfg)
+    with _whole_file(os.path.join(output_dir, "metrics.json"), "EVAL_OUTPUT_DIR") as out:
+        results = _evaluate(model, dataset_cfg, restore_checkpoint_cfg, partitioner, output_dir)
         json.dump(results, out, indent=2)
         out.write("\n")
     for task, metrics in results.items():
         print(task, "  ".join(f"{name} {value:.2f}" for name, value in metrics.items()))
     return results
+
+
+def _evaluate(
+    model: Any,
+    dataset_cfg: DatasetConfig,
+    restore: RestoreCheckpointConfig,
+    partitioner: PjitPartitioner,
+    output_dir: str,
+) -> dict[str, dict[str, float]]:
+    evaluator = Evaluator(dataset_cfg, model.FEATURE_CONVERTER_CLS)
+    lengths = dataset_cfg.task_feature_lengths
+    params = _params(model, partitioner, restore, lengths, dataset_cfg.batch_size)
+    predict = step_lib.make_eval_step(model.predict_batch, partitioner)
+    score = step_lib.make_eval_step(model.score_batch, partitioner)
+    return evaluator.run(
+        lambda batch: predict({}, params, partitioner.shard_batch(batch)),
+        lambda batch: score({}, params, partitioner.shard_batch(batch)),
+        output_dir=output_dir,
+    )
 
 
 def infer(
@@ -84,43 +103,42 @@ def infer(
         output: file to write; None: standard output.
 
     Raises:
-        UserError: unknown task, unreadable or empty input.
+        UserError: unknown task, unreadable or empty input, an output that cannot be written;
+            all before any work is done.
     """
     partitioner.check_batch_size(batch_size)
     task_id = _task_id(model.tasks, task)
     lines = _read_lines(inputs)
-    cfg = DatasetConfig(model.tasks, task_feature_lengths, "", batch_size, False, None)
-    params = _params(model, partitioner, restore_checkpoint_cfg, cfg)
-    predict = step_lib.make_eval_step(model.predict_batch_with_aux, partitioner)
-    records = []
-    for start in range(0, len(lines), batch_size):
-        chunk = lines[start : start + batch_size]
-        batch = pad_rows(_text_batch(model, chunk, task_id, task_feature_lengths), batch_size)
-        batch = cut_batch(batch, {"inputs": _powers_of_two(task_feature_lengths["inputs"])})
-        ids, aux = jax.device_get(predict({}, params, partitioner.shard_batch(batch)))
-        for text, row, score in zip(chunk, ids, aux["scores"], strict=False):
-            prediction = model.output_vocabulary.decode(row.tolist())
-            records.append(
-                {
+    with _output(output) as out:
+        params = _params(
+            model, partitioner, restore_checkpoint_cfg, task_feature_lengths, batch_size
+        )
+        predict = step_lib.make_eval_step(model.predict_batch_with_aux, partitioner)
+        for start in range(0, len(lines), batch_size):
+            chunk = lines[start : start + batch_size]
+            batch = pad_rows(_text_batch(model, chunk, task_id, task_feature_lengths), batch_size)
+            batch = cut_batch(batch, {"inputs": _powers_of_two(task_feature_lengths["inputs"])})
+            ids, aux = jax.device_get(predict({}, params, partitioner.shard_batch(batch)))
+            for text, row, score in zip(chunk, ids, aux["scores"], strict=False):
+                record = {
                     "task": model.tasks[task_id],
                     "input": text,
-                    "prediction": prediction,
+                    "prediction": model.output_vocabulary.decode(row.tolist()),
                     "score": round(float(score), 6),
                 }
-            )
-    _write_lines(records, output)
+                out.write(json.dumps(record, ensure_ascii=False) + "\n")
 
 
 def _params(
     model: Any,
     partitioner: PjitPartitioner,
     restore: RestoreCheckpointConfig,
-    cfg: DatasetConfig,
+    lengths: Mapping[str, int],
+    batch_size: int,
 ) -> dict:
-    lengths = cfg.task_feature_lengths
     shapes = {
-        "encoder_input_tokens": (cfg.batch_size, lengths["inputs"]),
-        "decoder_input_tokens": (cfg.batch_size, lengths["targets"]),
+        "encoder_input_tokens": (batch_size, lengths["inputs"]),
+        "decoder_input_tokens": (batch_size, lengths["targets"]),
     }
     return initial_params(model, partitioner, restore, shapes, jax.random.key(0))
 
@@ -130,9 +148,7 @@ def _task_id(tasks: tuple[str, ...], task: str | None) -> int:
         return 0
     if task not in tasks:
         asked = "no TASK was given" if task is None else f"task {task!r} is not in the prompt file"
-        raise UserError(
-            f"{asked}; it holds {', '.join(tasks)}." + did_you_mean(task or "", tasks)
-        )
+        raise UserError(f"{asked}; it holds {', '.join(tasks)}." + did_you_mean(task or "", tasks))
     return tasks.index(task)
 
 
@@ -173,18 +189,36 @@ def _powers_of_two(limit: int) -> list[int]:
     return [length for length in (2**n for n in range(4, 20)) if length < limit]
 
 
-def _write_lines(records: list[dict], output: str | None) -> None:
-    text = "".join(f"{line}\n" for line in _json_lines(records))
-    if output is None:
-        sys.stdout.write(text)
-        return
+def _output(path: str | None) -> contextlib.AbstractContextManager[TextIO]:
+    return contextlib.nullcontext(sys.stdout) if path is None else _whole_file(path, "OUTPUT")
+
+
+@contextlib.contextmanager
+def _whole_file(path: str, name: str) -> Iterator[TextIO]:
+    """Text that becomes the file `path` at the end of the block; not if the block fails.
+
+    Raises:
+        UserError: the file, a setting's `name`, cannot be written: mostly known before the block.
+    """
+    unfinished, text = pathlib.Path(path + ".tmp"), io.StringIO()
+    with _named_write_errors(path, name):
+        unfinished.parent.mkdir(parents=True, exist_ok=True)
+        unfinished.touch()
     try:
-        with open(output + ".tmp", "w", encoding="utf-8") as out:
-            out.write(text)
-        os.replace(output + ".tmp", output)
+        yield text
+        with _named_write_errors(path, name):
+            unfinished.write_text(text.getvalue(), encoding="utf-8")
+            os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _named_write_errors(path: str, name: str) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
-        raise UserError(f"cannot write OUTPUT {output!r}: {error.strerror}.") from error
-
-
-def _json_lines(records: list[dict]) -> Iterator[str]:
-    return (json.dumps(record, ensure_ascii=False) for record in records)
+        raise UserError(
+            f"cannot write {name} {path!r}: {error.strerror or error}. Free space there, or choose "
+            f"another with --gin.{name}=PATH."
+        ) from error

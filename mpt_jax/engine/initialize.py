@@ -5,10 +5,30 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+from etils import epath
 
 from mpt_jax.engine.checkpoints import RestoreCheckpointConfig
 from mpt_jax.engine.partitioning import PjitPartitioner
 from mpt_jax.errors import UserError
+
+
+def check_backbone_is_there(model: Any, restore: RestoreCheckpointConfig | None) -> None:
+    """Refuse a missing backbone before any data is read or any phase has run.
+
+    Raises:
+        UserError: no backbone given to a method that needs one, or nothing at its path.
+    """
+    if restore is not None and restore.path:
+        if not epath.Path(restore.path).exists():
+            raise UserError(
+                f"INITIAL_CHECKPOINT_PATH {restore.path!r} does not exist: give the folder of the "
+                'backbone, --gin.INITIAL_CHECKPOINT_PATH="FOLDER".'
+            )
+    elif model.needs_backbone:
+        raise UserError(
+            "this method tunes a frozen backbone, but INITIAL_CHECKPOINT_PATH is not set: give "
+            '--gin.INITIAL_CHECKPOINT_PATH="FOLDER".'
+        )
 
 
 def initial_params(
@@ -38,17 +58,13 @@ def initial_params(
     Raises:
         UserError: no backbone given to a method that needs one, or one that does not fit.
     """
+    check_backbone_is_there(model, restore)
     init = functools.partial(model.get_initial_variables, input_shapes=dict(input_shapes))
     init_rng, start_rng = jax.random.split(rng)
     shapes = jax.eval_shape(lambda key: init(key)["params"], init_rng)
     shardings = partitioner.sharding(model.param_axes(shapes), shapes)
     if restore is not None and restore.path:
         params = model.load_backbone(restore.path, shapes, shardings, restore.dtype)
-    elif model.needs_backbone:
-        raise UserError(
-            "this method tunes a frozen backbone, but INITIAL_CHECKPOINT_PATH is not set: give "
-            '--gin.INITIAL_CHECKPOINT_PATH="FOLDER".'
-        )
     else:
         params = jax.jit(lambda key: init(key)["params"], out_shardings=shardings)(init_rng)
     params = model.start(params, start_rng)

@@ -2,25 +2,28 @@
 differ in the model, its method and the gin file.
 """
 
+import contextlib
 import dataclasses
 import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
+import safetensors
 import seqio
 
 from mpt_jax.engine import config, data, run_folder
 from mpt_jax.engine import step as step_lib
 from mpt_jax.engine.checkpoints import CheckpointConfig, Checkpointer
 from mpt_jax.engine.evaluation import KEY_METRIC, MEAN, Evaluator
-from mpt_jax.engine.initialize import initial_params
+from mpt_jax.engine.initialize import check_backbone_is_there, initial_params
 from mpt_jax.engine.interrupt import InterruptFlag
 from mpt_jax.engine.metric_writer import MetricWriter
 from mpt_jax.engine.partitioning import PjitPartitioner
 from mpt_jax.engine.progress import Progress
 from mpt_jax.engine.schedules import Schedule, create_learning_rate_scheduler
 from mpt_jax.engine.window import MetricWindow
+from mpt_jax.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,7 +82,15 @@ def train(
     # ------------------------------------------------------------------ the folder, the batch
     trainer = trainer_cls()
     partitioner.check_batch_size(train_dataset_cfg.batch_size, trainer.num_microbatches)
+    if infer_eval_dataset_cfg is not None:
+        partitioner.check_batch_size(infer_eval_dataset_cfg.batch_size)
+    check_backbone_is_there(model, checkpoint_cfg.restore)
     run_folder.prepare(model_dir, config.operative_config())
+    checkpointer = Checkpointer(os.path.join(model_dir, "checkpoints"), checkpoint_cfg.save)
+    step = checkpointer.latest_step() or 0
+    if step >= total_steps:
+        checkpointer.close()
+        return model_dir
 
     # ------------------------------------------------------------------ data
     batches = data.train_batches(
@@ -112,13 +123,11 @@ def train(
     predict = step_lib.make_eval_step(model.predict_batch, partitioner)
 
     # ------------------------------------------------------------------ checkpoint to resume from
-    checkpointer = Checkpointer(os.path.join(model_dir, "checkpoints"), checkpoint_cfg.save)
-    step, best = 0, None
-    if checkpointer.latest_step() is not None:
+    best = None
+    if step:
         state, extra = checkpointer.restore(state)
         checkpointer.restore_iterator(batches.tf_iterator)
-        step, best = int(state.step), extra["best"]
-    writer = MetricWriter(model_dir, resume_step=step)
+        best = extra["best"]
 
     def evaluate() -> None:
         """Decode the validation split; keep the product if its mean is the best so far."""
@@ -136,28 +145,38 @@ def train(
             export(results)
 
     def export(results: Mapping[str, Any]) -> None:
-        model.save(
-            model_dir,
-            step_lib.merge(state.trainable, frozen),
-            step=step,
-            results=results,
-            feature_lengths=train_dataset_cfg.task_feature_lengths,
-        )
+        try:
+            model.save(
+                model_dir,
+                step_lib.merge(state.trainable, frozen),
+                step=step,
+                results=results,
+                feature_lengths=train_dataset_cfg.task_feature_lengths,
+            )
+        except (OSError, safetensors.SafetensorError) as error:
+            raise UserError(
+                f"cannot write the product of the run in {model_dir}: {error}. The last checkpoint "
+                "is kept: free space there and start again."
+            ) from error
 
     # ------------------------------------------------------------------ the loop
     window = MetricWindow(model.tasks)
     description = f"{model.method.name} {os.path.basename(os.path.normpath(model_dir))}"
-    with Progress(total_steps, description, step) as progress, InterruptFlag() as interrupt:
-        while step < total_steps and not interrupt:
+    with (
+        contextlib.closing(checkpointer),
+        MetricWriter(model_dir, resume_step=step) as writer,
+        Progress(total_steps, description, step) as progress,
+        InterruptFlag() as interrupt,
+    ):
+        stop = False
+        while step < total_steps and not stop:
             batch = next(batches)
-            state, metrics = train_step(
-                state, frozen, partitioner.shard_batch(batch), step_rng
-            )
+            state, metrics = train_step(state, frozen, partitioner.shard_batch(batch), step_rng)
             step += 1
             window.add(step, metrics, batch["task_ids"])
-            last = step == total_steps or bool(interrupt)
+            stop = bool(interrupt)  # asked once: a signal that comes later ends the next step
             evaluates = evaluator is not None and (step % eval_period == 0 or step == total_steps)
-            saves = step % checkpoint_cfg.save.period == 0 or last
+            saves = step % checkpoint_cfg.save.period == 0 or step == total_steps or stop
             if step % stats_period == 0 or evaluates or saves:
                 scalars = window.summarize()  # raises on a non-finite loss, before any saving
                 writer.write(step, "train", scalars)
@@ -169,10 +188,7 @@ def train(
             if saves:
                 checkpointer.save(step, state, {"best": best}, batches.tf_iterator)
 
-    # ------------------------------------------------------------------ the end
-    checkpointer.close()
-    writer.close()
-    if step < total_steps:
+    if interrupt:
         raise KeyboardInterrupt(f"saved step {step} of {total_steps} in {model_dir}")
     return model_dir
 

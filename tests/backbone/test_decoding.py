@@ -1,5 +1,6 @@
 import itertools
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -38,7 +39,7 @@ def score_of(golden, sequences, kind="plain"):
         shifted,
         golden.prompts(kind),
     )
-    picked = np.take_along_axis(jax.nn.log_softmax(logits), sequences[..., None], axis=-1)[..., 0]
+    picked = np.take_along_axis(nn.log_softmax(logits), sequences[..., None], axis=-1)[..., 0]
     return np.sum(picked * (lengths_of(sequences)[:, None] > np.arange(picked.shape[1])), axis=1)
 
 
@@ -82,7 +83,7 @@ def test_a_beam_as_wide_as_the_vocabulary_finds_the_best_of_all_sequences():
     inputs = np.repeat(golden.arrays["encoder_input_tokens"][row], len(texts), axis=0)
     shifted = np.pad(texts, ((0, 0), (1, 0)))[:, :-1]
     logits = golden.module.apply({"params": golden.params}, inputs, shifted)
-    gains = np.take_along_axis(jax.nn.log_softmax(logits), texts[..., None], axis=-1)[..., 0]
+    gains = np.take_along_axis(np.array(nn.log_softmax(logits)), texts[..., None], axis=-1)[..., 0]
     gains[texts[:, 0] == 1, 1] = 0.0
     best = gains.sum(axis=1).argmax()
     np.testing.assert_array_equal(sequences[0], texts[best])

@@ -52,7 +52,7 @@ def test_more_padding_changes_nothing(version):
     np.testing.assert_allclose(
         logits_of(golden, "prompted", encoder_input_tokens=longer),
         logits_of(golden, "prompted"),
-        atol=1e-5,
+        atol=1e-4,
     )
 
 
@@ -65,7 +65,7 @@ def test_nothing_sees_padding():
     decoder_inputs = np.maximum(golden.arrays["decoder_input_tokens"], 2)  # the start token is 0
     before = logits_of(golden, "prompted", decoder_input_tokens=decoder_inputs)
     after = logits_of(golden, "prompted", changed, decoder_input_tokens=decoder_inputs)
-    np.testing.assert_allclose(before, after, atol=1e-5)
+    np.testing.assert_allclose(before, after, atol=1e-4)
 
 
 def test_the_prompt_is_seen_by_the_text_and_by_the_decoder():

@@ -1,0 +1,179 @@
+"""Seconds per training step and per source step, against what the machine could do at best.
+
+    python benchmarks/step.py --size=t5_small
+
+The floor is counted FLOPs / measured matmul rate. A step of prompt tuning needs 2F (forward,
+and backward through the activations; the frozen weights need no gradient), a source step 3F (one
+more forward pass, the teacher's), F as `forward_flops` counts it. The steps measured are the
+real ones: `engine.step` over `models.EncoderDecoderModel`, optimizer included.
+"""
+
+import argparse
+import time
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mpt_jax.backbone.config import T5Config
+from mpt_jax.distillation import Distillation
+from mpt_jax.engine import config as gin_config
+from mpt_jax.engine import optimizers
+from mpt_jax.engine import step as step_lib
+from mpt_jax.engine.partitioning import PjitPartitioner
+from mpt_jax.methods.mpt import MPT
+from mpt_jax.models import EncoderDecoderModel
+
+TASKS = ("a", "b", "c", "d", "e", "f")
+
+
+def main() -> None:
+    args = parse_arguments()
+    gin_config.parse([f"gin/models/{args.size}.gin"], ["INITIAL_CHECKPOINT_PATH=None"])
+    config = gin_config.call("mpt_jax.backbone.config", "T5Config")
+    flops = args.batch * forward_flops(config, args.prompt + args.inputs, args.targets)
+    print(
+        f"{args.size}, float32, {jax.device_count()} x {jax.devices()[0].device_kind}: batch",
+        end="",
+    )
+    print(f" {args.batch}, inputs {args.inputs}, prompt {args.prompt}, targets {args.targets}")
+
+    plain = prepare(config, args, None)
+    source = prepare(config, args, Distillation(teacher_prompts=""))
+    # Interleaved, so that a change of the machine's load or clock meets all three alike.
+    best = fastest({"matmul": matmul, "training": plain, "source": source}, args.repeats)
+    rate = MATMUL_FLOPS / best["matmul"]
+    print(f"matmul rate             {rate / 1e9:8.1f} GFLOP/s")
+    for name, passes in (("training", 2), ("source", 3)):
+        floor = passes * flops / rate
+        print(
+            f"{name + ' step':<15} {best[name]:8.4f} s   counted {passes * flops / 1e9:8.1f} "
+            f"GFLOP, floor {floor:.4f} s, ratio to the floor {best[name] / floor:.2f}"
+        )
+    print(f"source step / training step {best['source'] / best['training']:.2f}")
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--size", default="t5_small", help="name of a file in gin/models")
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--inputs", type=int, default=128, help="input tokens per example")
+    parser.add_argument("--prompt", type=int, default=100, help="prompt length")
+    parser.add_argument("--targets", type=int, default=8, help="target tokens per example")
+    parser.add_argument("--repeats", type=int, default=10, help="the fastest of so many counts")
+    return parser.parse_args()
+
+
+def forward_flops(config: T5Config, length: int, targets: int) -> int:
+    """FLOPs of one example's forward pass: 2 per multiply-add of its matrix products.
+
+    Softmax, norms, activations and additions are left out; they are what a good program hides.
+
+    Args:
+        config: the backbone.
+        length: encoder positions, prompt and text (P+T).
+        targets: decoder positions S.
+    """
+    width, joined = config.emb_dim, config.num_heads * config.head_dim
+    mlp = 2 * (len(config.mlp_activations) + 1) * width * config.mlp_dim  # per position
+    projection = 2 * width * joined  # per position; query, key, value, out
+
+    def attended(queries: int, keys: int) -> int:
+        return 2 * 2 * queries * keys * joined  # scores, and their mix of the values
+
+    encoder_layer = length * (4 * projection + mlp) + attended(length, length)
+    decoder_layer = (
+        targets * (4 * projection + mlp)
+        + attended(targets, targets)
+        + (2 * targets + 2 * length) * projection  # keys and values of all encoder positions
+        + attended(targets, length)
+    )
+    logits = 2 * targets * width * config.vocab_size
+    return (
+        config.num_encoder_layers * encoder_layer
+        + config.num_decoder_layers * decoder_layer
+        + logits
+    )
+
+
+def prepare(
+    config: T5Config, args: argparse.Namespace, distillation: Distillation | None
+) -> Callable[[], jax.Array]:
+    """A function that runs one step of MPT on random weights and tokens, and returns its loss."""
+    model = EncoderDecoderModel(
+        config=config,
+        method=MPT(prompt_length=args.prompt),
+        tasks=TASKS,
+        input_vocabulary=None,
+        output_vocabulary=None,
+        optimizer_def=optimizers.adamw({"shared": 0.3, "task": 0.3}),
+        distillation=distillation,
+    )
+    shapes = {
+        "encoder_input_tokens": (args.batch, args.inputs),
+        "decoder_input_tokens": (args.batch, args.targets),
+    }
+    init = jax.jit(lambda key: model.get_initial_variables(key, shapes)["params"])
+    params = init(jax.random.key(0))
+    labels, axes = model.param_labels(params), model.param_axes(params)
+    trainable, frozen = step_lib.split(params, labels)
+    trainable_axes, frozen_axes = step_lib.split(axes, labels)
+    optimizer = model.optimizer_def.build(labels, axes, lambda count: jnp.ones(()))
+    partitioner = PjitPartitioner()
+    state = partitioner.place_state(step_lib.init_state(optimizer, trainable), trainable_axes)
+    frozen = partitioner.place(frozen, frozen_axes)
+    batch = partitioner.shard_batch(random_batch(config, args))
+    step = step_lib.make_train_step(model, optimizer, partitioner)
+    rng = jax.random.key(1)
+
+    def run() -> jax.Array:
+        nonlocal state
+        state, metrics = step(state, frozen, batch, rng)
+        return metrics["loss"]
+
+    return run
+
+
+def random_batch(config: T5Config, args: argparse.Namespace) -> dict[str, np.ndarray]:
+    """Full rows without padding: the counted FLOPs are those of the batch."""
+    rng = np.random.default_rng(0)
+    inputs = rng.integers(2, config.vocab_size, (args.batch, args.inputs), np.int32)
+    targets = rng.integers(2, config.vocab_size, (args.batch, args.targets), np.int32)
+    return {
+        "encoder_input_tokens": inputs,
+        "decoder_input_tokens": np.pad(targets, ((0, 0), (1, 0)))[:, :-1],
+        "decoder_target_tokens": targets,
+        "decoder_loss_weights": np.ones_like(targets),
+        "task_ids": np.arange(args.batch, dtype=np.int32) % len(TASKS),
+    }
+
+
+_ROWS, _INNER, _COLUMNS = 4096, 2048, 2048
+MATMUL_FLOPS = 2 * _ROWS * _INNER * _COLUMNS
+_multiply = jax.jit(jnp.matmul)
+
+
+def matmul() -> jax.Array:
+    """One float32 product [4096, 2048] @ [2048, 2048], large enough for full speed."""
+    return _multiply(*_MATRICES)
+
+
+_MATRICES = (jnp.ones((_ROWS, _INNER)), jnp.ones((_INNER, _COLUMNS)))
+
+
+def fastest(functions: dict[str, Callable[[], jax.Array]], repeats: int) -> dict[str, float]:
+    """The least wall time of each in seconds, after one call that compiles."""
+    for function in functions.values():
+        jax.block_until_ready(function())
+    best = dict.fromkeys(functions, float("inf"))
+    for _ in range(repeats):
+        for name, function in functions.items():
+            start = time.perf_counter()
+            jax.block_until_ready(function())
+            best[name] = min(best[name], time.perf_counter() - start)
+    return best
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,164 @@
+"""Backbone folders: exact round trips, fingerprints, and each way a file can be wrong."""
+
+import os
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import safetensors.numpy
+from flax import traverse_util
+
+from mpt_jax.backbone import axes, store
+from mpt_jax.backbone.config import T5Config
+from mpt_jax.engine.partitioning import PjitPartitioner
+from mpt_jax.errors import UserError
+
+CONFIG = T5Config(
+    vocab_size=12,
+    emb_dim=4,
+    num_heads=2,
+    head_dim=2,
+    mlp_dim=8,
+    num_encoder_layers=1,
+    num_decoder_layers=1,
+)
+SHAPES = {  # some of a T5's parameters; the store does not ask which
+    "token_embedder/embedding": (12, 4),
+    "encoder/relpos_bias/rel_embedding": (2, 32),
+    "encoder/layers_0/mlp/wi/kernel": (4, 8),
+    "encoder/layers_0/mlp/wo/kernel": (8, 4),
+    "decoder/decoder_norm/scale": (4,),
+}
+
+
+def _params(seed=0, **others):
+    """Random parameters, but for those given: path -> array."""
+    rng = np.random.default_rng(seed)
+    flat = {path: rng.normal(size=shape).astype(np.float32) for path, shape in SHAPES.items()}
+    return traverse_util.unflatten_dict({**flat, **others}, sep="/")
+
+
+def _load(path, params=None, dtype="float32", num_partitions=1):
+    params = params or _params()
+    shapes = jax.eval_shape(lambda: params)
+    shardings = PjitPartitioner(num_partitions).sharding(axes.param_axes(params), shapes)
+    return store.load(str(path), shapes, shardings, dtype)
+
+
+@pytest.fixture(name="folder")
+def _folder(tmp_path):
+    """A saved backbone, in a folder that did not exist."""
+    folder = tmp_path / "new" / "backbone"
+    store.save(str(folder), _params(), CONFIG)
+    return folder
+
+
+def test_round_trip_is_exact(folder):
+    loaded = _load(folder)
+    jax.tree.map(np.testing.assert_array_equal, loaded, _params())
+    assert {leaf.dtype for leaf in jax.tree.leaves(loaded)} == {jnp.dtype("float32")}
+    assert T5Config.from_json((folder / store.CONFIG).read_text()) == CONFIG
+    assert sorted(os.listdir(folder)) == [store.CONFIG, store.WEIGHTS]
+
+
+def test_only_the_backbone_is_written(tmp_path):
+    params = {**_params(), "prompt_bank": {"shared": np.ones((2, 4))}}
+    store.save(str(tmp_path), params, CONFIG)
+    names = safetensors.numpy.load_file(tmp_path / store.WEIGHTS).keys()
+    assert names == SHAPES.keys()
+
+
+def test_bfloat16_storage_rounds_once_and_keeps_the_fingerprint(folder, tmp_path):
+    store.save(str(tmp_path), _params(), CONFIG, dtype="bfloat16")
+    loaded = _load(tmp_path)
+    rounded = jax.tree.map(lambda x: x.astype(jnp.bfloat16).astype(np.float32), _params())
+    jax.tree.map(np.testing.assert_array_equal, loaded, rounded)
+    assert store.fingerprint(loaded) == store.fingerprint(_load(folder))
+    size, half = (os.path.getsize(d / store.WEIGHTS) for d in (folder, tmp_path))
+    values = sum(np.prod(shape) for shape in SHAPES.values())
+    assert abs(size - half - 2 * values) < 64  # but for the header's padding
+
+
+def test_bfloat16_in_memory(folder):
+    loaded = _load(folder, dtype="bfloat16")
+    assert {leaf.dtype for leaf in jax.tree.leaves(loaded)} == {jnp.dtype("bfloat16")}
+    assert store.fingerprint(loaded) == store.fingerprint(_params())
+
+
+def test_saving_again_replaces(folder):
+    store.save(str(folder), _params(seed=1), CONFIG)
+    jax.tree.map(np.testing.assert_array_equal, _load(folder), _params(seed=1))
+
+
+@pytest.mark.parametrize("num_partitions", [2, 4])
+def test_each_device_gets_its_slice_of_the_same_values(folder, num_partitions):
+    loaded = _load(folder, num_partitions=num_partitions)
+    jax.tree.map(np.testing.assert_array_equal, loaded, _params())
+    shards = loaded["token_embedder"]["embedding"].addressable_shards
+    assert len(shards) == 4
+    assert {shard.data.shape for shard in shards} == {(12 // num_partitions, 4)}
+    assert store.fingerprint(loaded) == store.fingerprint(_params())
+
+
+def test_every_change_gives_another_fingerprint():
+    wi, wo = "encoder/layers_0/mlp/wi/kernel", "encoder/layers_0/mlp/wo/kernel"
+    flat = traverse_util.flatten_dict(_params(), sep="/")
+    changed = flat["decoder/decoder_norm/scale"].copy()
+    changed[2] *= 1.1
+    others = [
+        _params(),
+        _params(seed=1),
+        _params(**{"decoder/decoder_norm/scale": changed}),
+        _params(**{wi: flat[wi].reshape(8, 4), wo: flat[wo]}),
+        _params(**{wi: flat[wo].reshape(4, 8), wo: flat[wi].reshape(8, 4)}),
+        _params(**{"decoder/decoder_norm/other": flat["decoder/decoder_norm/scale"]}),
+    ]
+    prints = [store.fingerprint(params) for params in others]
+    assert len(set(prints)) == len(others)
+    assert all(len(text) == 16 and int(text, 16) >= 0 for text in prints)
+
+
+def test_a_prompt_bank_does_not_change_the_fingerprint():
+    params = {**_params(), "prompt_bank": {"shared": np.ones((2, 4))}}
+    assert store.fingerprint(params) == store.fingerprint(_params())
+
+
+def _rewrite(folder, change):
+    """Applies `change` to the file's tensors, a dict."""
+    tensors = safetensors.numpy.load_file(folder / store.WEIGHTS)
+    change(tensors)
+    safetensors.numpy.save_file(tensors, folder / store.WEIGHTS)
+
+
+WI = "encoder/layers_0/mlp/wi/kernel"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: t.pop(WI), f"lacks the tensor '{WI}'.*Did you mean"),
+        (lambda t: t.update(adapter=t[WI]), "extra tensor 'adapter'.*model gin"),
+        (lambda t: t.update({WI: t[WI].T.copy()}), rf"'{WI}' has shape \(8, 4\).*\(4, 8\)"),
+    ],
+    ids=["missing", "extra", "misshapen"],
+)
+def test_a_tensor_that_does_not_fit_is_named(folder, change, message):
+    _rewrite(folder, change)
+    with pytest.raises(UserError, match=message):
+        _load(folder)
+
+
+@pytest.mark.parametrize("keep", [0.0, 0.01, 0.5, 0.999])
+def test_a_truncated_file(folder, keep):
+    path = folder / store.WEIGHTS
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * keep)])
+    with pytest.raises(UserError, match=r"model\.safetensors is truncated or corrupted"):
+        _load(folder)
+
+
+@pytest.mark.parametrize("path", ["nowhere", "."])
+def test_not_a_backbone_folder(tmp_path, path):
+    with pytest.raises(UserError, match="INITIAL_CHECKPOINT_PATH.*no backbone folder"):
+        _load(tmp_path / path)

@@ -1,0 +1,80 @@
+"""Where parameters come from, with a stand-in model that shows what it was asked."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mpt_jax.engine.checkpoints import RestoreCheckpointConfig
+from mpt_jax.engine.initialize import initial_params
+from mpt_jax.engine.partitioning import PjitPartitioner
+from mpt_jax.errors import UserError
+
+SHAPES = {"encoder_input_tokens": (8, 4)}
+KEY = jax.random.key(0)
+FILE = np.arange(32, dtype=np.float32).reshape(4, 8)
+
+
+class Model:
+    """A backbone of one kernel [T, 8], and a bank that `start` draws."""
+
+    def __init__(self, needs_backbone=False):
+        self.needs_backbone = needs_backbone
+        self.loaded = None
+
+    def get_initial_variables(self, rng, input_shapes, input_types=None):
+        kernel = jax.random.normal(rng, (input_shapes["encoder_input_tokens"][1], 8))
+        return {"params": {"dense": {"kernel": kernel}, "bank": {"shared": jnp.zeros((3, 8))}}}
+
+    def param_axes(self, params):
+        return {"dense": {"kernel": ("embed", "mlp")}, "bank": {"shared": ("rank", "embed")}}
+
+    def load_backbone(self, path, shapes, shardings, dtype):
+        self.loaded = (path, shapes["dense"]["kernel"].shape, dtype)
+        return {"dense": {"kernel": jax.device_put(FILE, shardings["dense"]["kernel"])}}
+
+    def start(self, params, rng):
+        return {"dense": params["dense"], "bank": {"shared": jax.random.normal(rng, (3, 8))}}
+
+
+def _initial(model, path=None, num_partitions=1):
+    restore = None if path is None else RestoreCheckpointConfig(path, dtype="bfloat16")
+    return initial_params(model, PjitPartitioner(num_partitions), restore, SHAPES, KEY)
+
+
+@pytest.mark.parametrize("num_partitions", [1, 2, 4])
+def test_random_weights_do_not_depend_on_the_mesh(num_partitions):
+    params = _initial(Model(), num_partitions=num_partitions)
+    kernel = params["dense"]["kernel"]
+    init_rng, start_rng = jax.random.split(KEY)
+    np.testing.assert_array_equal(kernel, jax.random.normal(init_rng, (4, 8)))
+    assert kernel.addressable_shards[0].data.shape == (4, 8 // num_partitions)
+    np.testing.assert_array_equal(params["bank"]["shared"], jax.random.normal(start_rng, (3, 8)))
+    assert params["bank"]["shared"].sharding.is_fully_replicated
+
+
+@pytest.mark.parametrize("needs_backbone", [False, True])
+def test_a_path_is_read_and_the_method_adds_its_part(needs_backbone):
+    model = Model(needs_backbone)
+    params = _initial(model, "folder", num_partitions=2)
+    assert model.loaded == ("folder", (4, 8), "bfloat16")
+    np.testing.assert_array_equal(params["dense"]["kernel"], FILE)
+    assert params["dense"]["kernel"].addressable_shards[0].data.shape == (4, 4)
+    assert len(params["bank"]["shared"].sharding.device_set) == 4
+
+
+@pytest.mark.parametrize("path", [None, ""])
+def test_a_method_on_a_frozen_backbone_needs_one(path):
+    with pytest.raises(UserError, match="INITIAL_CHECKPOINT_PATH is not set"):
+        _initial(Model(needs_backbone=True), path)
+
+
+def test_a_dimension_that_does_not_divide_is_refused_before_anything_is_read():
+    model = Model()
+    model.param_axes = lambda params: {
+        "dense": {"kernel": ("embed", None)},
+        "bank": {"shared": ("mlp", None)},
+    }
+    with pytest.raises(UserError, match="bank/shared.*does not divide"):
+        _initial(model, "folder", num_partitions=2)
+    assert model.loaded is None

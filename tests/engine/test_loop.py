@@ -1,0 +1,323 @@
+"""The loop on a toy model and toy tasks: resuming changes nothing, the best prompt is kept.
+
+An interruption is a real signal, raised while the loop fetches a batch or evaluates.
+"""
+
+import errno
+import functools
+import json
+import pathlib
+import signal
+
+import gin
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+import pytest
+import seqio
+import toy
+
+from mpt_jax import prompt_file
+from mpt_jax.backbone import store
+from mpt_jax.engine import data, loop
+from mpt_jax.engine.checkpoints import (
+    CheckpointConfig,
+    RestoreCheckpointConfig,
+    SaveCheckpointConfig,
+)
+from mpt_jax.engine.data import DatasetConfig
+from mpt_jax.engine.partitioning import PjitPartitioner
+from mpt_jax.engine.schedules import create_learning_rate_scheduler
+from mpt_jax.errors import UserError
+from mpt_jax.methods.mpt import MPT
+from mpt_jax.tasks.mixtures import bind_tasks
+
+TASKS = ("toy_a", "toy_b")
+STEPS = 6
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _compiled_once(tmp_path_factory):
+    """The runs of this file compile the same few programs; they share them on disk."""
+    names = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
+    before = {name: getattr(jax.config, name) for name in names}
+    values = (str(tmp_path_factory.mktemp("compiled")), 0.0)
+    for name, value in zip(names, values, strict=True):
+        jax.config.update(name, value)
+    yield
+    for name, value in before.items():
+        jax.config.update(name, value)
+
+
+@pytest.fixture(autouse=True)
+def _no_configuration():
+    gin.clear_config()
+
+
+@pytest.fixture(scope="module", name="backbone")
+def _backbone(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("backbone")
+    store.save(str(folder), toy.backbone(), toy.CONFIG)
+    return str(folder)
+
+
+def dataset(split, few_shot=None, **changes):
+    sampling = {"min_tasks_per_batch": 1, "batch_size": 8} if split == "train" else {}
+    fields = {
+        "mixture_or_task_name": bind_tasks(
+            list(TASKS), few_shot=few_shot, module="toy_tasks", **sampling
+        ),
+        "task_feature_lengths": {"inputs": 12, "targets": 6},
+        "split": split,
+        "batch_size": 8,
+        "shuffle": split == "train",
+        "seed": 0,
+        "length_buckets": {"inputs": (8,)},
+    }
+    return DatasetConfig(**{**fields, **changes})
+
+
+def run(model_dir, backbone, *, learning_rate=0.3, num_microbatches=1, period=3, **changes):
+    """One run of `loop.train`, which saves every 3 steps and evaluates every 2."""
+    schedule = create_learning_rate_scheduler(
+        base_learning_rate=learning_rate, warmup_steps=2, total_steps=STEPS
+    )
+    arguments = {
+        "model": toy.model(MPT(prompt_length=4), TASKS),
+        "train_dataset_cfg": dataset("train"),
+        "infer_eval_dataset_cfg": dataset("validation"),
+        "checkpoint_cfg": CheckpointConfig(
+            SaveCheckpointConfig(period, keep=None), RestoreCheckpointConfig(backbone)
+        ),
+        "partitioner": PjitPartitioner(devices=jax.devices()[:1]),
+        "trainer_cls": lambda: loop.Trainer(num_microbatches, schedule),
+        "model_dir": str(model_dir),
+        "total_steps": STEPS,
+        "eval_period": 2,
+        "stats_period": 1,
+    }
+    return loop.train(**{**arguments, **changes})
+
+
+def interrupt():
+    signal.raise_signal(signal.SIGINT)
+
+
+class Fetched(list):
+    """The batches that the loop fetches; `at` maps a count of them to what happens then."""
+
+    def __init__(self, monkeypatch):
+        self.at = {}
+        following = data.DataIterator.__next__
+
+        def fetch(iterator):
+            self.append(following(iterator))
+            self.at.get(len(self), lambda: None)()
+            return self[-1]
+
+        monkeypatch.setattr(data.DataIterator, "__next__", fetch)
+
+
+@pytest.fixture(name="fetched")
+def _fetched(monkeypatch):
+    return Fetched(monkeypatch)
+
+
+@pytest.fixture(name="scores")
+def _scores(monkeypatch):
+    """{step: mean key metric or what raises}: an evaluation whose outcome the test decides."""
+    scores = {}
+
+    class Evaluator:
+        def __init__(self, *unused_args):
+            pass
+
+        def run(self, predict_fn, *, step, output_dir):
+            score = scores.get(step, 0.0)
+            return {"mean": {"key_metric": score() if callable(score) else score}}
+
+    monkeypatch.setattr(loop, "Evaluator", Evaluator)
+    return scores
+
+
+def contents(folder):
+    return {p: p.read_bytes() for p in pathlib.Path(folder).rglob("*") if p.is_file()}
+
+
+def steps_saved(model_dir):
+    folders = pathlib.Path(model_dir, "checkpoints").iterdir()
+    return sorted(int(folder.name.removeprefix("checkpoint_")) for folder in folders)
+
+
+def checkpoint(model_dir, step):
+    """({leaf: array}, the loop's own numbers) of a checkpoint, as orbax reads it."""
+    folder = pathlib.Path(model_dir, "checkpoints", f"checkpoint_{step}").absolute()
+    state = ocp.StandardCheckpointer().restore(folder / "state")
+    extra = json.loads((folder / "extra" / "metadata").read_text())["extra"]
+    return {name: np.asarray(leaf) for name, leaf in state.items()}, extra
+
+
+def assert_product_is_of(model_dir, step):
+    """The prompt file is whole, and the bank of a checkpoint."""
+    bank, info = prompt_file.load(str(model_dir))
+    assert info.step == step
+    leaves, _ = checkpoint(model_dir, step)
+    for name, leaf in bank.items():
+        assert np.isfinite(leaf).all()
+        np.testing.assert_array_equal(leaf, leaves[f"trainable/prompt_bank/{name}"])
+
+
+@pytest.fixture(scope="module", name="whole")
+def _whole(tmp_path_factory, backbone):
+    """(folder, batches) of a run that nothing stopped."""
+    gin.clear_config()
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        fetched = Fetched(monkeypatch)
+        return run(tmp_path_factory.mktemp("whole"), backbone), fetched
+
+
+def test_a_run_stopped_twice_ends_bit_identical_to_one_that_never_was(
+    whole, backbone, fetched, tmp_path
+):
+    whole, expected = whole
+    for stop in (3, 4):  # where checkpoints are due, and where an evaluation is
+        fetched.at = {stop: interrupt}
+        with pytest.raises(KeyboardInterrupt, match=f"saved step {stop} of {STEPS} in {tmp_path}"):
+            run(tmp_path, backbone)
+        assert len(fetched) == stop == steps_saved(tmp_path)[-1]
+    fetched.at = {}
+    run(tmp_path, backbone)
+
+    for batch, other in zip(expected, fetched, strict=True):
+        assert batch.keys() == other.keys()
+        for name in batch:
+            np.testing.assert_array_equal(batch[name], other[name])
+    (leaves, extra), (others, other_extra) = (checkpoint(f, STEPS) for f in (whole, tmp_path))
+    assert extra == other_extra and extra["best"]["key_metric"] > 0
+    assert leaves.keys() == others.keys() and any("opt_state" in name for name in leaves)
+    for name, leaf in leaves.items():
+        assert leaf.tobytes() == others[name].tobytes(), name
+    for file in ("metrics.jsonl", "prompts.safetensors", "eval/toy_a.jsonl"):
+        assert pathlib.Path(whole, file).read_bytes() == (tmp_path / file).read_bytes(), file
+
+
+def test_a_finished_run_returns_at_once_and_changes_nothing(whole, backbone, fetched, monkeypatch):
+    def reads_data(*unused_args, **unused_kwargs):
+        raise AssertionError
+
+    monkeypatch.setattr(data, "train_batches", reads_data)
+    before = contents(whole[0])
+    assert run(whole[0], backbone) == whole[0]
+    assert contents(whole[0]) == before
+
+
+def test_microbatches_learn_the_same(whole, backbone, tmp_path, scores):
+    run(tmp_path, backbone, num_microbatches=2)
+    (leaves, _), (others, _) = (checkpoint(f, STEPS) for f in (whole[0], tmp_path))
+    for name in leaves:
+        if name.startswith("trainable/"):
+            np.testing.assert_allclose(leaves[name], others[name], atol=1e-4)
+
+
+def test_few_shot_sees_exactly_k_examples_of_each_task(backbone, fetched, tmp_path):
+    few = dataset("train", few_shot=5)
+    run(tmp_path, backbone, train_dataset_cfg=few, infer_eval_dataset_cfg=None)
+    decode = seqio.ByteVocabulary().decode
+    rows = [
+        (int(task), decode(row.tolist()))
+        for batch in fetched
+        for task, row in zip(batch["task_ids"], batch["encoder_input_tokens"], strict=True)
+    ]
+    assert len(rows) == 8 * STEPS
+    for task in (0, 1):
+        assert len({text for owner, text in rows if owner == task}) == 5
+
+
+def test_the_product_is_of_the_best_evaluation_also_after_a_resume(
+    backbone, fetched, scores, tmp_path
+):
+    scores |= {2: 10.0, 4: 30.0, 6: 20.0}
+    fetched.at = {5: interrupt}
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, backbone, period=2)
+    run(tmp_path, backbone, period=2)
+    assert_product_is_of(tmp_path, step=4)
+    assert checkpoint(tmp_path, STEPS)[1] == {"best": {"step": 4, "key_metric": 30.0}}
+
+
+def test_without_evaluation_the_product_is_of_the_last_step(backbone, tmp_path):
+    run(tmp_path, backbone, infer_eval_dataset_cfg=None)
+    assert_product_is_of(tmp_path, step=STEPS)
+
+
+def test_a_signal_during_an_evaluation_stops_after_the_next_step(backbone, scores, tmp_path):
+    scores |= {2: lambda: interrupt() or 1.0}
+    with pytest.raises(KeyboardInterrupt, match="saved step 3 of 6"):
+        run(tmp_path, backbone, period=100)
+    assert steps_saved(tmp_path) == [3]
+    scores |= {2: 1.0, 6: lambda: interrupt() or 2.0}
+    with pytest.raises(KeyboardInterrupt, match="saved step 6 of 6"):  # e.g. of the teachers
+        run(tmp_path, backbone, period=100)
+    assert_product_is_of(tmp_path, step=6)
+
+
+def test_a_loss_that_is_not_finite_keeps_what_was_good(backbone, scores, tmp_path):
+    with pytest.raises(UserError, match=r"not finite at step (\d).*tasks of its batch: .*toy_"):
+        run(tmp_path, backbone, learning_rate=1e30, period=1, eval_period=1)
+    last = steps_saved(tmp_path)[-1]
+    assert 1 <= last < STEPS
+    assert_product_is_of(tmp_path, step=1)
+    losses = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert losses[-1]["step"] == last
+
+
+def test_an_error_in_an_evaluation_leaves_whole_checkpoints(backbone, scores, tmp_path):
+    def fails():
+        raise UserError("no metric.")
+
+    scores[4] = fails
+    with pytest.raises(UserError, match="no metric"):
+        run(tmp_path, backbone)
+    assert steps_saved(tmp_path) == [3]
+    assert checkpoint(tmp_path, 3)[1]["best"]["step"] == 2
+
+
+def test_a_full_disk_for_the_product_is_one_message(backbone, scores, tmp_path, monkeypatch):
+    def full(*unused_args, **unused_kwargs):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    scores |= {2: 1.0, 4: 2.0}
+    run(tmp_path, backbone, period=2, total_steps=2)
+    monkeypatch.setattr(prompt_file, "save", full)
+    with pytest.raises(UserError, match=r"cannot write the product .*No space left .*free space"):
+        run(tmp_path, backbone, period=2)
+    assert steps_saved(tmp_path) == [2]
+    assert_product_is_of(tmp_path, step=2)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"infer_eval_dataset_cfg": functools.partial(dataset, "validation", batch_size=6)},
+            "Batch size 6 does not divide",
+        ),
+        (
+            {"checkpoint_cfg": functools.partial(CheckpointConfig, SaveCheckpointConfig(1))},
+            "INITIAL_CHECKPOINT_PATH is not set",
+        ),
+        (
+            {
+                "checkpoint_cfg": functools.partial(
+                    CheckpointConfig, SaveCheckpointConfig(1), RestoreCheckpointConfig("/no/such")
+                )
+            },
+            "INITIAL_CHECKPOINT_PATH '/no/such' does not exist",
+        ),
+    ],
+)
+def test_bad_settings_are_refused_before_anything_is_written(changes, message, backbone, tmp_path):
+    made = {name: make() for name, make in changes.items()}
+    with pytest.raises(UserError, match=message):
+        run(tmp_path / "run", backbone, partitioner=PjitPartitioner(), **made)
+    assert not (tmp_path / "run").exists()

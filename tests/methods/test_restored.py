@@ -1,0 +1,58 @@
+"""A finished prompt file as it is: same bank, nothing trains, foreign backbones refused."""
+
+import jax
+import numpy as np
+import pytest
+import toy
+import toy_start
+
+from mpt_jax.errors import UserError
+from mpt_jax.methods.restored import RestoredPrompts, tasks_of
+
+KEY = jax.random.key(0)
+
+
+@pytest.mark.parametrize(
+    "bank",
+    [
+        toy_start.factors(rank=2),
+        {"shared": toy_start.factors()["shared"]},
+        {"task_prompts": np.random.default_rng(0).normal(size=(2, 4, 6)).astype(np.float32)},
+    ],
+    ids=lambda bank: "+".join(bank),
+)
+def test_the_bank_is_the_files(tmp_path, bank):
+    path = toy_start.write(tmp_path, bank)
+    for where in (path, str(tmp_path)):
+        method = RestoredPrompts(where)
+        found = method.start(toy_start.start(), KEY)["prompt_bank"]
+        assert found.keys() == bank.keys()
+        jax.tree.map(np.testing.assert_array_equal, found, bank)
+        shapes = {name: leaf.shape for name, leaf in bank.items()}
+        assert method.bank_shapes(0, 0) == shapes
+
+
+def test_tasks_are_the_files_in_its_order(tmp_path):
+    path = toy_start.write(tmp_path, toy_start.factors(), tasks=("sst", "boolq", "nli"))
+    assert tasks_of(path) == ("sst", "boolq", "nli")
+
+
+def test_another_backbone_is_refused(tmp_path):
+    path = toy_start.write(tmp_path, toy_start.factors())
+    with pytest.raises(UserError, match="fingerprint abc, but this backbone has other"):
+        RestoredPrompts(path).start(toy_start.start(backbone="other"), KEY)
+
+
+def test_a_missing_file_is_named():
+    for use in (tasks_of, lambda path: RestoredPrompts(path).bank_shapes(1, 1)):
+        with pytest.raises(UserError, match="no prompt file at 'nowhere'"):
+            use("nowhere")
+
+
+def test_nothing_trains():
+    params = {
+        "encoder": {"norm": {"scale": 0}},
+        "prompt_bank": {"shared": 0, "task_u": 0, "task_v": 0, "task_prompts": 0},
+    }
+    labels = toy.model(RestoredPrompts("unused")).param_labels(params)
+    assert set(jax.tree.leaves(labels)) == {"frozen"}

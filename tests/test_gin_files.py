@@ -1,0 +1,77 @@
+"""Every shipped gin file parses, its names resolve, and the command in its header is right."""
+
+import re
+import shlex
+
+import gin
+import pytest
+
+from mpt_jax import cli
+from mpt_jax.engine import config, gin_files, gin_source
+
+FILES = gin_files.shipped()
+RUNS = {
+    "gin/mpt_source.gin": "train",
+    "gin/mpt_target.gin": "train",
+    "gin/mpt_eval.gin": "eval",
+    "gin/mpt_infer.gin": "infer",
+    "gin/runs/pretrain_mini.gin": "train",
+}
+# The run that a file is an overlay or a part of.
+RUN_OF = {
+    "gin/runs/restored.gin": "gin/mpt_eval.gin",
+    "gin/methods/no_distillation.gin": "gin/mpt_source.gin",
+    "gin/suites/mini_sources.gin": "gin/mpt_source.gin",
+}
+
+
+def files_of(name):
+    """The files of a command line that uses the gin file `name`."""
+    return [name] if name in RUNS else [RUN_OF.get(name, "gin/mpt_target.gin"), name]
+
+
+def left_to_the_user(source):
+    """Macros whose last value is %gin.REQUIRED."""
+    return [
+        macro
+        for macro, binding in source.values().items()
+        if any(r.name in gin_source.REQUIRED for r in gin_source.references(binding.value))
+    ]
+
+
+def header(name):
+    """The comment at the top of a file, its lines joined where one ends in a backslash."""
+    lines = gin_files.find(name).read_text(encoding="utf-8").splitlines()
+    end = next(i for i, line in enumerate(lines) if not line.startswith("#"))
+    text = "\n".join(line.removeprefix("#").strip() for line in lines[:end])
+    return re.sub(r"\s*\\\n\s*", " ", text)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_parses_and_its_names_resolve(name):
+    assert header(name), "say at the top what the file is for"
+    required = left_to_the_user(gin_source.read(files_of(name), [], []))
+    config.parse(files_of(name), [f"{macro}=given" for macro in required])
+    # What a run would write into config.gin gives the same configuration again.
+    text = gin.config_str()
+    gin.clear_config()
+    gin.parse_config(text)
+    assert gin.config_str() == text
+
+
+@pytest.mark.parametrize("name", [name for name, command in RUNS.items() if command == "train"])
+def test_no_macro_of_a_run_is_without_effect(name):
+    source = gin_source.read([name], [], [])
+    used = {r.name for b in source.bindings for r in gin_source.references(b.value) if r.is_macro}
+    assert not source.values().keys() - used
+
+
+@pytest.mark.parametrize(("name", "command"), RUNS.items())
+def test_the_header_of_a_run_gives_a_command_that_is_complete(name, command):
+    lines = [line for line in header(name).splitlines() if line.startswith("t5x ")]
+    assert lines
+    for line in lines:
+        arguments, overrides = cli.parse_arguments(shlex.split(line)[1:])
+        assert arguments.command == command
+        assert arguments.gin_file == [name]
+        config.parse(arguments.gin_file, overrides)

@@ -1,0 +1,80 @@
+"""The same run on three meshes of virtual devices: the same losses, the same parameters."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+import toy
+import toy_run
+
+from mpt_jax import distillation
+from mpt_jax.backbone import store
+from mpt_jax.engine import optimizers
+from mpt_jax.engine.checkpoints import RestoreCheckpointConfig
+from mpt_jax.engine.initialize import initial_params
+from mpt_jax.engine.partitioning import PjitPartitioner
+from mpt_jax.methods.full import FullTraining
+from mpt_jax.methods.mpt import MPT
+from mpt_jax.methods.prompt_tuning import PromptTuning
+
+BATCHES = [toy.batch([0, 2, 2, 1, 0, 2, 1, 1], seed) for seed in range(3)]
+
+
+def _meshes():
+    return {
+        "one device": PjitPartitioner(devices=jax.devices()[:1]),
+        "data 4": PjitPartitioner(),
+        "data 2 x model 2": PjitPartitioner(num_partitions=2),
+    }
+
+
+def _train(model, partitioner, restore):
+    """(losses of all steps, trained parameters, the run), started on the mesh as `train` does."""
+    params = initial_params(model, partitioner, restore, toy.SHAPES, jax.random.key(2))
+    run = toy_run.Run(model, params, partitioner=partitioner)
+    losses = [run.step(batch)["loss"] for batch in BATCHES]
+    return losses, run.trainable, run
+
+
+def _assert_parity(model, restore=None):
+    runs = {name: _train(model, mesh, restore) for name, mesh in _meshes().items()}
+    losses, trained, _ = runs["one device"]
+    assert abs(losses[0] - losses[-1]) > 0.01
+    for name in ("data 4", "data 2 x model 2"):
+        np.testing.assert_allclose(runs[name][0], losses, rtol=1e-5, err_msg=name)
+        jax.tree.map(
+            lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4), runs[name][1], trained
+        )
+    return {name: run for name, (_, _, run) in runs.items()}
+
+
+@pytest.fixture(name="folder", scope="module")
+def _folder(tmp_path_factory):
+    """A folder with a backbone and the prompt file of its teachers."""
+    folder = str(tmp_path_factory.mktemp("run"))
+    store.save(folder, toy.backbone(), toy.CONFIG)
+    teachers = toy.model(PromptTuning(prompt_length=4))
+    params = teachers.start(toy.backbone(), jax.random.key(7))
+    teachers.save(folder, params, step=0, results={}, feature_lengths={})
+    return folder
+
+
+def test_mpt_with_distillation(folder):
+    model = toy.model(MPT(prompt_length=4), distillation=distillation.Distillation(folder))
+    runs = _assert_parity(model, RestoreCheckpointConfig(folder))
+    kernel = runs["data 2 x model 2"].frozen["encoder"]["layers_0"]["mlp"]["wi_0"]["kernel"]
+    assert kernel.shape == (16, 24)
+    assert kernel.addressable_shards[0].data.shape == (16, 12)
+
+
+def test_full_training_from_random_weights():
+    model = toy.model(FullTraining(from_scratch=True))
+    model = dataclasses.replace(model, optimizer_def=optimizers.adamw(0.01))
+    runs = _assert_parity(model)
+    state = runs["data 2 x model 2"].state
+    for leaf in jax.tree.leaves((state.trainable["encoder"], state.opt_state)):
+        if leaf.shape == (24, 16):  # mlp/wo, and both of its moments
+            assert leaf.addressable_shards[0].data.shape == (12, 16)
+    shared = runs["data 4"].state.trainable["encoder"]["layers_0"]["mlp"]["wo"]["kernel"]
+    assert shared.addressable_shards[0].data.shape == (24, 16)

@@ -1,0 +1,123 @@
+"""All teachers in one program on task-mixed batches equal one separate run per task.
+
+A separate run has a model of one task, is stepped on that task's rows of the mixed batches, and
+skips the batches that have none.
+"""
+
+import dataclasses
+import functools
+
+import jax
+import numpy as np
+import pytest
+import toy
+import toy_run
+
+from mpt_jax.engine import optimizers
+from mpt_jax.engine.schedules import create_learning_rate_scheduler
+from mpt_jax.methods.prompt_tuning import PromptTuning
+
+# Rows of each task (nli, qa, sst) in each batch of 8: sizes differ, and each task is away once,
+# in the first batch (sst), in between (qa) or in the last one (nli).
+COUNTS = ((4, 4, 0), (2, 2, 4), (4, 0, 4), (4, 2, 2), (2, 4, 2), (0, 4, 4))
+METHOD = PromptTuning(prompt_length=4)
+
+
+class OneMeanForAllTasks(PromptTuning):
+    """Divides each task's loss by the tokens of all tasks, as a shared prompt would."""
+
+    independent_tasks = False
+
+
+@functools.cache
+def _batches():
+    """Mixed batches, the tasks' rows in random order."""
+    return [
+        toy.batch(np.random.default_rng(seed).permutation(np.repeat([0, 1, 2], counts)), seed)
+        for seed, counts in enumerate(COUNTS)
+    ]
+
+
+def _start(tasks):
+    model = dataclasses.replace(
+        toy.model(METHOD, tasks), optimizer_def=optimizers.adamw(0.3, weight_decay=0.1)
+    )
+    return model, model.start(toy.backbone(), jax.random.key(1))
+
+
+def _run(tasks=toy.TASKS, method=METHOD, **options):
+    """A teachers' run before its first step; the learning rate warms up and decays."""
+    model, params = _start(tasks)
+    schedule = create_learning_rate_scheduler(warmup_steps=2, total_steps=8)
+    model = dataclasses.replace(model, method=method)
+    return toy_run.Run(model, params, schedule=schedule, **options)
+
+
+def _prompts(run):
+    return run.trainable["prompt_bank"]["task_prompts"]
+
+
+def _history(run):
+    """The prompts [K, P, D] before the first step and after each step."""
+    history = [_prompts(run)]
+    for batch in _batches():
+        assert run.step(batch)["finite"]
+        history.append(_prompts(run))
+    return history
+
+
+@pytest.fixture(name="together", scope="module")
+def _together():
+    return _history(_run())
+
+
+@pytest.fixture(name="alone", scope="module")
+def _alone():
+    """The prompts [K, P, D] of the separate runs, before the first and after the last step."""
+    starts, ends = [], []
+    run = _run(tasks=toy.TASKS[:1])
+    for index, task in enumerate(toy.TASKS):
+        _, params = _start((task,))
+        run.restart({"prompt_bank": params["prompt_bank"]})
+        starts.append(_prompts(run)[0])
+        for batch in _batches():
+            rows = batch["task_ids"] == index
+            own = {name: values[rows] for name, values in batch.items()}
+            if rows.any():
+                run.step({**own, "task_ids": np.zeros_like(own["task_ids"])})
+        assert run.state.step == sum(counts[index] > 0 for counts in COUNTS)
+        ends.append(_prompts(run)[0])
+    return np.stack(starts), np.stack(ends)
+
+
+def test_together_equals_alone(together, alone):
+    np.testing.assert_array_equal(together[0], alone[0])
+    np.testing.assert_allclose(together[-1], alone[1], atol=2e-5)
+    learned = np.abs(alone[1] - alone[0]).mean(axis=(1, 2))
+    assert (learned > 0.1).all()
+
+
+def test_microbatches_change_nothing(alone):
+    split = _history(_run(num_microbatches=2))
+    np.testing.assert_allclose(split[-1], alone[1], atol=2e-5)
+
+
+def test_an_absent_task_does_not_move_at_all(together):
+    for step, counts in enumerate(COUNTS):
+        for task in np.flatnonzero(np.equal(counts, 0)):
+            np.testing.assert_array_equal(together[step][task], together[step + 1][task])
+
+
+def test_an_ordinary_optimizer_would_not_do(alone):
+    """Weight decay, momentum and the schedule's count all reach a task that is away."""
+    model, params = _start(toy.TASKS)
+    axes = model.param_axes(params)
+    axes["prompt_bank"] = {"task_prompts": (None, "prompt_length", "embed")}
+    history = _history(_run(axes=axes))
+    assert not np.array_equal(history[2][1], history[3][1])
+    assert np.abs(history[-1] - alone[1]).max() > 0.01
+
+
+def test_one_mean_over_all_tasks_would_not_do(alone):
+    history = _history(_run(method=OneMeanForAllTasks(prompt_length=4)))
+    assert np.abs(history[-1] - alone[1]).max() > 0.01
