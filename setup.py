@@ -35,7 +35,9 @@ setuptools.setup(
     name="mpt-jax",
     version="0.1.0",
     description="Multitask Prompt Tuning for T5 in JAX: many tasks, one frozen backbone.",
-    long_description=(ROOT / "README.md").read_text(encoding="utf-8") if (ROOT / "README.md").exists() else "",
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8")
+    if (ROOT / "README.md").exists()
+    else "",
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.11",

@@ -96,9 +96,7 @@ def text(rng: jax.Array, length: int, start: Start, text: str) -> jax.Array:
     return _rows(start, np.resize(ids, length))
 
 
-def random_uniform(
-    rng: jax.Array, length: int, start: Start, scale: float = 0.5
-) -> jax.Array:
+def random_uniform(rng: jax.Array, length: int, start: Start, scale: float = 0.5) -> jax.Array:
     """Uniform in [-scale, scale], as Lester et al. 2021."""
     return jax.random.uniform(rng, (length, start.embedding.shape[1]), minval=-scale, maxval=scale)
 
@@ -113,7 +111,9 @@ def from_prompt_file(
     """
     del rng
     bank, info = start.load_prompts(path)
-    one = prompts.mean_factors(bank) if task is None else prompts.select_task(bank, info.tasks, task)
+    one = (
+        prompts.mean_factors(bank) if task is None else prompts.select_task(bank, info.tasks, task)
+    )
     prompt = prompts.compose(jax.tree.map(jnp.asarray, one), jnp.zeros((1,), jnp.int32))[0]
     if prompt.shape[0] != length:
         raise UserError(

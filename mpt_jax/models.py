@@ -252,9 +252,7 @@ class EncoderDecoderModel:
         weights = batch["decoder_loss_weights"].astype(jnp.float32)
         weights = weights / counts["tokens"][:, None]
         terms = {
-            "loss_logits": distill.kl_divergence(
-                teacher_logits, logits, weights, spec.temperature
-            )
+            "loss_logits": distill.kl_divergence(teacher_logits, logits, weights, spec.temperature)
         }
         valid = self._valid_positions(batch)
         hidden = [

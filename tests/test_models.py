@@ -130,9 +130,7 @@ def test_microbatches_give_the_same_step(teachers, distilled, count):
     spec = distillation.Distillation(teachers) if distilled else None
     model = toy.model(distillation=spec)
     whole, parts = (_one_step(model, n) for n in (1, count))
-    jax.tree.map(
-        functools.partial(np.testing.assert_allclose, rtol=2e-4, atol=1e-6), whole, parts
-    )
+    jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=2e-4, atol=1e-6), whole, parts)
 
 
 def _one_step(model, num_microbatches):

@@ -54,7 +54,9 @@ def test_the_json_beside_it_says_the_same(tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["prompts.json", "prompts.safetensors"]
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(data=st.data())
 def test_any_truncation_or_flipped_header_byte_is_a_user_error_or_the_true_bank(tmp_path, data):
     path = prompt_file.save(str(tmp_path), _bank(), INFO)

@@ -84,11 +84,16 @@ def fingerprint(params: Mapping) -> str:
     """
     digest = hashlib.sha256()
     flat = _flat_backbone(params)
-    samples = jax.device_get(jax.jit(lambda tree: jax.tree.map(_sample, tree))(flat))
+    samples = jax.device_get(_samples(flat))
     for name in sorted(flat):
         digest.update(f"{name}{tuple(flat[name].shape)}".encode())
         digest.update(samples[name].tobytes())
     return digest.hexdigest()[:16]
+
+
+@jax.jit  # compiled once: every saved prompt file asks for the fingerprint
+def _samples(flat: dict[str, jax.Array]) -> dict[str, jax.Array]:
+    return jax.tree.map(_sample, flat)
 
 
 def _sample(leaf: jax.Array) -> jax.Array:

@@ -216,6 +216,22 @@ def load_mixture(cfg: DatasetConfig, *, min_rows: int = 1) -> "seqio.Mixture":
     return mixture
 
 
+def check_vocabularies(cfg: DatasetConfig, inputs: "seqio.Vocabulary", targets: "seqio.Vocabulary"):
+    """Refuses tasks that are tokenised with another vocabulary than the model's.
+
+    Raises:
+      UserError: names the first such task and feature.
+    """
+    for task in load_mixture(cfg).tasks:
+        for side, vocabulary in (("inputs", inputs), ("targets", targets)):
+            if task.output_features[side].vocabulary != vocabulary:
+                raise UserError(
+                    f"Task {task.name!r} tokenises its {side} with another vocabulary than the "
+                    "model's VOCABULARY: choose a suite made for this backbone, or register the "
+                    "task with the backbone's SentencePiece model (SPIECE_MODEL)."
+                )
+
+
 def _check_split(task: "seqio.Task", split: str, min_rows: int) -> None:
     if split not in task.splits:
         raise UserError(

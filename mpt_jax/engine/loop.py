@@ -79,7 +79,8 @@ def train(
         UserError: bad settings, before anything is written; a non-finite loss.
         KeyboardInterrupt: Ctrl-C or SIGTERM, after a checkpoint was saved.
     """
-    # ------------------------------------------------------------------ the folder, the batch
+    # ------------------------------------------------------------------ settings, the folder
+    _check_counts(total_steps=total_steps, eval_period=eval_period, stats_period=stats_period)
     trainer = trainer_cls()
     partitioner.check_batch_size(train_dataset_cfg.batch_size, trainer.num_microbatches)
     if infer_eval_dataset_cfg is not None:
@@ -100,6 +101,7 @@ def train(
         seed=random_seed,
     )
     shapes = {k: (train_dataset_cfg.batch_size, *v[1:]) for k, v in batches.shapes.items()}
+    data.check_vocabularies(train_dataset_cfg, model.input_vocabulary, model.output_vocabulary)
     evaluator = None
     if infer_eval_dataset_cfg is not None:
         evaluator = Evaluator(infer_eval_dataset_cfg, model.FEATURE_CONVERTER_CLS)
@@ -191,6 +193,14 @@ def train(
     if interrupt:
         raise KeyboardInterrupt(f"saved step {step} of {total_steps} in {model_dir}")
     return model_dir
+
+
+def _check_counts(**settings: int) -> None:
+    for name, value in settings.items():
+        if not isinstance(value, int) or value < 1:
+            raise UserError(
+                f"train.train.{name} must be a whole number of at least 1, got {value!r}."
+            )
 
 
 def _flat(results: Mapping[str, Any]) -> dict[str, float]:

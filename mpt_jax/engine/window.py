@@ -61,8 +61,6 @@ class MetricWindow:
                     if np.isfinite(mean)
                 }
             elif name != "finite":
-                computed = [
-                    v.compute() if isinstance(v, clu_metrics.Metric) else v for v in values
-                ]
+                computed = [v.compute() if isinstance(v, clu_metrics.Metric) else v for v in values]
                 scalars[name] = float(np.mean(computed))
         return scalars

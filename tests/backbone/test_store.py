@@ -17,15 +17,15 @@ from mpt_jax.errors import UserError
 CONFIG = T5Config(
     vocab_size=12,
     emb_dim=4,
-    num_heads=2,
-    head_dim=2,
+    num_heads=4,
+    head_dim=1,
     mlp_dim=8,
     num_encoder_layers=1,
     num_decoder_layers=1,
 )
 SHAPES = {  # some of a T5's parameters; the store does not ask which
     "token_embedder/embedding": (12, 4),
-    "encoder/relpos_bias/rel_embedding": (2, 32),
+    "encoder/relpos_bias/rel_embedding": (4, 32),
     "encoder/layers_0/mlp/wi/kernel": (4, 8),
     "encoder/layers_0/mlp/wo/kernel": (8, 4),
     "decoder/decoder_norm/scale": (4,),

@@ -54,10 +54,10 @@ def test_random_weights_do_not_depend_on_the_mesh(num_partitions):
 
 
 @pytest.mark.parametrize("needs_backbone", [False, True])
-def test_a_path_is_read_and_the_method_adds_its_part(needs_backbone):
+def test_a_path_is_read_and_the_method_adds_its_part(tmp_path, needs_backbone):
     model = Model(needs_backbone)
-    params = _initial(model, "folder", num_partitions=2)
-    assert model.loaded == ("folder", (4, 8), "bfloat16")
+    params = _initial(model, str(tmp_path), num_partitions=2)
+    assert model.loaded == (str(tmp_path), (4, 8), "bfloat16")
     np.testing.assert_array_equal(params["dense"]["kernel"], FILE)
     assert params["dense"]["kernel"].addressable_shards[0].data.shape == (4, 4)
     assert len(params["bank"]["shared"].sharding.device_set) == 4
@@ -69,12 +69,19 @@ def test_a_method_on_a_frozen_backbone_needs_one(path):
         _initial(Model(needs_backbone=True), path)
 
 
-def test_a_dimension_that_does_not_divide_is_refused_before_anything_is_read():
+def test_a_dimension_that_does_not_divide_is_refused_before_anything_is_read(tmp_path):
     model = Model()
     model.param_axes = lambda params: {
         "dense": {"kernel": ("embed", None)},
         "bank": {"shared": ("mlp", None)},
     }
     with pytest.raises(UserError, match="bank/shared.*does not divide"):
-        _initial(model, "folder", num_partitions=2)
+        _initial(model, str(tmp_path), num_partitions=2)
     assert model.loaded is None
+
+
+@pytest.mark.parametrize("needs_backbone", [False, True])
+def test_a_path_that_does_not_exist_is_named(tmp_path, needs_backbone):
+    missing = str(tmp_path / "nowhere")
+    with pytest.raises(UserError, match=f"INITIAL_CHECKPOINT_PATH '{missing}' does not exist"):
+        _initial(Model(needs_backbone), missing)

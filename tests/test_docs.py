@@ -1,0 +1,111 @@
+"""Every command in the README and in docs/ runs, with tiny sizes; every path they name exists."""
+
+import pathlib
+import re
+import shlex
+import shutil
+
+import pytest
+import toy
+
+from mpt_jax import assets, cli, demo
+from mpt_jax.backbone import store
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+TINY_RUN = (
+    "TRAIN_STEPS=2",
+    "WARMUP_STEPS=1",
+    "EVAL_PERIOD=2",
+    "BATCH_SIZE=8",
+    "EVAL_BATCH_SIZE=100",
+    "LENGTH_BUCKETS=None",
+)
+TINY_MODEL = [f"config.T5Config.{n}={v!r}" for n, v in vars(toy.CONFIG).items()]
+
+
+def _blocks(text: str) -> str:
+    """Indented and ```sh blocks, with continued lines joined and comments dropped."""
+    indented = re.findall(r"(?m)^    (.+)$", text)
+    joined = "\n".join(indented).replace("\\\n", " ")
+    return "\n".join(line for line in joined.splitlines() if not line.startswith("#"))
+
+
+def _commands() -> list[tuple[str, str]]:
+    found = []
+    for page in PAGES:
+        for line in re.findall(
+            r"(?m)((?:XLA_FLAGS=\S+ )?t5x .+|make \w+|python .+)", _blocks(page.read_text())
+        ):
+            found.append((page.name, line.split("    #")[0].strip()))
+    return found
+
+
+COMMANDS = _commands()
+T5X = [c for c in COMMANDS if "t5x " in c[1]]
+
+
+def test_the_readme_shows_the_two_commands_and_ten_more():
+    lines = [line for page, line in COMMANDS if page == "README.md"]
+    assert lines[:2] == ["make demo", "make test"]
+    assert sum("t5x " in line for line in lines) >= 9
+
+
+@pytest.fixture(name="workplace", scope="module")
+def _workplace(tmp_path_factory):
+    """A folder with what the documented commands expect of a user: backbone, tasks, lines."""
+    folder = tmp_path_factory.mktemp("docs")
+    store.save(str(folder / "t5_base"), toy.backbone(), toy.CONFIG)
+    shutil.copy(assets.path("mini/spiece.model"), folder / "spiece.model")
+    (folder / "lines.txt").write_text("\n".join(demo.LINES) + "\n")
+    code = re.search(r"```python\n(.+?)```", (ROOT / "docs/tasks.md").read_text(), re.S)[1]
+    (folder / "my_tasks.py").write_text(code)
+    own = 'seqio.SentencePieceVocabulary("spiece.model")'
+    of_t5 = code.replace("mini_vocabulary.vocabulary()", own).replace('"my_task"', '"my_t5_task"')
+    (folder / "my_t5_tasks.py").write_text(of_t5)
+    for name, rows in (("train", 8), ("validation", 4), ("test", 4)):
+        text = "".join(
+            f"it was {'good' if i % 2 else 'bad'}\t{'positive' if i % 2 else 'negative'}\n"
+            for i in range(rows)
+        )
+        (folder / f"{name}.tsv").write_text(text)
+    return folder
+
+
+@pytest.mark.parametrize("command", [line for _, line in T5X])
+def test_command_runs(workplace, monkeypatch, command):
+    monkeypatch.chdir(workplace)
+    for name, value in (("lr", "0.1"),):
+        command = command.replace(f"${name}", value)
+    words = shlex.split(command.split("; done")[0].split(" do ")[-1])
+    words = words[words.index("t5x") + 1 :]
+    assert cli.main([*words, *_tiny(words)]) == 0
+
+
+def _tiny(words: list[str]) -> list[str]:
+    """Overrides that shrink a documented command without changing what it does."""
+    sizes = []
+    if words[0] == "train":
+        sizes += [s for s in TINY_RUN if s.split("=")[0] not in " ".join(words)]
+    if "pretrain" in " ".join(words):
+        sizes.append("EVAL_PERIOD=2")
+    if any("t5_base.gin" in word for word in words):
+        sizes += TINY_MODEL
+    return [f"--gin.{size}" for size in dict.fromkeys(sizes)]
+
+
+def test_documented_paths_exist():
+    for page in PAGES:
+        text = page.read_text()
+        for path in re.findall(r"`((?:mpt_jax|gin|tasks|tests|benchmarks|docs)/[\w./]+)`", text):
+            assert (ROOT / path).exists(), f"{page.name}: {path}"
+        for path in re.findall(r"\]\((?!http)([\w./]+)\)", text):
+            assert (page.parent / path).exists(), f"{page.name}: {path}"
+
+
+def test_make_targets_exist():
+    targets = (ROOT / "Makefile").read_text()
+    for _, line in COMMANDS:
+        if line.startswith("make "):
+            assert f"\n{line.split()[1]}:" in targets

@@ -1,0 +1,167 @@
+"""The commands as a user runs them: real processes, the shipped gin files, another folder.
+
+Few steps; whether training learns anything is for the other tests and the demo.
+"""
+
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import toy
+
+from mpt_jax import prompt_file
+from mpt_jax.backbone import store
+
+TESTS = pathlib.Path(__file__).parent
+TOY = f"--gin_file={TESTS / 'toy.gin'}"
+SECONDS = 600  # for one command, on a busy machine
+
+
+@pytest.fixture(scope="module", name="environment")
+def _environment(tmp_path_factory):
+    """One CPU device, the toy tasks importable, programs compiled once for all processes."""
+    changes = {
+        "XLA_FLAGS": "",
+        "PYTHONPATH": str(TESTS),
+        "JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.mktemp("compiled")),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    }
+    return {**os.environ, **changes}
+
+
+@pytest.fixture(name="start")
+def _start(environment, tmp_path):
+    """Starts `t5x ...` in an empty folder; it is killed at the end of the test if need be."""
+    started = []
+
+    def start(command, gin_file, *arguments, program=("-m", "mpt_jax.cli")):
+        line = [sys.executable, *program, command, f"--gin_file={gin_file}", *arguments]
+        pipe = subprocess.PIPE
+        process = subprocess.Popen(
+            line, cwd=tmp_path, env=environment, stdout=pipe, stderr=pipe, text=True
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture(name="t5x")
+def _t5x(start):
+    """Runs `t5x ...` to its end: (exit status, standard output, standard error)."""
+
+    def run(*arguments, **options):
+        process = start(*arguments, **options)
+        out, err = process.communicate(timeout=SECONDS)
+        return process.returncode, out, err
+
+    return run
+
+
+def test_from_source_training_to_predictions(t5x, tmp_path):
+    few = ("--gin.TRAIN_STEPS=2", "--gin.EVAL_PERIOD=2", "--gin.WARMUP_STEPS=1")
+    two_tasks = "--gin.MIXTURE_OR_TASK_NAME=['mini_nli', 'mini_sentiment']"
+    status, _, err = t5x("train", "gin/mpt_source.gin", two_tasks, *few)
+    assert status == 0, err
+    teachers = prompt_file.load(str(tmp_path / "runs/mpt_source/teachers"))[1]
+    source = prompt_file.load(str(tmp_path / "runs/mpt_source"))[1]
+    assert (teachers.method, source.method) == ("prompt_tuning", "mpt")
+    assert teachers.tasks == source.tasks == ("mini_nli", "mini_sentiment")
+    # Nothing but the progress reaches the terminal.
+    kinds = ("prompt_tuning teachers", "mpt mpt_source", "step ")
+    assert [line for line in err.splitlines() if not line.startswith(kinds)] == []
+
+    status, _, err = t5x("train", "gin/mpt_target.gin", "--gin.FEW_SHOT=16", *few)
+    assert status == 0, err
+    target = prompt_file.load(str(tmp_path / "runs/mpt_target"))[1]
+    assert target.tasks == ("mini_rte",)
+
+    status, out, err = t5x("eval", "gin/mpt_eval.gin", "--gin.PROMPTS=runs/mpt_target")
+    assert (status, err) == (0, "")
+    assert out.startswith("mini_rte accuracy ")
+    lines = (tmp_path / "runs/eval/mini_rte.jsonl").read_text().splitlines()
+    assert len(lines) == 300
+
+    text = [json.loads(line)["inputs"] for line in lines[:3]]
+    (tmp_path / "lines.txt").write_text("\n".join(text))
+    prompts, inputs = "--gin.PROMPTS=runs/mpt_target", "--gin.INPUTS=lines.txt"
+    console = shutil.which("t5x", path=str(pathlib.Path(sys.executable).parent))
+    program = (console,) if console else ("-m", "mpt_jax.cli")
+    status, out, err = t5x("infer", "gin/mpt_infer.gin", prompts, inputs, program=program)
+    assert (status, err) == (0, "")
+    predicted = [json.loads(line) for line in out.splitlines()]
+    assert [record["input"] for record in predicted] == text
+    evaluated = [json.loads(line)["predictions"] for line in lines[:3]]
+    assert [record["prediction"] for record in predicted] == evaluated
+
+
+def _wait_for(condition, process):
+    deadline = time.monotonic() + SECONDS
+    while not condition():
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def _last_step(model_dir):
+    lines = (model_dir / "metrics.jsonl").read_text().splitlines()
+    return json.loads(lines[-1])["step"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_and_the_same_command_goes_on(number, start, t5x, tmp_path):
+    store.save(str(tmp_path / "backbone"), toy.backbone(), toy.CONFIG)
+    run = tmp_path / "run"
+
+    def arguments(steps):
+        return (
+            "train",
+            "gin/mpt_source.gin",
+            "--gin_file=gin/methods/no_distillation.gin",
+            TOY,
+            "--gin.INITIAL_CHECKPOINT_PATH=backbone",
+            "--gin.MODEL_DIR=run",
+            f"--gin.TRAIN_STEPS={steps}",
+            "--gin.SAVE_PERIOD=1000000",
+            "--gin.train.train.infer_eval_dataset_cfg=None",
+        )
+
+    process = start(*arguments(1_000_000))
+    _wait_for(lambda: (run / "metrics.jsonl").exists() and _lines(run) > 2, process)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=SECONDS)
+    assert process.returncode == 130, err
+    stopped = _last_step(run)
+    message = err.splitlines()[-1]
+    assert f"interrupted: saved step {stopped} of 1000000 in run; to resume: t5x train" in message
+    assert "Traceback" not in err
+    (saved,) = (run / "checkpoints").iterdir()
+    assert saved.name == f"checkpoint_{stopped}"
+    assert not (run / "prompts.safetensors").exists()
+
+    status, _, err = t5x(*arguments(stopped + 2))
+    assert status == 0, err
+    steps = [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert steps == list(range(1, stopped + 3))
+    assert prompt_file.load(str(run))[1].step == stopped + 2
+
+
+def _lines(model_dir):
+    return len((model_dir / "metrics.jsonl").read_text().splitlines())
+
+
+def test_bad_input_of_a_real_process(t5x, tmp_path):
+    arguments = ("--gin.SOURCE_PROMPTS=nowhere", "--gin.MIXTURE_OR_TASK_NAME=mini_wic")
+    status, out, err = t5x("train", "gin/mpt_target.gin", *arguments)
+    assert (status, out) == (2, "")
+    assert err.startswith("t5x: error: no prompt file at 'nowhere'")
+    assert not list(tmp_path.iterdir())
