@@ -19,6 +19,7 @@ import os
 import pathlib
 import statistics
 import time
+from collections.abc import Iterator
 
 TARGETS = (
     "mini_news_nli",
@@ -104,16 +105,21 @@ def train(run: Run) -> None:
     if product.exists():
         return
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "log.txt").open("w") as log, contextlib.redirect_stderr(log):
-        with contextlib.redirect_stdout(log):
-            config.parse(run.files, [*run.overrides, f"MODEL_DIR={folder}"])
-            config.call("mpt_jax.t5x.train", "train")
-            if run.tested:
-                evaluation = [f"PROMPTS={folder}", f"EVAL_OUTPUT_DIR={folder / 'test'}"]
-                config.parse(["gin/mpt_eval.gin"], evaluation)
-                config.call("mpt_jax.t5x.eval", "evaluate")
-            else:
-                product.touch()
+    with _output_to(folder / "log.txt"):
+        config.parse(run.files, [*run.overrides, f"MODEL_DIR={folder}"])
+        config.call("mpt_jax.t5x.train", "train")
+        if run.tested:
+            evaluation = [f"PROMPTS={folder}", f"EVAL_OUTPUT_DIR={folder / 'test'}"]
+            config.parse(["gin/mpt_eval.gin"], evaluation)
+            config.call("mpt_jax.t5x.eval", "evaluate")
+        else:
+            product.touch()
+
+
+@contextlib.contextmanager
+def _output_to(path: pathlib.Path) -> Iterator[None]:
+    with path.open("w") as log, contextlib.redirect_stderr(log), contextlib.redirect_stdout(log):
+        yield
 
 
 def train_all(pool: concurrent.futures.Executor, runs: list[Run], what: str) -> None:

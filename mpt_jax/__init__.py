@@ -1,1 +1,1 @@
-"""Multitask Prompt Tuning (Wang et al., ICLR 2023) for T5 in JAX: many tasks, one frozen backbone."""
+"""Multitask Prompt Tuning (Wang et al., ICLR 2023) for T5 in JAX."""

@@ -1,7 +1,8 @@
 """Knowledge transfer from teacher prompts to the student bank, as pure functions.
 
 `L_total = L_PLM + λ (L_logits + L_hidden)` (Wang et al. 2023, section 3.2, equations 3-5). Every
-term comes back as a sum, to be divided by a count over the *whole* batch, so that microbatches add up.
+term comes back as a sum, to be divided by a count over the *whole* batch, so that microbatches add
+up.
 """
 
 import dataclasses

@@ -29,8 +29,8 @@ METRICS = {
 }
 # name -> rows(count, seed) and the number of training rows; validation has 500.
 PRETRAINING = {
-    "mini_span_corruption": (mini_pretrain.corruption_rows, 40_000),
-    "mini_instructions": (mini_pretrain.instruction_rows, 280_000),
+    "mini_span_corruption": (mini_pretrain.corruption_rows, 30_000),
+    "mini_instructions": (mini_pretrain.instruction_rows, 290_000),
 }
 _PRETRAINING_VALIDATION = 500
 

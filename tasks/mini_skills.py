@@ -2,14 +2,14 @@
 
 As real T5 was pretrained on a supervised mixture beside span corruption, this backbone learns to
 follow instructions about the mini world: the source tasks' skills and the parts that the targets
-are made of, never a target itself. Instructions vary in wording, field names and answer words, so
-that the answer words are read from the instruction; a soft prompt can then say what an
-instruction says.
+are made of, never a target itself. Instructions vary in wording and field names; a soft prompt can
+then say what an instruction says.
 """
 
 import random
 from collections.abc import Callable
 
+from mpt_jax.tasks import mini_fact_skills as fact_skills
 from mpt_jax.tasks import mini_text_skills as text_skills
 from mpt_jax.tasks import mini_word_skills as word_skills
 from mpt_jax.tasks.mini_rows import Row
@@ -17,31 +17,33 @@ from mpt_jax.tasks.mini_world import pick
 
 # Each skill's share of the instruction rows, in parts of the sum.
 SKILLS: dict[Callable[[random.Random], Row], int] = {
+    fact_skills.parts: 8,
+    fact_skills.compare: 18,
     text_skills.relation: 14,
-    text_skills.follows: 8,
-    text_skills.compatible: 4,
-    text_skills.claim: 9,
+    text_skills.follows: 6,
+    text_skills.compatible: 3,
+    text_skills.claim: 8,
     text_skills.same_fact: 10,
-    text_skills.same_slot: 2,
+    text_skills.same_slot: 1,
     text_skills.same_kind: 4,
     text_skills.count_same: 7,
-    text_skills.what_differs: 2,
+    text_skills.what_differs: 1,
     text_skills.ask: 10,
     text_skills.answerable: 8,
-    text_skills.find_sentence: 2,
+    text_skills.find_sentence: 1,
     text_skills.fill: 8,
     text_skills.who_was: 4,
-    text_skills.replace_pronoun: 2,
+    text_skills.replace_pronoun: 1,
     text_skills.state: 1,
     word_skills.synonym: 2,
     word_skills.opposite: 1,
     word_skills.kind_of: 1,
-    word_skills.alike: 2,
+    word_skills.alike: 1,
     word_skills.meaning_here: 2,
     word_skills.order: 1,
     word_skills.order_right: 5,
     word_skills.repair: 2,
-    word_skills.copy: 2,
+    word_skills.copy: 1,
     word_skills.from_keywords: 3,
     word_skills.negate: 1,
     word_skills.feeling: 2,

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING
 import sentencepiece
 
 from mpt_jax import assets
-from mpt_jax.tasks import mini_pretrain, mini_suite
+from mpt_jax.tasks import mini_lexicon, mini_pretrain, mini_suite
 
 if TYPE_CHECKING:
     import seqio
 
-PIECES = 1024
-EXTRA_IDS = 32  # sentinels; 1056 ids in all
+PIECES = 960
+EXTRA_IDS = 32  # sentinels; 992 ids in all
 _ROWS = 40_000
 _REPEATS = 300
 _CHARACTERS = "abcdefghijklmnopqrstuvwxyz0123456789.,:;?!'\"()-_/@&%$+=*#~"
@@ -54,6 +54,12 @@ def corpus() -> Iterator[str]:
         yield from [word] * _REPEATS
 
 
+def world_words() -> list[str]:
+    """All words of the world, in order: each is one piece, whatever its frequency."""
+    words = {word for text in texts() for word in text.split()} | set("0123456789")
+    return sorted(words - set(mini_lexicon.COMMON))
+
+
 def train() -> bytes:
     """The serialised SentencePiece model: unigram, lower-casing, pad 0, eos 1, unk 2."""
     model = io.BytesIO()
@@ -65,7 +71,7 @@ def train() -> bytes:
         normalization_rule_name="nmt_nfkc_cf",
         split_by_unicode_script=False,  # `premise:` is one piece
         required_chars=_CHARACTERS,
-        user_defined_symbols=[f"▁{digit}" for digit in range(10)],  # an answer of `similarity`
+        user_defined_symbols=[f"▁{word}" for word in world_words()],
         pad_id=0,
         eos_id=1,
         unk_id=2,

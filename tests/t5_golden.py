@@ -1,8 +1,11 @@
 """Loads tests/golden/t5_*.npz: what Hugging Face's T5 computes for a tiny random model."""
 
 import dataclasses
+import functools
 import pathlib
+from collections.abc import Callable
 
+import jax
 import numpy as np
 from flax import traverse_util
 
@@ -39,9 +42,23 @@ class Golden:
     params: dict
     arrays: dict[str, np.ndarray]
 
+    def logits(self, *arrays) -> jax.Array:
+        """Of encoder inputs [B, T], decoder inputs [B, S] and prompts [B, P, D] or None."""
+        return compiled(self.module.config)({"params": self.params}, *arrays)
+
+    def encode(self, *arrays) -> jax.Array:
+        """Of encoder inputs [B, T] and prompts [B, P, D] or None."""
+        return compiled(self.module.config, "encode")({"params": self.params}, *arrays)
+
     def prompts(self, kind: str) -> np.ndarray | None:
         """[B, P, D] for "prompted", None for "plain"."""
         return self.arrays["prompts"] if kind == "prompted" else None
+
+
+@functools.cache
+def compiled(config: T5Config, method: str | None = None) -> Callable:
+    """`Transformer.apply(variables, *arrays)`; op by op it would take far longer."""
+    return jax.jit(functools.partial(Transformer(config).apply, method=method))
 
 
 def load(version: str) -> Golden:

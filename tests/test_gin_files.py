@@ -59,11 +59,11 @@ def test_a_file_parses_and_its_names_resolve(name):
     assert gin.config_str() == text
 
 
-@pytest.mark.parametrize("name", [name for name, command in RUNS.items() if command == "train"])
+@pytest.mark.parametrize("name", ["gin/mpt_source.gin", "gin/mpt_target.gin"])
 def test_no_macro_of_a_run_is_without_effect(name):
     source = gin_source.read([name], [], [])
     used = {r.name for b in source.bindings for r in gin_source.references(b.value) if r.is_macro}
-    assert not source.values().keys() - used
+    assert sorted(source.values().keys() - used) == []
 
 
 @pytest.mark.parametrize(("name", "command"), RUNS.items())

@@ -18,7 +18,14 @@ from mpt_jax.methods.full import FullTraining
 from mpt_jax.methods.mpt import MPT
 from mpt_jax.methods.prompt_tuning import PromptTuning
 
+ONE_LAYER = dataclasses.replace(toy.CONFIG, num_encoder_layers=1, num_decoder_layers=1)
 BATCHES = [toy.batch([0, 2, 2, 1, 0, 2, 1, 1], seed) for seed in range(3)]
+
+
+def _model(method, learning_rate=0.1, **fields):
+    optimizer = optimizers.adamw(learning_rate)
+    model = toy.model(method, **fields)
+    return dataclasses.replace(model, config=ONE_LAYER, optimizer_def=optimizer)
 
 
 def _meshes():
@@ -53,15 +60,16 @@ def _assert_parity(model, restore=None):
 def _folder(tmp_path_factory):
     """A folder with a backbone and the prompt file of its teachers."""
     folder = str(tmp_path_factory.mktemp("run"))
-    store.save(folder, toy.backbone(), toy.CONFIG)
-    teachers = toy.model(PromptTuning(prompt_length=4))
-    params = teachers.start(toy.backbone(), jax.random.key(7))
+    full, teachers = _model(FullTraining(from_scratch=True)), _model(PromptTuning(prompt_length=4))
+    backbone = initial_params(full, PjitPartitioner(), None, toy.SHAPES, jax.random.key(7))
+    store.save(folder, backbone, ONE_LAYER)
+    params = teachers.start(backbone, jax.random.key(8))
     teachers.save(folder, params, step=0, results={}, feature_lengths={})
     return folder
 
 
 def test_mpt_with_distillation(folder):
-    model = toy.model(MPT(prompt_length=4), distillation=distillation.Distillation(folder))
+    model = _model(MPT(prompt_length=4), distillation=distillation.Distillation(folder))
     runs = _assert_parity(model, RestoreCheckpointConfig(folder))
     kernel = runs["data 2 x model 2"].frozen["encoder"]["layers_0"]["mlp"]["wi_0"]["kernel"]
     assert kernel.shape == (16, 24)
@@ -69,12 +77,10 @@ def test_mpt_with_distillation(folder):
 
 
 def test_full_training_from_random_weights():
-    model = toy.model(FullTraining(from_scratch=True))
-    model = dataclasses.replace(model, optimizer_def=optimizers.adamw(0.01))
-    runs = _assert_parity(model)
+    runs = _assert_parity(_model(FullTraining(from_scratch=True), learning_rate=0.01))
     state = runs["data 2 x model 2"].state
-    for leaf in jax.tree.leaves((state.trainable["encoder"], state.opt_state)):
-        if leaf.shape == (24, 16):  # mlp/wo, and both of its moments
-            assert leaf.addressable_shards[0].data.shape == (12, 16)
-    shared = runs["data 4"].state.trainable["encoder"]["layers_0"]["mlp"]["wo"]["kernel"]
-    assert shared.addressable_shards[0].data.shape == (24, 16)
+    leaves = jax.tree.leaves((state.trainable, state.opt_state))
+    wo = [leaf for leaf in leaves if leaf.shape == (24, 16)]  # 2 mlp/wo, both moments of each
+    assert [leaf.addressable_shards[0].data.shape for leaf in wo] == [(12, 16)] * 6
+    whole = runs["data 4"].state.trainable["encoder"]["layers_0"]["mlp"]["wo"]["kernel"]
+    assert whole.addressable_shards[0].data.shape == (24, 16)

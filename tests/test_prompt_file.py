@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import pathlib
 
 import numpy as np
 import pytest
@@ -60,13 +61,13 @@ def test_the_json_beside_it_says_the_same(tmp_path):
 @given(data=st.data())
 def test_any_truncation_or_flipped_header_byte_is_a_user_error_or_the_true_bank(tmp_path, data):
     path = prompt_file.save(str(tmp_path), _bank(), INFO)
-    whole = open(path, "rb").read()
+    whole = pathlib.Path(path).read_bytes()
     if data.draw(st.booleans()):
         damaged = whole[: data.draw(st.integers(0, len(whole) - 1))]
     else:
         at = data.draw(st.integers(0, 400))
         damaged = whole[:at] + bytes([whole[at] ^ data.draw(st.integers(1, 255))]) + whole[at + 1 :]
-    open(path, "wb").write(damaged)
+    pathlib.Path(path).write_bytes(damaged)
     try:
         bank, _ = prompt_file.load(path)
     except UserError as error:

@@ -23,8 +23,9 @@ class RestoredPrompts(PromptMethod):
     groups = (("prompt_bank/.*", FROZEN), (BACKBONE, FROZEN))
 
     def bank_shapes(self, num_tasks: int, width: int):
-        """The shapes in the file."""
-        bank, _ = prompt_file.load(self.path)
+        """The shapes in the file, which must be as wide as the backbone."""
+        bank, info = prompt_file.load(self.path)
+        prompt_file.check_backbone(self.path, info, width, info.vocabulary_size, info.backbone)
         return {name: leaf.shape for name, leaf in bank.items()}
 
     def start(self, start: initializers.Start, rng: jax.Array):

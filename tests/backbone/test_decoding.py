@@ -19,7 +19,7 @@ def generate(
 ):
     tokens, prompts = golden.arrays["encoder_input_tokens"][rows], golden.prompts(kind)
     prompts = None if prompts is None else prompts[rows]
-    encoded = golden.module.apply({"params": golden.params}, tokens, prompts, method="encode")
+    encoded = golden.encode(tokens, prompts)
 
     @jax.jit
     def run(params, encoded, valid):
@@ -33,12 +33,7 @@ def generate(
 def score_of(golden, sequences, kind="plain"):
     """Log-probability of each sequence [B, S], from one teacher-forced pass."""
     shifted = np.pad(sequences, ((0, 0), (1, 0)))[:, :-1]
-    logits = golden.module.apply(
-        {"params": golden.params},
-        golden.arrays["encoder_input_tokens"],
-        shifted,
-        golden.prompts(kind),
-    )
+    logits = golden.logits(golden.arrays["encoder_input_tokens"], shifted, golden.prompts(kind))
     picked = np.take_along_axis(nn.log_softmax(logits), sequences[..., None], axis=-1)[..., 0]
     return np.sum(picked * (lengths_of(sequences)[:, None] > np.arange(picked.shape[1])), axis=1)
 
@@ -82,7 +77,7 @@ def test_a_beam_as_wide_as_the_vocabulary_finds_the_best_of_all_sequences():
     texts[texts[:, 0] == 1, 1] = 0
     inputs = np.repeat(golden.arrays["encoder_input_tokens"][row], len(texts), axis=0)
     shifted = np.pad(texts, ((0, 0), (1, 0)))[:, :-1]
-    logits = golden.module.apply({"params": golden.params}, inputs, shifted)
+    logits = golden.logits(inputs, shifted)
     gains = np.take_along_axis(np.array(nn.log_softmax(logits)), texts[..., None], axis=-1)[..., 0]
     gains[texts[:, 0] == 1, 1] = 0.0
     best = gains.sum(axis=1).argmax()

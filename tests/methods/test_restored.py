@@ -29,7 +29,7 @@ def test_the_bank_is_the_files(tmp_path, bank):
         assert found.keys() == bank.keys()
         jax.tree.map(np.testing.assert_array_equal, found, bank)
         shapes = {name: leaf.shape for name, leaf in bank.items()}
-        assert method.bank_shapes(0, 0) == shapes
+        assert method.bank_shapes(5, toy_start.WIDTH) == shapes
 
 
 def test_tasks_are_the_files_in_its_order(tmp_path):
@@ -41,6 +41,8 @@ def test_another_backbone_is_refused(tmp_path):
     path = toy_start.write(tmp_path, toy_start.factors())
     with pytest.raises(UserError, match="fingerprint abc, but this backbone has other"):
         RestoredPrompts(path).start(toy_start.start(backbone="other"), KEY)
+    with pytest.raises(UserError, match=r"width \(D\) 6, but this backbone has 8"):
+        RestoredPrompts(path).bank_shapes(3, 8)  # before the backbone itself is read
 
 
 def test_a_missing_file_is_named():

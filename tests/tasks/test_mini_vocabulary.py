@@ -9,7 +9,7 @@ def vocabulary():
 
 
 def test_ids(vocabulary):
-    assert vocabulary.vocab_size == mini_vocabulary.PIECES + mini_vocabulary.EXTRA_IDS == 1056
+    assert vocabulary.vocab_size == mini_vocabulary.PIECES + mini_vocabulary.EXTRA_IDS == 992
     assert (vocabulary.pad_id, vocabulary.eos_id, vocabulary.unk_id) == (0, 1, 2)
     text = "on <extra_id_0> , Anna sold 5 ."
     ids = vocabulary.encode(text)

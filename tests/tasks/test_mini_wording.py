@@ -5,19 +5,17 @@ from mpt_jax.tasks import mini_wording as wording
 from mpt_jax.tasks import mini_world as world
 
 
-def test_the_answer_words_of_a_verdict_are_in_the_instruction():
+def test_a_verdict_answers_in_its_own_words_or_yes_and_no():
     rng = random.Random(0)
+    seen = set()
     for holds in (True, False):
-        for _ in range(200):
-            row = wording.verdict(rng, "is it so ?", "text: x", holds)
-            words = row.inputs.split()
+        for _ in range(100):
+            row = wording.verdict(rng, "is it so ?", "text: x", holds, ("true", "false"))
             assert row.inputs.startswith("is it so ?") and row.inputs.endswith("text: x")
-            assert row.targets in words or row.targets in ("yes", "no")
-            if "say" in words:
-                said = words[words.index("say") + 1] if holds else words[words.index("else") + 1]
-                assert row.targets == said
-            else:
-                assert row.targets == ("yes" if holds else "no")
+            said = ("yes", "no") if "answer yes or no" in row.inputs else ("true", "false")
+            assert row.targets == said[not holds]
+            seen.add(row.targets)
+    assert seen == {"yes", "no", "true", "false"}
 
 
 def test_plain_facts_use_the_first_synonym():
