@@ -9,7 +9,7 @@ demo: $(INSTALLED)
 	$(BIN)/python -m mpt_jax.demo
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest --durations=10
+	$(BIN)/python -m pytest -n 2 --dist loadfile --durations=10
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -15,21 +15,22 @@ REQUIRES = [
     "orbax-checkpoint>=0.12.8,<0.13",
     "clu>=0.0.12,<0.1",
     "seqio>=0.0.20,<0.1",
-    "tensorflow>=2.21,<2.22",
+    "tensorflow>=2.21.0,<2.22",
     "tensorflow-datasets>=4.9.10,<4.10",
-    "importlib_resources>=6.0,<8",  # tensorflow-datasets 4.9.10 imports it undeclared
-    "gin-config>=0.5,<0.6",
-    "numpy>=2.0,<3",
-    "safetensors>=0.8,<0.9",
-    "sentencepiece>=0.2,<0.3",
-    "scikit-learn>=1.6,<2",
-    "scipy>=1.14,<2",
-    "sacrebleu>=2.5,<3",
-    "matplotlib>=3.9,<4",
-    "rich>=13.9,<16",
+    "importlib_resources>=7.1.0,<8",  # tensorflow-datasets 4.9.10 imports it undeclared
+    "gin-config>=0.5.0,<0.6",
+    "etils[epath]>=1.15,<2",
+    "numpy>=2.4.6,<3",
+    "safetensors>=0.8.0,<0.9",
+    "sentencepiece>=0.2.3,<0.3",
+    "scikit-learn>=1.9.1,<2",
+    "scipy>=1.17.1,<2",
+    "sacrebleu>=2.6.0,<3",
+    "matplotlib>=3.11.2,<4",
+    "rich>=15.0.0,<16",
 ]
-TEST = ["pytest>=8.3,<10", "hypothesis>=6.100,<7"]
-DEV = [*TEST, "ruff>=0.9,<0.20", "build>=1.2,<2"]
+TEST = ["pytest>=9.2.0,<10", "pytest-xdist>=3.8,<4", "hypothesis>=6.170.15,<7"]
+DEV = [*TEST, "ruff>=0.17.5,<0.20", "build>=1.6.1,<2"]
 
 setuptools.setup(
     name="mpt-jax",

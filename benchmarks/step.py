@@ -33,11 +33,8 @@ def main() -> None:
     gin_config.parse([f"gin/models/{args.size}.gin"], ["INITIAL_CHECKPOINT_PATH=None"])
     config = gin_config.call("mpt_jax.backbone.config", "T5Config")
     flops = args.batch * forward_flops(config, args.prompt + args.inputs, args.targets)
-    print(
-        f"{args.size}, float32, {jax.device_count()} x {jax.devices()[0].device_kind}: batch",
-        end="",
-    )
-    print(f" {args.batch}, inputs {args.inputs}, prompt {args.prompt}, targets {args.targets}")
+    print(f"{args.size}, {config.dtype}, {jax.device_count()} x {jax.devices()[0].device_kind}:")
+    print(f"batch {args.batch}, inputs {args.inputs}, prompt {args.prompt}, targets {args.targets}")
 
     plain = prepare(config, args, None)
     source = prepare(config, args, Distillation(teacher_prompts=""))
@@ -52,6 +49,8 @@ def main() -> None:
             f"GFLOP, floor {floor:.4f} s, ratio to the floor {best[name] / floor:.2f}"
         )
     print(f"source step / training step {best['source'] / best['training']:.2f}")
+    if best["training"] < 2 * flops / rate:
+        print("Faster than the floor: other programs slowed the matmul down; repeat when idle.")
 
 
 def parse_arguments() -> argparse.Namespace:

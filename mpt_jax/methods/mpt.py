@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mpt_jax import initializers, prompts
+from mpt_jax import initializers, prompt_file, prompts
 from mpt_jax.errors import UserError
 from mpt_jax.methods.base import BACKBONE, FROZEN, PromptMethod
 
@@ -48,6 +48,8 @@ class MPT(PromptMethod):
                 f"MPT needs rank >= 1 and prompt_length >= 1, not rank {self.rank} and "
                 f"prompt_length {self.prompt_length}."
             )
+        if self.source_prompts is not None:
+            prompt_file.resolve(self.source_prompts)  # refused before a large backbone is read
 
     def bank_shapes(self, num_tasks: int, width: int):
         """`shared` [P, D], `task_u` [K, P, R], `task_v` [K, R, D]."""
@@ -74,8 +76,13 @@ class MPT(PromptMethod):
                 "(PROMPT_LENGTH)."
             )
         shared = {"shared": jnp.asarray(bank["shared"])}
-        if self.source_factors == SHARED_ONLY or "task_u" not in bank:
+        if self.source_factors == SHARED_ONLY:
             return {**shared, **self._unit_factors(start, rng)}
+        if "task_u" not in bank:
+            raise UserError(
+                f"source prompts {self.source_prompts} have no task factors ({info.method}): set "
+                f"MPT.source_factors = '{SHARED_ONLY}'."
+            )
         if info.rank != self.rank:
             raise UserError(
                 f"source prompts {self.source_prompts} have rank {info.rank}, this run asks for "

@@ -79,8 +79,10 @@ def test_targets_start_at_the_shared_prompt_only(tmp_path):
 def test_a_source_without_factors_gives_its_shared_prompt(tmp_path):
     shared = toy_start.factors()["shared"]
     path = toy_start.write(tmp_path, {"shared": shared})
-    bank = _bank(MPT(prompt_length=4, source_prompts=path))
+    bank = _bank(MPT(prompt_length=4, source_prompts=path, source_factors="shared_only"))
     np.testing.assert_array_equal(prompts.compose(bank, jnp.arange(2)), np.stack([shared] * 2))
+    with pytest.raises(UserError, match="no task factors.*shared_only"):
+        _bank(MPT(prompt_length=4, source_prompts=path))
 
 
 @pytest.mark.parametrize(

@@ -32,12 +32,7 @@ def test_words_out_of_order_are_told_from_sentences():
         second_is_verb = words[1] in verbs and words[2] == "the" and words[0] in NAMES
         assert words[-1] == "."
         if not second_is_verb:  # what every sentence of the world begins with
-            assert row.targets == _no(row.inputs)
-
-
-def _no(instruction):
-    words = instruction.split()
-    return words[words.index("else") + 1] if "say" in words else "no"
+            assert row.targets in ("unacceptable", "no")
 
 
 def test_copies_are_copies_and_repairs_are_mostly_not():
