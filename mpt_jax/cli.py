@@ -151,7 +151,7 @@ def _run_gin(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
 
     with native_logs.notes_dropped():  # while the modules that the gin files name are imported
         config.parse(arguments.gin_file, overrides, search_paths)
-    _settle_libraries()
+        _settle_libraries()
     module, function, _ = GIN_COMMANDS[arguments.command]
     config.call(module, function)
 

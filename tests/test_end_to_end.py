@@ -13,10 +13,12 @@ import sys
 import time
 
 import pytest
+import tensorflow as tf
 import toy
 
-from mpt_jax import prompt_file
+from mpt_jax import cli, prompt_file
 from mpt_jax.backbone import store
+from mpt_jax.engine import config
 
 TESTS = pathlib.Path(__file__).parent
 TOY = f"--gin_file={TESTS / 'toy.gin'}"
@@ -165,3 +167,12 @@ def test_bad_input_of_a_real_process(t5x, tmp_path):
     assert (status, out) == (2, "")
     assert err.startswith("t5x: error: no prompt file at 'nowhere'")
     assert not list(tmp_path.iterdir())
+
+
+def test_tensorflow_leaves_the_accelerators_to_jax(monkeypatch):
+    hidden = []
+    monkeypatch.setattr(tf.config, "set_visible_devices", lambda *args: hidden.append(args))
+    monkeypatch.setattr(config, "parse", lambda *_: None)
+    monkeypatch.setattr(config, "call", lambda *_: None)
+    assert cli.main(["train", "--gin_file=gin/mpt_source.gin"]) == 0
+    assert hidden == [([], "GPU")]

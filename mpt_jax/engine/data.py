@@ -87,13 +87,11 @@ class DataIterator:
 
     Attributes:
       tf_iterator: what `tf.train.Checkpoint(iterator=...)` saves and restores.
-      shapes: shape of each feature of an uncut batch of this process.
     """
 
     def __init__(self, dataset: "tf.data.Dataset", length_buckets: Buckets | None):
         self._length_buckets = length_buckets
         self.tf_iterator = iter(dataset)
-        self.shapes = {k: tuple(spec.shape) for k, spec in dataset.element_spec.items()}
 
     def __iter__(self) -> "DataIterator":
         return self

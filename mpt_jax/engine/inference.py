@@ -16,7 +16,7 @@ from mpt_jax.engine import step as step_lib
 from mpt_jax.engine.checkpoints import RestoreCheckpointConfig
 from mpt_jax.engine.data import DatasetConfig, pad_rows
 from mpt_jax.engine.evaluation import Evaluator
-from mpt_jax.engine.initialize import check_backbone_is_there, initial_params
+from mpt_jax.engine.initialize import check_backbone_is_there, initial_params, token_shapes
 from mpt_jax.engine.length_buckets import cut_batch
 from mpt_jax.engine.partitioning import PjitPartitioner
 from mpt_jax.errors import UserError, did_you_mean
@@ -136,10 +136,7 @@ def _params(
     lengths: Mapping[str, int],
     batch_size: int,
 ) -> dict:
-    shapes = {
-        "encoder_input_tokens": (batch_size, lengths["inputs"]),
-        "decoder_input_tokens": (batch_size, lengths["targets"]),
-    }
+    shapes = token_shapes(batch_size, lengths)
     return initial_params(model, partitioner, restore, shapes, jax.random.key(0))
 
 

@@ -31,6 +31,14 @@ def check_backbone_is_there(model: Any, restore: RestoreCheckpointConfig | None)
         )
 
 
+def token_shapes(batch_size: int, lengths: Mapping[str, int]) -> dict[str, tuple[int, int]]:
+    """Global shapes of an uncut batch's tokens, [B, T] and [B, S], to trace a network with."""
+    return {
+        "encoder_input_tokens": (batch_size, lengths["inputs"]),
+        "decoder_input_tokens": (batch_size, lengths["targets"]),
+    }
+
+
 def initial_params(
     model: Any,
     partitioner: PjitPartitioner,

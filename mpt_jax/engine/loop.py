@@ -16,7 +16,7 @@ from mpt_jax.engine import config, data, run_folder
 from mpt_jax.engine import step as step_lib
 from mpt_jax.engine.checkpoints import CheckpointConfig, Checkpointer
 from mpt_jax.engine.evaluation import KEY_METRIC, MEAN, Evaluator
-from mpt_jax.engine.initialize import check_backbone_is_there, initial_params
+from mpt_jax.engine.initialize import check_backbone_is_there, initial_params, token_shapes
 from mpt_jax.engine.interrupt import InterruptFlag
 from mpt_jax.engine.metric_writer import MetricWriter
 from mpt_jax.engine.partitioning import PjitPartitioner
@@ -93,21 +93,10 @@ def train(
         checkpointer.close()
         return model_dir
 
-    # ------------------------------------------------------------------ data
-    batches = data.train_batches(
-        train_dataset_cfg,
-        model.FEATURE_CONVERTER_CLS,
-        shard=seqio.ShardInfo(*partitioner.data_shard),
-        seed=random_seed,
-    )
-    shapes = {k: (train_dataset_cfg.batch_size, *v[1:]) for k, v in batches.shapes.items()}
-    data.check_vocabularies(train_dataset_cfg, model.input_vocabulary, model.output_vocabulary)
-    evaluator = None
-    if infer_eval_dataset_cfg is not None:
-        evaluator = Evaluator(infer_eval_dataset_cfg, model.FEATURE_CONVERTER_CLS)
-
     # ------------------------------------------------------------------ parameters, optimizer
     init_rng, step_rng = jax.random.split(jax.random.key(random_seed))
+    lengths = train_dataset_cfg.task_feature_lengths
+    shapes = token_shapes(train_dataset_cfg.batch_size, lengths)
     params = initial_params(model, partitioner, checkpoint_cfg.restore, shapes, init_rng)
     labels, axes = model.param_labels(params), model.param_axes(params)
     trainable, frozen = step_lib.split(params, labels)
@@ -123,6 +112,18 @@ def train(
         model, optimizer, partitioner, num_microbatches=trainer.num_microbatches
     )
     predict = step_lib.make_eval_step(model.predict_batch, partitioner)
+
+    # ------------------------------------------------------------------ data
+    batches = data.train_batches(
+        train_dataset_cfg,
+        model.FEATURE_CONVERTER_CLS,
+        shard=seqio.ShardInfo(*partitioner.data_shard),
+        seed=random_seed,
+    )
+    data.check_vocabularies(train_dataset_cfg, model.input_vocabulary, model.output_vocabulary)
+    evaluator = None
+    if infer_eval_dataset_cfg is not None:
+        evaluator = Evaluator(infer_eval_dataset_cfg, model.FEATURE_CONVERTER_CLS)
 
     # ------------------------------------------------------------------ checkpoint to resume from
     best = None
@@ -153,7 +154,7 @@ def train(
                 step_lib.merge(state.trainable, frozen),
                 step=step,
                 results=results,
-                feature_lengths=train_dataset_cfg.task_feature_lengths,
+                feature_lengths=lengths,
             )
         except (OSError, safetensors.SafetensorError) as error:
             raise UserError(
