@@ -75,6 +75,11 @@ class PjitPartitioner:
         Raises:
             UserError: the mesh is larger than the devices or does not divide them.
         """
+        if jax.process_count() > 1:
+            raise UserError(
+                f"this run spans {jax.process_count()} processes; only one is supported: start it "
+                "on one host."
+            )
         devices = list(jax.devices() if devices is None else devices)
         model = _model_partitions(num_partitions, model_parallel_submesh, len(devices))
         self.data_partitions = len(devices) // model
