@@ -6,7 +6,6 @@ fact what the label depends on, so a small model learns to read and match facts 
 
 import random
 
-from mpt_jax.tasks import mini_rows as rows
 from mpt_jax.tasks import mini_wording as wording
 from mpt_jax.tasks import mini_world as world
 from mpt_jax.tasks.mini_rows import Row
