@@ -49,8 +49,7 @@ def compare(rng: random.Random) -> Row:
 
 def _change_some(rng: random.Random, fact: Fact) -> Fact:
     """None to three parts changed."""
-    present = ["agent", "verb", "noun", *[name for name in DETAILS if getattr(fact, name)]]
-    for name in world.shuffled(rng, present)[: int(rng.random() * 4)]:
+    for name in world.shuffled(rng, world.present_parts(fact))[: int(rng.random() * 4)]:
         fact = world.change(rng, fact, name)
     return fact
 

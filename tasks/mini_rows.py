@@ -79,8 +79,7 @@ def paraphrase(rng: random.Random, label: str) -> Row:
     one = world.draw_fact(rng, HOME, _UNSPLIT)
     other = one
     if label == "not_duplicate":
-        present = [name for name in world.DETAILS if getattr(one, name)]
-        other = world.change(rng, one, pick(rng, ["agent", "verb", "noun", *present]))
+        other = world.change(rng, one, pick(rng, world.present_parts(one)))
     return Row(
         f"sentence1: {world.sentence(rng, one, 0.5)} sentence2: {world.sentence(rng, other, 0.5)}",
         label,

@@ -159,7 +159,7 @@ def count_same(rng: random.Random) -> Row:
 def what_differs(rng: random.Random) -> Row:
     """The word that is new in the second of two sentences."""
     one = world.draw_fact(rng, wording.some_genre(rng), 0.4)
-    name = pick(rng, ["agent", "verb", "noun", *[d for d in world.DETAILS if getattr(one, d)]])
+    name = pick(rng, world.present_parts(one))
     one, other = wording.plain(one), wording.plain(world.change(rng, one, name))
     texts = [world.sentence(rng, fact, 0.0) for fact in (one, other)]
     new = " ".join(word for word in texts[1].split() if word not in texts[0].split())

@@ -207,6 +207,11 @@ def unsettled(rng: random.Random, fact: Fact) -> Fact:
     return weaken(rng, other, generalise=0.0)._replace(negated=chance(rng, 0.3))
 
 
+def present_parts(fact: Fact) -> list[str]:
+    """Names of the parts that the fact has, each of which `change` can change."""
+    return ["agent", "verb", "noun", *[name for name in DETAILS if getattr(fact, name)]]
+
+
 def change(rng: random.Random, fact: Fact, name: str) -> Fact:
     """`fact` with another value in one present slot: agent, verb, noun or a detail."""
     genre, kind = fact.genre, fact.noun.kind

@@ -100,11 +100,7 @@ def train(
     params = initial_params(model, partitioner, checkpoint_cfg.restore, shapes, init_rng)
     labels, axes = model.param_labels(params), model.param_axes(params)
     trainable, frozen = step_lib.split(params, labels)
-    optimizer = model.optimizer_def.build(
-        labels=step_lib.split(labels, labels)[0],
-        axes=step_lib.split(axes, labels)[0],
-        schedule=trainer.learning_rate_fn,
-    )
+    optimizer = model.optimizer_def.build(labels, axes, trainer.learning_rate_fn)
     state = partitioner.place_state(
         step_lib.init_state(optimizer, trainable), step_lib.split(axes, labels)[0]
     )
