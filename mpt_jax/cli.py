@@ -106,7 +106,25 @@ def _parser() -> argparse.ArgumentParser:
             metavar="DIR[,DIR]",
             help="folders to look for gin files in, after the working directory",
         )
+        _add_process_flags(command)
     return parser
+
+
+def _add_process_flags(command: argparse.ArgumentParser) -> None:
+    """How a run of several processes finds together; T5X's names, but for the first."""
+    group = command.add_argument_group(
+        "several hosts", "start the same command on each of them; MODEL_DIR is a shared folder"
+    )
+    group.add_argument(
+        "--multiprocess",
+        action="store_true",
+        help="join the processes that the cluster announces (TPU pod, Slurm, Open MPI)",
+    )
+    group.add_argument(
+        "--coordinator_address", metavar="HOST:PORT", help="or: the first process's address,"
+    )
+    group.add_argument("--process_count", type=int, metavar="N", help="their number")
+    group.add_argument("--process_index", type=int, metavar="I", help="and which this is, from 0")
 
 
 def _check_command(plain: Sequence[str]) -> None:
@@ -149,6 +167,11 @@ def _run_gin(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
 
     from mpt_jax.engine import config, native_logs
 
+    processes = (arguments.coordinator_address, arguments.process_count, arguments.process_index)
+    if arguments.multiprocess or any(value is not None for value in processes):
+        from mpt_jax import hosts
+
+        hosts.join(*processes)
     with native_logs.notes_dropped():  # while the modules that the gin files name are imported
         config.parse(arguments.gin_file, overrides, search_paths)
         _settle_libraries()

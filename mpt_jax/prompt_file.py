@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 import safetensors
 import safetensors.numpy
+from etils import epath
 
+from mpt_jax import files
 from mpt_jax.errors import UserError
 from mpt_jax.prompts import AXES, Bank
 
@@ -55,8 +57,8 @@ def resolve(path: str) -> str:
     Raises:
         UserError: neither is there.
     """
-    file = os.path.join(path, FILE_NAME) if os.path.isdir(path) else path
-    if not os.path.isfile(file):
+    file = os.path.join(path, FILE_NAME) if epath.Path(path).is_dir() else path
+    if not epath.Path(file).is_file():
         raise UserError(
             f"no prompt file at {path!r}: give a {FILE_NAME} or the folder of a finished run."
         )
@@ -68,17 +70,16 @@ def save(directory: str, bank: Bank, info: PromptInfo) -> str:
 
     The description travels in the safetensors header too, so that the two cannot be mismatched;
     `prompts.json` is the copy for people.
+
+    Raises:
+        UserError: they cannot be written.
     """
     description = {"format": FORMAT, **dataclasses.asdict(info)}
     path = os.path.join(directory, FILE_NAME)
     tensors = {name: np.asarray(leaf, np.float32) for name, leaf in bank.items()}
     header = {"mpt_jax": json.dumps(description)}
-    safetensors.numpy.save_file(tensors, path + ".tmp", metadata=header)
-    with open(_json_path(path) + ".tmp", "w", encoding="utf-8") as out:
-        json.dump(description, out, indent=2)
-        out.write("\n")
-    os.replace(path + ".tmp", path)
-    os.replace(_json_path(path) + ".tmp", _json_path(path))
+    files.write_whole(path, safetensors.numpy.save(tensors, metadata=header))
+    files.write_whole(_json_path(path), json.dumps(description, indent=2) + "\n")
     return path
 
 
@@ -94,10 +95,9 @@ def load(path: str) -> tuple[dict[str, np.ndarray], PromptInfo]:
     """
     file = resolve(path)
     try:
-        with safetensors.safe_open(file, framework="np") as handle:
-            header = handle.metadata() or {}
-            bank = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118
-        description = json.loads(header["mpt_jax"])
+        content = epath.Path(file).read_bytes()
+        bank = safetensors.numpy.load(content)
+        description = json.loads(_metadata(content)["mpt_jax"])
         if description.pop("format") != FORMAT:
             raise KeyError("format")
         info = PromptInfo(**{**description, "tasks": tuple(description["tasks"])})
@@ -155,6 +155,12 @@ def _check_shapes(file: str, bank: Bank, info: PromptInfo) -> None:
             )
     if not bank:
         raise UserError(f"{file} holds no prompt.")
+
+
+def _metadata(content: bytes) -> dict[str, str]:
+    """The free-form part of a safetensors file's header, which its loader for bytes leaves out."""
+    size = int.from_bytes(content[:8], "little")
+    return json.loads(content[8 : 8 + size]).get("__metadata__", {})
 
 
 def _json_path(path: str) -> str:

@@ -12,8 +12,8 @@ import seqio
 import tensorflow as tf
 
 from mpt_jax.errors import UserError, did_you_mean
-from mpt_jax.tasks import task_sampling
 from mpt_jax.tasks.row_source import MEMORY_ROWS, TRAIN, RowSource
+from mpt_jax.tasks.task_sampling import TaskSampledMixture
 
 TASK_IDS = "task_ids"
 SIZE_LIMIT = 2**19  # T5's cap on the examples that a task counts for
@@ -74,7 +74,7 @@ def bind_tasks(
       few_shot_seed: seed of that draw.
       min_tasks_per_batch: each batch draws K tasks, K uniform between this and all of them, and
         is filled from these by rate (`task_sampling`); None mixes example by example.
-      batch_size: examples of a batch that one process draws; needed by task sampling alone.
+      batch_size: examples of a global batch; needed by task sampling alone.
       maximum: the cap on a task's rows in the mixing rate.
       seed: seed of the task sampling.
       module: imported first, to register the tasks.
@@ -92,13 +92,15 @@ def bind_tasks(
         for task in members
     ]
     rate_of = _rates(mixture_or_task_name, maximum)
-    mixing = {}
-    if min_tasks_per_batch is not None:
-        if batch_size is None:
-            raise UserError("min_tasks_per_batch needs batch_size, the examples of one batch.")
-        mixing["sample_fn"] = task_sampling.sampler(batch_size, min_tasks_per_batch, seed)
+    rated = [(copy, rate_of(copy)) for copy in copies]
     name = "_".join(_as_list(mixture_or_task_name))
-    return seqio.Mixture(name, [(copy, rate_of(copy)) for copy in copies], **mixing)
+    if min_tasks_per_batch is None:
+        return seqio.Mixture(name, rated)
+    if batch_size is None:
+        raise UserError("min_tasks_per_batch needs batch_size, the examples of one batch.")
+    return TaskSampledMixture(
+        name, rated, batch_size=batch_size, min_tasks=min_tasks_per_batch, seed=seed
+    )
 
 
 def _as_list(names: str | Sequence[str]) -> list[str]:

@@ -1,13 +1,15 @@
 """The paper's stochastic task sampling: each batch draws its number of tasks, its tasks, its rows.
 
-Written as the `sample_fn` of a `seqio.Mixture`. SeqIO shuffles each task before it mixes and
+SeqIO shuffles each task before it mixes and
 nothing after, and the feature converter keeps every example, so that a block of `batch_size`
 choices is one batch.
 """
 
 import functools
 from collections.abc import Sequence
+from typing import Any
 
+import seqio
 import tensorflow as tf
 
 from mpt_jax.errors import UserError
@@ -33,31 +35,62 @@ def batch_choices(
     return tf.random.stateless_categorical(logits[None], batch_size, fill_key)[0]
 
 
-def sampler(batch_size: int, min_tasks: int, seed: int):
-    """A SeqIO `sample_fn` that fills blocks of `batch_size` examples by `batch_choices`.
+class TaskSampledMixture(seqio.Mixture):
+    """A mixture whose batches are filled by `batch_choices`.
+
+    Each of several processes reads its part of the one global batch that is drawn for a step.
 
     Args:
-      batch_size: examples per step that one process draws (global batch / processes). All
-        processes draw the same tasks for a step.
+      name: of the mixture.
+      tasks: (task, rate) pairs.
+      batch_size: examples of a global batch.
       min_tasks: lower end of the uniform draw; more than there are tasks means all of them.
       seed: seed of the draws, next to the seed with which SeqIO shuffles.
+
+    Raises:
+      UserError: a size or number below 1.
     """
-    if batch_size < 1 or min_tasks < 1:
-        raise UserError(
-            f"Task sampling needs batch_size >= 1 and min_tasks_per_batch >= 1; "
-            f"got {batch_size} and {min_tasks}."
+
+    def __init__(
+        self,
+        name: str,
+        tasks: Sequence[tuple[seqio.Task, Any]],
+        *,
+        batch_size: int,
+        min_tasks: int,
+        seed: int,
+    ):
+        if batch_size < 1 or min_tasks < 1:
+            raise UserError(
+                f"Task sampling needs batch_size >= 1 and min_tasks_per_batch >= 1; "
+                f"got {batch_size} and {min_tasks}."
+            )
+        super().__init__(name, tasks)
+        self._rated_tasks = tasks
+        self._draw = functools.partial(
+            batch_choices, seed=seed, batch_size=batch_size, min_tasks=min(min_tasks, len(tasks))
         )
 
-    def sample(datasets: Sequence[tf.data.Dataset], rates: Sequence[float], data_seed: int | None):
+    def get_dataset(
+        self, *args: Any, shard_info: seqio.ShardInfo | None = None, **kwargs: Any
+    ) -> tf.data.Dataset:
+        """As `seqio.Mixture.get_dataset`: the examples of this shard's rows of each batch."""
+        sample_fn = functools.partial(self._sample, shard=shard_info or seqio.ShardInfo(0, 1))
+        mixture = seqio.Mixture(self.name, self._rated_tasks, sample_fn=sample_fn)
+        return mixture.get_dataset(*args, shard_info=shard_info, **kwargs)
+
+    def _sample(
+        self,
+        datasets: Sequence[tf.data.Dataset],
+        rates: Sequence[float],
+        data_seed: int | None,
+        *,
+        shard: seqio.ShardInfo,
+    ) -> tf.data.Dataset:
         del data_seed  # shuffles within tasks; which tasks meet in a batch has its own seed
-        choose = functools.partial(
-            batch_choices,
-            rates=rates,
-            seed=seed,
-            batch_size=batch_size,
-            min_tasks=min(min_tasks, len(rates)),
-        )
-        choices = tf.data.Dataset.counter().map(choose).unbatch()
-        return tf.data.Dataset.choose_from_datasets(datasets, choices, stop_on_empty_dataset=True)
 
-    return sample
+        def own_choices(step: tf.Tensor) -> tf.Tensor:
+            return tf.split(self._draw(step, rates), shard.num_shards)[shard.index]
+
+        choices = tf.data.Dataset.counter().map(own_choices).unbatch()
+        return tf.data.Dataset.choose_from_datasets(datasets, choices, stop_on_empty_dataset=True)

@@ -1,8 +1,10 @@
 """Loads tests/golden/t5_*.npz: what Hugging Face's T5 computes for a tiny random model."""
 
+import collections
 import dataclasses
 import functools
 import pathlib
+import re
 from collections.abc import Callable
 
 import jax
@@ -53,6 +55,15 @@ class Golden:
     def prompts(self, kind: str) -> np.ndarray | None:
         """[B, P, D] for "prompted", None for "plain"."""
         return self.arrays["prompts"] if kind == "prompted" else None
+
+    def scanned(self) -> "Golden":
+        """The same model with `scan_layers`: parameters of all layers stacked."""
+        layers = collections.defaultdict(list)
+        for name, leaf in sorted(traverse_util.flatten_dict(self.params, sep="/").items()):
+            layers[re.sub(r"/layers_\d/", "/layers/", name)].append(leaf)
+        flat = {name: np.stack(x) if "/layers/" in name else x[0] for name, x in layers.items()}
+        config = dataclasses.replace(self.module.config, scan_layers=True)
+        return Golden(Transformer(config), traverse_util.unflatten_dict(flat, sep="/"), self.arrays)
 
 
 @functools.cache

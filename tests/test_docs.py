@@ -27,6 +27,8 @@ TINY_RUN = (
     "LENGTH_BUCKETS=None",
 )
 UNEVALUATED = "train.train.infer_eval_dataset_cfg=None"  # half of a tiny run's time
+# What these do needs several processes: tests/test_several_hosts.py.
+PROCESS_FLAGS = ("--multiprocess", "--coordinator_address", "--process_count", "--process_index")
 T5_BASE = dataclasses.replace(toy.CONFIG, vocab_size=1152)  # stands in for the real one
 TINY_MODEL = [f"config.T5Config.{n}={v!r}" for n, v in vars(T5_BASE).items()]
 
@@ -88,6 +90,7 @@ def test_command_runs(workplace, monkeypatch, command):
         command = command.replace(f"${name}", value)
     words = shlex.split(command.split("; done")[0].split(" do ")[-1])
     words = words[words.index("t5x") + 1 :]
+    words = [word for word in words if not word.startswith(PROCESS_FLAGS)]
     assert cli.main([*words, *_tiny(words)]) == 0
 
 

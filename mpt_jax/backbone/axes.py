@@ -17,13 +17,15 @@ Rule = tuple[str, AxisNames]
 RULES: tuple[Rule, ...] = (
     (r"token_embedder/embedding", ("vocab", "embed")),
     (r"(encoder|decoder)/relpos_bias/rel_embedding", ("heads", "relpos_buckets")),
-    (r"(encoder|decoder)/.*norm/scale", ("embed",)),
+    (r"(encoder|decoder)/\w*norm/scale", ("embed",)),
+    (r"(encoder|decoder)/layers_\d+/\w*norm/scale", ("embed",)),
     (r"(encoder|decoder)/layers_\d+/\w*attention/(query|key|value)/kernel", ("embed", "joined_kv")),
     (r"(encoder|decoder)/layers_\d+/\w*attention/out/kernel", ("joined_kv", "embed")),
     (r"(encoder|decoder)/layers_\d+/mlp/wi(_\d+)?/kernel", ("embed", "mlp")),
     (r"(encoder|decoder)/layers_\d+/mlp/wo/kernel", ("mlp", "embed")),
     (r"decoder/logits_dense/kernel", ("embed", "vocab")),
 )
+_ONE_LAYER, _ALL_LAYERS = r"layers_\d+", "layers"
 
 
 def param_axes(shapes: Mapping[str, Any], extra_rules: Iterable[Rule] = ()) -> dict[str, Any]:
@@ -39,7 +41,9 @@ def param_axes(shapes: Mapping[str, Any], extra_rules: Iterable[Rule] = ()) -> d
     Raises:
         ValueError: parameters without a rule, or with a rule of another rank; all are listed.
     """
-    rules = [(re.compile(pattern), names) for pattern, names in (*extra_rules, *RULES)]
+    rules = [*extra_rules, *RULES]
+    rules += [_scanned(rule) for rule in rules if _ONE_LAYER in rule[0]]
+    rules = [(re.compile(pattern), names) for pattern, names in rules]
     axes, wrong = {}, []
     for path, leaf in flax.traverse_util.flatten_dict(flax.core.unfreeze(shapes), sep="/").items():
         names = next((names for pattern, names in rules if pattern.fullmatch(path)), None)
@@ -51,3 +55,9 @@ def param_axes(shapes: Mapping[str, Any], extra_rules: Iterable[Rule] = ()) -> d
     if wrong:
         raise ValueError("Parameters without matching logical axes:\n  " + "\n  ".join(wrong))
     return flax.traverse_util.unflatten_dict(axes, sep="/")
+
+
+def _scanned(rule: Rule) -> Rule:
+    """The rule of a layer's parameter for those of all layers, stacked (T5Config.scan_layers)."""
+    pattern, names = rule
+    return pattern.replace(_ONE_LAYER, _ALL_LAYERS), ("layers", *names)

@@ -41,6 +41,8 @@ class T5Config:
         relpos_buckets: buckets of the relative position bias.
         relpos_max_distance: distances from here on share the last bucket.
         remat: recompute each layer in the backward pass instead of keeping its activations.
+        scan_layers: compile one layer and loop over its stacked parameters: compile time does not
+            grow with depth, but a step may be slower (on CPU it is).
         layer_norm_epsilon: added to the mean square before its root.
 
     Raises:
@@ -61,6 +63,7 @@ class T5Config:
     relpos_buckets: int = 32
     relpos_max_distance: int = 128
     remat: bool = False
+    scan_layers: bool = False
     layer_norm_epsilon: float = 1e-6
 
     def __post_init__(self) -> None:

@@ -332,7 +332,9 @@ def _reorder(cache: Cache, rows: jax.Array) -> Cache:
     """Gives each hypothesis its parent's keys and values; the encoder's are shared."""
 
     def move(path: tuple[str, ...], x: jax.Array) -> jax.Array:
-        return x[rows] if path[-1] in layers.CACHE_PER_HYPOTHESIS else x
+        if path[-1] not in layers.CACHE_PER_HYPOTHESIS:
+            return x
+        return jnp.take(x, rows, axis=x.ndim - 4)  # rows, after a scan's axis if any
 
     return flax.traverse_util.path_aware_map(move, cache)
 

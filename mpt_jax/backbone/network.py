@@ -6,6 +6,8 @@ fixed place before the first word and prompt vectors are ordered among themselve
 position and the decoder see the whole prompt; nothing sees padding.
 """
 
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -23,8 +25,8 @@ class EncoderLayer(nn.Module):
     deterministic: bool
 
     @nn.compact
-    def __call__(self, x: jax.Array, bias: jax.Array, valid: jax.Array) -> jax.Array:
-        """x [B, P+T, D], bias [H, P+T, P+T], valid [B, P+T] -> [B, P+T, D]."""
+    def __call__(self, x: jax.Array, bias: jax.Array, valid: jax.Array) -> tuple[jax.Array, None]:
+        """x [B, P+T, D], bias [H, P+T, P+T], valid [B, P+T] -> [B, P+T, D], and None for a scan."""
         cfg, deterministic = self.config, self.deterministic
         y = _norm(cfg, "pre_attention_layer_norm")(x)
         y = layers.Attention(cfg, deterministic, name="attention")(y, y, bias=bias, valid=valid)
@@ -32,7 +34,7 @@ class EncoderLayer(nn.Module):
         y = layers.Mlp(cfg, deterministic, name="mlp")(_norm(cfg, "pre_mlp_layer_norm")(x))
         x = x + layers.dropout(cfg, deterministic)(y)
         self.sow("hidden_states", "output", x)
-        return x
+        return x, None
 
 
 class DecoderLayer(nn.Module):
@@ -50,8 +52,8 @@ class DecoderLayer(nn.Module):
         bias: jax.Array,
         valid: jax.Array,
         position: jax.Array | None = None,
-    ) -> jax.Array:
-        """x [B, S, D], encoded [B, P+T, D], bias [H, S, S], valid [B, P+T] -> [B, S, D].
+    ) -> tuple[jax.Array, None]:
+        """x [B, S, D], encoded [B, P+T, D], bias [H, S, S], valid [B, P+T] -> [B, S, D], and None.
 
         With `cache_length` L the keys of earlier tokens come from the cache: bias is
         [H, S, L], and x stands at `position` (see `layers.Attention.step_self`).
@@ -73,7 +75,7 @@ class DecoderLayer(nn.Module):
         y = layers.Mlp(cfg, deterministic, name="mlp")(_norm(cfg, "pre_mlp_layer_norm")(x))
         x = x + layers.dropout(cfg, deterministic)(y)
         self.sow("hidden_states", "output", x)
-        return x
+        return x, None
 
 
 class Encoder(nn.Module):
@@ -89,9 +91,8 @@ class Encoder(nn.Module):
         relpos_bias = layers.RelativePositionBias(cfg, bidirectional=True, name="relpos_bias")
         bias = relpos_bias(positions, positions)
         x = layers.dropout(cfg, deterministic)(x)
-        layer = nn.remat(EncoderLayer) if cfg.remat else EncoderLayer
-        for i in range(cfg.num_encoder_layers):
-            x = layer(cfg, deterministic, name=f"layers_{i}")(x, bias, valid)
+        settings = {"config": cfg, "deterministic": deterministic}
+        x = _apply_layers(EncoderLayer, cfg.num_encoder_layers, settings, x, bias, valid)
         x = _norm(cfg, "encoder_norm")(x)
         self.sow("hidden_states", "final", x)
         return layers.dropout(cfg, deterministic)(x)
@@ -122,10 +123,9 @@ class Decoder(nn.Module):
         bias = jnp.where(seen[None], bias, layers.MASKED)
 
         x = layers.dropout(cfg, deterministic)(x)
-        layer = nn.remat(DecoderLayer) if cfg.remat and cache_length is None else DecoderLayer
-        for i in range(cfg.num_decoder_layers):
-            block = layer(cfg, deterministic, cache_length, name=f"layers_{i}")
-            x = block(x, encoded, bias, valid, position)
+        settings = {"config": cfg, "deterministic": deterministic, "cache_length": cache_length}
+        inputs = (x, encoded, bias, valid, position)
+        x = _apply_layers(DecoderLayer, cfg.num_decoder_layers, settings, *inputs)
         x = _norm(cfg, "decoder_norm")(x)
         self.sow("hidden_states", "final", x)
         x = layers.dropout(cfg, deterministic)(x)
@@ -249,6 +249,31 @@ def encoder_valid(encoder_input_tokens: jax.Array, prompts: jax.Array | None = N
     if prompts is None:
         return valid
     return jnp.concatenate([jnp.ones(prompts.shape[:2], bool), valid], axis=1)
+
+
+def _apply_layers(
+    layer: type[nn.Module], count: int, settings: dict[str, Any], x: jax.Array, *inputs: Any
+) -> jax.Array:
+    """Runs `count` layers in a row: `layers_0`, `layers_1`, ... or, scanned, all in `layers`.
+
+    A scan compiles one layer whatever the depth; its parameters, cache entries and hidden states
+    have a leading axis of `count`.
+    """
+    cfg = settings["config"]
+    if cfg.remat and settings.get("cache_length") is None:
+        layer = nn.remat(layer, prevent_cse=not cfg.scan_layers)
+    if cfg.scan_layers:
+        stack = nn.scan(
+            layer,
+            variable_axes={"params": 0, "cache": 0, "hidden_states": 0},
+            split_rngs={"params": True, "dropout": True},
+            in_axes=nn.broadcast,
+            length=count,
+        )
+        return stack(**settings, name="layers")(x, *inputs)[0]
+    for i in range(count):
+        x, _ = layer(**settings, name=f"layers_{i}")(x, *inputs)
+    return x
 
 
 def _norm(config: T5Config, name: str) -> layers.LayerNorm:

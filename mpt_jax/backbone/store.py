@@ -12,6 +12,7 @@ import safetensors
 import safetensors.numpy
 from flax import traverse_util
 
+from mpt_jax import files, hosts
 from mpt_jax.backbone.config import T5Config
 from mpt_jax.errors import UserError, did_you_mean
 
@@ -25,20 +26,18 @@ def save(directory: str, params: Mapping, config: T5Config, dtype: str = "float3
 
     Args:
         directory: made where it is missing.
-        params: nested dict of parameters; only `BACKBONE_TREES` are written.
+        params: nested dict of parameters, whole on this host; only `BACKBONE_TREES` are written.
         config: its sizes.
         dtype: of the stored weights, "float32" or "bfloat16" (half the size).
+
+    Raises:
+        UserError: the files cannot be written.
     """
-    os.makedirs(directory, exist_ok=True)
     tensors = {
-        name: np.asarray(jnp.asarray(leaf, dtype)) for name, leaf in _flat_backbone(params).items()
+        name: np.asarray(leaf, dtype) for name, leaf in _by_layer(_flat_backbone(params)).items()
     }
-    weights, settings = os.path.join(directory, WEIGHTS), os.path.join(directory, CONFIG)
-    safetensors.numpy.save_file(tensors, weights + ".tmp")
-    with open(settings + ".tmp", "w", encoding="utf-8") as out:
-        out.write(config.to_json() + "\n")
-    os.replace(weights + ".tmp", weights)
-    os.replace(settings + ".tmp", settings)
+    files.write_whole(os.path.join(directory, WEIGHTS), safetensors.numpy.save(tensors))
+    files.write_whole(os.path.join(directory, CONFIG), config.to_json() + "\n")
 
 
 def load(path: str, shapes: Mapping, shardings: Mapping, dtype: str = "float32") -> dict:
@@ -68,8 +67,8 @@ def load(path: str, shapes: Mapping, shardings: Mapping, dtype: str = "float32")
         with safetensors.safe_open(file, framework="np") as handle:
             _check_tensors(file, handle, expected)
             loaded = {
-                name: _read(handle, name, expected[name].shape, layout[name], dtype)
-                for name in expected
+                name: _read(handle, name, leaf.shape, layout[name], dtype)
+                for name, leaf in expected.items()
             }
     except (safetensors.SafetensorError, OSError) as error:
         raise UserError(f"{file} is truncated or corrupted ({error}): copy it again.") from error
@@ -84,16 +83,17 @@ def fingerprint(params: Mapping) -> str:
     """
     digest = hashlib.sha256()
     flat = _flat_backbone(params)
-    samples = jax.device_get(_samples(flat))
-    for name in sorted(flat):
-        digest.update(f"{name}{tuple(flat[name].shape)}".encode())
+    shapes = _tensor_shapes(flat)
+    samples = hosts.fetch(_samples(flat))
+    for name in sorted(samples):
+        digest.update(f"{name}{shapes[name]}".encode())
         digest.update(samples[name].tobytes())
     return digest.hexdigest()[:16]
 
 
 @jax.jit  # compiled once: every saved prompt file asks for the fingerprint
 def _samples(flat: dict[str, jax.Array]) -> dict[str, jax.Array]:
-    return jax.tree.map(_sample, flat)
+    return jax.tree.map(_sample, _by_layer(flat))
 
 
 def _sample(leaf: jax.Array) -> jax.Array:
@@ -106,8 +106,32 @@ def _flat_backbone(params: Mapping) -> dict[str, Any]:
     return traverse_util.flatten_dict(trees, sep="/")
 
 
-def _check_tensors(file: str, handle: Any, expected: Mapping) -> None:
-    names = set(handle.keys())
+def _tensor_names(name: str, shape: tuple[int, ...]) -> list[str]:
+    """Names in a file of a parameter: itself, or one per layer where a scan has stacked them."""
+    stack, layers, rest = name.partition("/layers/")
+    return [f"{stack}/layers_{i}/{rest}" for i in range(shape[0])] if layers else [name]
+
+
+def _tensor_shapes(flat: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    """{name in a file: shape} for parameters, or their shapes, by name."""
+    return {
+        tensor: tuple(leaf.shape) if tensor == name else tuple(leaf.shape[1:])
+        for name, leaf in flat.items()
+        for tensor in _tensor_names(name, leaf.shape)
+    }
+
+
+def _by_layer(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """{name in a file: array} for parameters by name."""
+    return {
+        tensor: leaf if tensor == name else leaf[i]
+        for name, leaf in flat.items()
+        for i, tensor in enumerate(_tensor_names(name, leaf.shape))
+    }
+
+
+def _check_tensors(file: str, handle: Any, parameters: Mapping) -> None:
+    expected, names = _tensor_shapes(parameters), set(handle.keys())
     for name in sorted(expected.keys() - names):
         raise UserError(f"{file} lacks the tensor {name!r}.{did_you_mean(name, names)}")
     for name in sorted(names - expected.keys()):
@@ -115,17 +139,22 @@ def _check_tensors(file: str, handle: Any, expected: Mapping) -> None:
             f"{file} holds an extra tensor {name!r}: the model gin does not describe this "
             f"backbone (see {CONFIG} beside it)."
         )
-    for name, leaf in expected.items():
+    for name, wanted in expected.items():
         shape = tuple(handle.get_slice(name).get_shape())
-        if shape != tuple(leaf.shape):
+        if shape != wanted:
             raise UserError(
-                f"{file}: tensor {name!r} has shape {shape}, the model gin asks for "
-                f"{tuple(leaf.shape)} (see {CONFIG} beside it)."
+                f"{file}: tensor {name!r} has shape {shape}, the model gin asks for {wanted} "
+                f"(see {CONFIG} beside it)."
             )
 
 
 def _read(handle: Any, name: str, shape: tuple, sharding: Any, dtype: str) -> jax.Array:
-    tensor = handle.get_slice(name)
-    return jax.make_array_from_callback(
-        shape, sharding, lambda index: np.asarray(tensor[index]).astype(dtype)
-    )
+    tensors = [handle.get_slice(tensor) for tensor in _tensor_names(name, shape)]
+
+    def part(index: tuple[slice, ...]) -> np.ndarray:
+        if len(tensors) == 1 and len(tensors[0].get_shape()) == len(shape):
+            return np.asarray(tensors[0][index]).astype(dtype)
+        layers, within = index[0], index[1:]
+        return np.stack([np.asarray(t[within]).astype(dtype) for t in tensors[layers]])
+
+    return jax.make_array_from_callback(shape, sharding, part)

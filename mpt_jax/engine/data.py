@@ -9,12 +9,12 @@ before it needs them.
 """
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-import jax
 import numpy as np
 
+from mpt_jax import hosts
 from mpt_jax.engine.length_buckets import MODEL_FEATURES, Batch, Buckets, cut_batch
 from mpt_jax.errors import UserError
 
@@ -98,14 +98,14 @@ class DataIterator:
 
     def __next__(self) -> Batch:
         batch = {name: tensor.numpy() for name, tensor in next(self.tf_iterator).items()}
-        return cut_batch(batch, self._length_buckets, _longest_of_processes)
+        return cut_batch(batch, self._length_buckets, hosts.agree_on_longest)
 
 
 def train_batches(
     cfg: DatasetConfig,
     converter_cls: ConverterCls,
     *,
-    shard: "seqio.ShardInfo | None" = None,
+    shard: "seqio.ShardInfo",
     seed: int = 0,
 ) -> DataIterator:
     """This process's share of endless training batches: B = cfg.batch_size / processes.
@@ -113,16 +113,13 @@ def train_batches(
     Args:
       cfg: what to read.
       converter_cls: the model's `FEATURE_CONVERTER_CLS`.
-      shard: which share; the default is this JAX process's.
+      shard: which share (`PjitPartitioner.data_shard`).
       seed: the run's seed, used where `cfg.seed` is None.
 
     Raises:
       UserError: on unknown names or splits, empty or too small ones, label words that do not fit
         the target length, a batch size that does not divide over the processes.
     """
-    import seqio
-
-    shard = shard or seqio.ShardInfo(jax.process_index(), jax.process_count())
     batch_size = _share(cfg.batch_size, shard.num_shards)
     mixture = load_mixture(cfg, min_rows=shard.num_shards)
     for task in mixture.tasks:
@@ -140,45 +137,6 @@ def train_batches(
     dataset = _converter(cfg, converter_cls)(dataset, cfg.task_feature_lengths)
     dataset = dataset.batch(batch_size, drop_remainder=True).prefetch(_PREFETCHED_BATCHES)
     return DataIterator(dataset, cfg.length_buckets)
-
-
-def eval_batches(
-    cfg: DatasetConfig,
-    converter_cls: ConverterCls,
-    *,
-    shard: "seqio.ShardInfo | None" = None,
-) -> Iterator[Batch]:
-    """One pass over every task of `cfg`, in order; the last batch is filled with weight-0 rows.
-
-    Every process reads all and yields its rows of each batch, so that all see equally many.
-    """
-    import seqio
-
-    shard = shard or seqio.ShardInfo(jax.process_index(), jax.process_count())
-    share = _share(cfg.batch_size, shard.num_shards)
-    own = slice(shard.index * share, (shard.index + 1) * share)
-    mixture = load_mixture(cfg)
-    converter = _converter(cfg, converter_cls)
-    datasets = [
-        converter(
-            task.get_dataset(
-                cfg.task_feature_lengths,
-                split=cfg.split,
-                use_cached=cfg.use_cached,
-                shuffle=False,
-                seed=cfg.seed,
-            ),
-            cfg.task_feature_lengths,
-        )
-        for task in mixture.tasks
-    ]
-    dataset = datasets[0]
-    for other in datasets[1:]:
-        dataset = dataset.concatenate(other)
-    for batch in dataset.batch(cfg.batch_size).as_numpy_iterator():
-        batch = pad_rows(batch, cfg.batch_size)
-        own_rows = {name: array[own] for name, array in batch.items()}
-        yield cut_batch(own_rows, cfg.length_buckets, _longest_of_processes)
 
 
 def pad_rows(batch: Batch, batch_size: int) -> Batch:
@@ -283,12 +241,3 @@ def _share(batch_size: int, num_shards: int) -> int:
 
 def _converter(cfg: DatasetConfig, converter_cls: ConverterCls) -> "seqio.FeatureConverter":
     return converter_cls(pack=cfg.pack, use_custom_packing_ops=cfg.use_custom_packing_ops)
-
-
-def _longest_of_processes(lengths: np.ndarray) -> np.ndarray:
-    """Lengths [sides] that hold every process's part of the global batch."""
-    if jax.process_count() == 1:
-        return lengths
-    from jax.experimental import multihost_utils
-
-    return multihost_utils.process_allgather(lengths).max(axis=0)

@@ -9,7 +9,6 @@ import contextlib
 import dataclasses
 import json
 import os
-import pathlib
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 
@@ -17,6 +16,7 @@ import numpy as np
 import seqio
 from seqio.metrics import ModelOutputType
 
+from mpt_jax import files, hosts
 from mpt_jax.engine.data import ConverterCls, DatasetConfig, load_mixture, pad_rows
 from mpt_jax.engine.length_buckets import MODEL_FEATURES, Batch, cut_batch, used_length
 from mpt_jax.errors import UserError
@@ -96,8 +96,7 @@ class Evaluator:
             score_fn=lambda ds: self._of_task(ds, computed[ModelOutputType.SCORE]),
         )
         if output_dir is not None:
-            for task in self._seqio.eval_tasks:
-                self._write(task, pathlib.Path(output_dir), computed)
+            hosts.on_first(lambda: self._write(output_dir, computed))
         metrics = {name: _floats(found) for name, found in future.result().items()}
         return {**metrics, MEAN: {KEY_METRIC: _mean_of_keys(metrics)}}
 
@@ -143,9 +142,15 @@ class Evaluator:
         return list(enumerate(computed[name]))
 
     def _write(
+        self, folder: str | os.PathLike, computed: dict[ModelOutputType, dict[str, np.ndarray]]
+    ) -> None:
+        for task in self._seqio.eval_tasks:
+            self._write_task(task, folder, computed)
+
+    def _write_task(
         self,
         task: seqio.Task,
-        folder: pathlib.Path,
+        folder: str | os.PathLike,
         computed: dict[ModelOutputType, dict[str, np.ndarray]],
     ) -> None:
         rows = self._rows[task.name]
@@ -157,8 +162,11 @@ class Evaluator:
         if ModelOutputType.SCORE in rows.outputs:
             columns["scores"] = computed[ModelOutputType.SCORE][task.name].tolist()
         lines = zip(*columns.values(), strict=True)
-        records = (dict(zip(columns, line, strict=True)) for line in lines)
-        _write_jsonl(folder / f"{task.name.replace('/', '_')}.jsonl", records)
+        records = (
+            json.dumps(dict(zip(columns, line, strict=True)), ensure_ascii=False) for line in lines
+        )
+        path = os.path.join(folder, f"{task.name.replace('/', '_')}.jsonl")
+        files.write_whole(path, "".join(f"{record}\n" for record in records))
 
 
 def _seqio_evaluator(
@@ -236,16 +244,3 @@ def _mean_of_keys(metrics: Metrics) -> float:
                 f"{', '.join(metrics[name])}."
             )
     return float(np.mean([metrics[name][key] for name, key in keys.items()]))
-
-
-def _write_jsonl(path: pathlib.Path, records: Iterator[dict]) -> None:
-    """Writes whole or not at all: a reader never meets half a file."""
-    unfinished = path.with_name(path.name + ".tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with unfinished.open("w", encoding="utf-8") as file:
-            for record in records:
-                file.write(json.dumps(record, ensure_ascii=False) + "\n")
-        os.replace(unfinished, path)
-    except OSError as error:
-        raise UserError(f"Cannot write {path}: {error.strerror}.") from error

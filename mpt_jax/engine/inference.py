@@ -1,17 +1,15 @@
 """Runs that train nothing: evaluation of a split, and prediction for lines of text."""
 
-import contextlib
-import io
 import json
 import os
-import pathlib
 import sys
-from collections.abc import Iterator, Mapping
-from typing import Any, TextIO
+from collections.abc import Mapping
+from typing import Any
 
 import jax
 import numpy as np
 
+from mpt_jax import files, hosts
 from mpt_jax.engine import step as step_lib
 from mpt_jax.engine.checkpoints import RestoreCheckpointConfig
 from mpt_jax.engine.data import DatasetConfig, pad_rows
@@ -51,12 +49,14 @@ def evaluate(
     """
     partitioner.check_batch_size(dataset_cfg.batch_size)
     check_backbone_is_there(model, restore_checkpoint_cfg)
-    with _whole_file(os.path.join(output_dir, "metrics.json"), "EVAL_OUTPUT_DIR") as out:
-        results = _evaluate(model, dataset_cfg, restore_checkpoint_cfg, partitioner, output_dir)
-        json.dump(results, out, indent=2)
-        out.write("\n")
-    for task, metrics in results.items():
-        print(task, "  ".join(f"{name} {value:.2f}" for name, value in metrics.items()))
+    path = os.path.join(output_dir, "metrics.json")
+    hosts.on_first(lambda: files.check_writable(path, setting="EVAL_OUTPUT_DIR"))
+    results = _evaluate(model, dataset_cfg, restore_checkpoint_cfg, partitioner, output_dir)
+    text = json.dumps(results, indent=2) + "\n"
+    hosts.on_first(lambda: files.write_whole(path, text, setting="EVAL_OUTPUT_DIR"))
+    if hosts.is_first():
+        for task, metrics in results.items():
+            print(task, "  ".join(f"{name} {value:.2f}" for name, value in metrics.items()))
     return results
 
 
@@ -73,8 +73,8 @@ def _evaluate(
     predict = step_lib.make_eval_step(model.predict_batch, partitioner)
     score = step_lib.make_eval_step(model.score_batch, partitioner)
     return evaluator.run(
-        lambda batch: predict({}, params, partitioner.shard_batch(batch)),
-        lambda batch: score({}, params, partitioner.shard_batch(batch)),
+        lambda batch: predict({}, params, partitioner.shard_whole_batch(batch)),
+        lambda batch: score({}, params, partitioner.shard_whole_batch(batch)),
         output_dir=output_dir,
     )
 
@@ -109,24 +109,25 @@ def infer(
     partitioner.check_batch_size(batch_size)
     task_id = _task_id(model.tasks, task)
     lines = _read_lines(inputs)
-    with _output(output) as out:
-        params = _params(
-            model, partitioner, restore_checkpoint_cfg, task_feature_lengths, batch_size
-        )
-        predict = step_lib.make_eval_step(model.predict_batch_with_aux, partitioner)
-        for start in range(0, len(lines), batch_size):
-            chunk = lines[start : start + batch_size]
-            batch = pad_rows(_text_batch(model, chunk, task_id, task_feature_lengths), batch_size)
-            batch = cut_batch(batch, {"inputs": _powers_of_two(task_feature_lengths["inputs"])})
-            ids, aux = jax.device_get(predict({}, params, partitioner.shard_batch(batch)))
-            for text, row, score in zip(chunk, ids, aux["scores"], strict=False):
-                record = {
-                    "task": model.tasks[task_id],
-                    "input": text,
-                    "prediction": model.output_vocabulary.decode(row.tolist()),
-                    "score": round(float(score), 6),
-                }
-                out.write(json.dumps(record, ensure_ascii=False) + "\n")
+    if output is not None:
+        hosts.on_first(lambda: files.check_writable(output, setting="OUTPUT"))
+    params = _params(model, partitioner, restore_checkpoint_cfg, task_feature_lengths, batch_size)
+    predict = step_lib.make_eval_step(model.predict_batch_with_aux, partitioner)
+    records = []
+    for start in range(0, len(lines), batch_size):
+        chunk = lines[start : start + batch_size]
+        batch = pad_rows(_text_batch(model, chunk, task_id, task_feature_lengths), batch_size)
+        batch = cut_batch(batch, {"inputs": _powers_of_two(task_feature_lengths["inputs"])})
+        ids, aux = jax.device_get(predict({}, params, partitioner.shard_whole_batch(batch)))
+        for text, row, score in zip(chunk, ids, aux["scores"], strict=False):
+            record = {
+                "task": model.tasks[task_id],
+                "input": text,
+                "prediction": model.output_vocabulary.decode(row.tolist()),
+                "score": round(float(score), 6),
+            }
+            records.append(json.dumps(record, ensure_ascii=False) + "\n")
+    _put_out("".join(records), output)
 
 
 def _params(
@@ -186,36 +187,8 @@ def _powers_of_two(limit: int) -> list[int]:
     return [length for length in (2**n for n in range(4, 20)) if length < limit]
 
 
-def _output(path: str | None) -> contextlib.AbstractContextManager[TextIO]:
-    return contextlib.nullcontext(sys.stdout) if path is None else _whole_file(path, "OUTPUT")
-
-
-@contextlib.contextmanager
-def _whole_file(path: str, name: str) -> Iterator[TextIO]:
-    """Text that becomes the file `path` at the end of the block; not if the block fails.
-
-    Raises:
-        UserError: the file, a setting's `name`, cannot be written: mostly known before the block.
-    """
-    unfinished, text = pathlib.Path(path + ".tmp"), io.StringIO()
-    with _named_write_errors(path, name):
-        unfinished.parent.mkdir(parents=True, exist_ok=True)
-        unfinished.touch()
-    try:
-        yield text
-        with _named_write_errors(path, name):
-            unfinished.write_text(text.getvalue(), encoding="utf-8")
-            os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def _named_write_errors(path: str, name: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise UserError(
-            f"cannot write {name} {path!r}: {error.strerror or error}. Free space there, or choose "
-            f"another with --gin.{name}=PATH."
-        ) from error
+def _put_out(text: str, path: str | None) -> None:
+    if path is not None:
+        hosts.on_first(lambda: files.write_whole(path, text, setting="OUTPUT"))
+    elif hosts.is_first():
+        sys.stdout.write(text)

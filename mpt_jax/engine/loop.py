@@ -9,18 +9,17 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
-import safetensors
 import seqio
 
+from mpt_jax import hosts
 from mpt_jax.engine import config, data, run_folder
 from mpt_jax.engine import step as step_lib
 from mpt_jax.engine.checkpoints import CheckpointConfig, Checkpointer
 from mpt_jax.engine.evaluation import KEY_METRIC, MEAN, Evaluator
 from mpt_jax.engine.initialize import check_backbone_is_there, initial_params, token_shapes
 from mpt_jax.engine.interrupt import InterruptFlag
-from mpt_jax.engine.metric_writer import MetricWriter
 from mpt_jax.engine.partitioning import PjitPartitioner
-from mpt_jax.engine.progress import Progress
+from mpt_jax.engine.reporter import Reporter
 from mpt_jax.engine.schedules import Schedule, create_learning_rate_scheduler
 from mpt_jax.engine.window import MetricWindow
 from mpt_jax.errors import UserError
@@ -86,7 +85,7 @@ def train(
     if infer_eval_dataset_cfg is not None:
         partitioner.check_batch_size(infer_eval_dataset_cfg.batch_size)
     check_backbone_is_there(model, checkpoint_cfg.restore)
-    run_folder.prepare(model_dir, config.operative_config())
+    hosts.on_first(lambda: run_folder.prepare(model_dir, config.operative_config()))
     checkpointer = Checkpointer(os.path.join(model_dir, "checkpoints"), checkpoint_cfg.save)
     step = checkpointer.latest_step() or 0
     if step >= total_steps:
@@ -132,54 +131,40 @@ def train(
         """Decode the validation split; keep the product if its mean is the best so far."""
         nonlocal best
         results = evaluator.run(
-            lambda batch: predict(state.trainable, frozen, partitioner.shard_batch(batch)),
+            lambda batch: predict(state.trainable, frozen, partitioner.shard_whole_batch(batch)),
             step=step,
             output_dir=os.path.join(model_dir, "eval"),
         )
-        writer.write(step, "eval", _flat(results))
-        progress.log(_one_line(step, results))
+        reporter.evaluation(step, results)
         mean = results[MEAN][KEY_METRIC]
         if best is None or mean > best[KEY_METRIC]:
             best = {"step": step, KEY_METRIC: mean}
             export(results)
 
     def export(results: Mapping[str, Any]) -> None:
-        try:
-            model.save(
-                model_dir,
-                step_lib.merge(state.trainable, frozen),
-                step=step,
-                results=results,
-                feature_lengths=lengths,
-            )
-        except (OSError, safetensors.SafetensorError) as error:
-            raise UserError(
-                f"cannot write the product of the run in {model_dir}: {error}. The last checkpoint "
-                "is kept: free space there and start again."
-            ) from error
+        params = step_lib.merge(state.trainable, frozen)
+        model.save(model_dir, params, step=step, results=results, feature_lengths=lengths)
 
     # ------------------------------------------------------------------ the loop
+    stop = False
     window = MetricWindow(model.tasks)
     description = f"{model.method.name} {os.path.basename(os.path.normpath(model_dir))}"
     with (
         contextlib.closing(checkpointer),
-        MetricWriter(model_dir, resume_step=step) as writer,
-        Progress(total_steps, description, step) as progress,
+        Reporter(model_dir, total_steps, description, step) as reporter,
         InterruptFlag() as interrupt,
     ):
-        stop = False
         while step < total_steps and not stop:
             batch = next(batches)
             state, metrics = train_step(state, frozen, partitioner.shard_batch(batch), step_rng)
             step += 1
             window.add(step, metrics, batch["task_ids"])
-            stop = bool(interrupt)  # asked once: a signal that comes later ends the next step
+            stop = _is_told_to_stop(interrupt, step, stats_period)
             evaluates = evaluator is not None and (step % eval_period == 0 or step == total_steps)
             saves = step % checkpoint_cfg.save.period == 0 or step == total_steps or stop
             if step % stats_period == 0 or evaluates or saves:
-                scalars = window.summarize()  # raises on a non-finite loss, before any saving
-                writer.write(step, "train", scalars)
-                progress.update(step, scalars)
+                # summarize raises on a non-finite loss, before any saving
+                reporter.training(step, window.summarize())
             if evaluates:
                 evaluate()
             if evaluator is None and step == total_steps:
@@ -187,9 +172,16 @@ def train(
             if saves:
                 checkpointer.save(step, state, {"best": best}, batches.tf_iterator)
 
-    if interrupt:
+    if stop:
         raise KeyboardInterrupt(f"saved step {step} of {total_steps} in {model_dir}")
     return model_dir
+
+
+def _is_told_to_stop(interrupt: InterruptFlag, step: int, period: int) -> bool:
+    """Whether to stop after this step: all processes or none, so several ask every few steps."""
+    if jax.process_count() > 1 and step % period:
+        return False
+    return hosts.agree_on_any(bool(interrupt))
 
 
 def _check_counts(**settings: int) -> None:
@@ -198,13 +190,3 @@ def _check_counts(**settings: int) -> None:
             raise UserError(
                 f"train.train.{name} must be a whole number of at least 1, got {value!r}."
             )
-
-
-def _flat(results: Mapping[str, Any]) -> dict[str, float]:
-    """{"task": {"metric": x}} -> {"task/metric": x}."""
-    return {f"{task}/{m}": x for task, metrics in results.items() for m, x in metrics.items()}
-
-
-def _one_line(step: int, results: Mapping[str, Any]) -> str:
-    values = "  ".join(f"{name} {value:.2f}" for name, value in _flat(results).items())
-    return f"step {step}  validation: {values}"

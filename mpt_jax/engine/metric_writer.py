@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping
 from typing import Literal
 
+from mpt_jax import files
 from mpt_jax.errors import UserError
 
 METRICS_FILE = "metrics.jsonl"
@@ -99,10 +100,7 @@ class MetricWriter:
         with gfile.GFile(self._path) as file:
             lines = file.read().splitlines()
         kept = [line for line in lines if (found := _step(line)) is not None and found <= step]
-        partial = f"{self._path}.partial"
-        with gfile.GFile(partial, "w") as file:
-            file.write("".join(f"{line}\n" for line in kept))
-        gfile.rename(partial, self._path, overwrite=True)
+        files.write_whole(self._path, "".join(f"{line}\n" for line in kept))
 
     def _unwritable(self, error: Exception) -> UserError:
         reason = getattr(error, "message", None) or getattr(error, "strerror", None) or error

@@ -75,11 +75,6 @@ class PjitPartitioner:
         Raises:
             UserError: the mesh is larger than the devices or does not divide them.
         """
-        if jax.process_count() > 1:
-            raise UserError(
-                f"this run spans {jax.process_count()} processes; only one is supported: start it "
-                "on one host."
-            )
         devices = list(jax.devices() if devices is None else devices)
         model = _model_partitions(num_partitions, model_parallel_submesh, len(devices))
         self.data_partitions = len(devices) // model
@@ -178,6 +173,13 @@ class PjitPartitioner:
         """Global arrays [B, ...] from this process's rows, as `data_shard` numbers them."""
         return {
             name: jax.make_array_from_process_local_data(self.batch_sharding, np.asarray(rows))
+            for name, rows in batch.items()
+        }
+
+    def shard_whole_batch(self, batch: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
+        """Global arrays [B, ...] from all rows, the same on every process (evaluation)."""
+        return {
+            name: jax.make_array_from_callback(rows.shape, self.batch_sharding, rows.__getitem__)
             for name, rows in batch.items()
         }
 

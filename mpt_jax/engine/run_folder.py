@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from etils import epath
 
+from mpt_jax import files
 from mpt_jax.errors import UserError
 
 CONFIG_FILE = "config.gin"
@@ -47,14 +48,12 @@ def prepare(model_dir: str, config_text: str) -> epath.Path:
         config = folder / CONFIG_FILE
         if config.exists() and _holds_results(folder):
             _check_same_run(folder, config.read_text(), config_text)
-        partial = folder / f".{CONFIG_FILE}.partial"
-        partial.write_text(config_text)
-        partial.replace(config)
     except OSError as error:
         raise UserError(
             f"cannot write the model directory {model_dir}: {error.strerror or error}. "
             f"Choose another with --gin.MODEL_DIR=FOLDER."
         ) from error
+    files.write_whole(config, config_text)
     return folder
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import jax
 from flax import traverse_util
 
-from mpt_jax import prompt_file
+from mpt_jax import hosts, prompt_file
 from mpt_jax.errors import UserError
 from mpt_jax.initializers import Start
 
@@ -47,7 +47,11 @@ class Method(abc.ABC):
 
     @abc.abstractmethod
     def save(self, directory: str, params: Mapping, config: Any, info: prompt_file.PromptInfo):
-        """Write the product of a run into `directory`, atomically."""
+        """Write the product of a run into `directory`, each file whole; all processes call it.
+
+        Raises:
+            UserError: it cannot be written.
+        """
 
 
 class PromptMethod(Method):
@@ -57,7 +61,8 @@ class PromptMethod(Method):
 
     def save(self, directory: str, params: Mapping, config: Any, info: prompt_file.PromptInfo):
         """Write `prompts.safetensors` and `prompts.json`."""
-        prompt_file.save(directory, params["prompt_bank"], info)
+        bank = hosts.fetch(params["prompt_bank"])
+        hosts.on_first(lambda: prompt_file.save(directory, bank, info))
 
 
 def label_parameters(params: Mapping, groups: Sequence[tuple[str, str]]) -> dict:

@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 
-from mpt_jax import initializers, prompt_file
+from mpt_jax import hosts, initializers, prompt_file
 from mpt_jax.backbone import store
 from mpt_jax.methods.base import BACKBONE, Method
 
@@ -39,4 +39,5 @@ class FullTraining(Method):
 
     def save(self, directory: str, params: Mapping, config: Any, info: prompt_file.PromptInfo):
         """Write `backbone/model.safetensors` and `backbone/config.json`."""
-        store.save(f"{directory}/backbone", params, config)
+        backbone = hosts.fetch({name: params[name] for name in store.BACKBONE_TREES})
+        hosts.on_first(lambda: store.save(f"{directory}/backbone", backbone, config))

@@ -33,6 +33,14 @@ def test_names_are_those_of_t5x():
     assert found["encoder"]["relpos_bias"]["rel_embedding"] == ("heads", "relpos_buckets")
 
 
+def test_stacked_layers_have_an_axis_of_their_own():
+    found = axes.param_axes(t5_golden.load("v1_1").scanned().params)
+    layer = found["decoder"]["layers"]
+    assert layer["mlp"]["wi_1"]["kernel"] == ("layers", "embed", "mlp")
+    assert layer["pre_mlp_layer_norm"]["scale"] == ("layers", "embed")
+    assert found["decoder"]["decoder_norm"]["scale"] == ("embed",)
+
+
 def test_parameters_without_a_rule_are_all_listed():
     shapes = shapes_of("v1_0") | {"prompt_bank": {"shared": jnp.zeros((4, 16))}, "x": jnp.zeros(2)}
     with pytest.raises(ValueError, match=r"prompt_bank/shared \(4, 16\): no rule\n  x \(2,\)"):

@@ -68,6 +68,13 @@ def test_beam_search_finds_what_hugging_face_finds(version, kind, penalty):
     np.testing.assert_allclose(scores, expected, atol=1e-3)
 
 
+@pytest.mark.parametrize("num_beams, expected", [(1, "greedy"), (t5_golden.NUM_BEAMS, "beam_0.6")])
+def test_scanned_layers_find_what_hugging_face_finds(num_beams, expected):
+    golden = t5_golden.load("v1_1").scanned()
+    sequences, _ = generate(golden, "prompted", num_beams=num_beams, length_penalty=0.6)
+    np.testing.assert_array_equal(sequences, golden.arrays[f"prompted/{expected}"])
+
+
 def test_a_beam_as_wide_as_the_vocabulary_finds_the_best_of_all_sequences():
     """With two tokens to generate, 60 beams leave out no prefix."""
     golden = t5_golden.load("v1_1")

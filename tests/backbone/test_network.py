@@ -170,6 +170,15 @@ def test_rematerialisation_gives_the_same_loss_and_gradient(version):
     np.testing.assert_allclose(gradient, remat_gradient, rtol=1e-4, atol=1e-6)
 
 
+@versions
+@pytest.mark.parametrize("remat", [False, True])
+def test_scanned_layers_give_the_logits_of_hugging_face(version, remat):
+    golden = t5_golden.load(version).scanned()
+    config = dataclasses.replace(golden.module.config, remat=remat)
+    logits = logits_of(golden, "prompted", config=config)
+    np.testing.assert_allclose(logits, golden.arrays["prompted/logits"], atol=1e-4, rtol=0)
+
+
 def test_dropout_changes_the_loss_only_where_its_rate_is_positive():
     golden = t5_golden.load("v1_0")
     without, with_dropout = (loss_and_gradient(golden, dropout_rate=r)[0] for r in (0.0, 0.3))

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import safetensors.numpy
+import t5_golden
 from flax import traverse_util
 
 from mpt_jax.backbone import axes, store
@@ -67,6 +68,16 @@ def test_only_the_backbone_is_written(tmp_path):
     store.save(str(tmp_path), params, CONFIG)
     names = safetensors.numpy.load_file(tmp_path / store.WEIGHTS).keys()
     assert names == SHAPES.keys()
+
+
+def test_stacked_layers_are_stored_one_by_one_and_read_in_either_way(tmp_path):
+    golden = t5_golden.load("v1_1")
+    plain, scanned = golden.params, golden.scanned().params
+    store.save(str(tmp_path), scanned, golden.module.config)
+    jax.tree.map(np.testing.assert_array_equal, _load(tmp_path, plain), plain)
+    jax.tree.map(np.testing.assert_array_equal, _load(tmp_path, scanned), scanned)
+    jax.tree.map(np.testing.assert_array_equal, _load(tmp_path, scanned, num_partitions=2), scanned)
+    assert store.fingerprint(_load(tmp_path, scanned)) == store.fingerprint(_load(tmp_path, plain))
 
 
 def test_bfloat16_storage_rounds_once_and_keeps_the_fingerprint(folder, tmp_path):

@@ -166,5 +166,5 @@ def test_nothing_stays_registered():
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match="Cannot write .*toy_copy.jsonl"):
+    with pytest.raises(UserError, match="cannot write .*toy_copy.jsonl"):
         evaluator().run(copy, minus_length, output_dir=tmp_path / "file")

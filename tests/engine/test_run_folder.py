@@ -111,7 +111,7 @@ def test_a_full_disk_leaves_the_old_config(tmp_path, monkeypatch):
     def full(*unused_args, **unused_kwargs):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(type(folder), "write_text", full)
+    monkeypatch.setattr(type(folder), "write_bytes", full)
     with pytest.raises(UserError, match="No space left on device"):
         run_folder.prepare(str(tmp_path), CONFIG)
     assert (tmp_path / "config.gin").read_text() == CONFIG

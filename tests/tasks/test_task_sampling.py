@@ -2,10 +2,11 @@ import itertools
 
 import numpy as np
 import pytest
+import seqio
 import tensorflow as tf
 
 from mpt_jax.errors import UserError
-from mpt_jax.tasks.task_sampling import batch_choices, sampler
+from mpt_jax.tasks.task_sampling import TaskSampledMixture, batch_choices
 
 
 def draws(steps, rates, **kwargs):
@@ -44,16 +45,44 @@ def test_choices_depend_on_seed_and_step_alone():
     assert at(0, 5) != at(1, 5)
 
 
+def numbered_task(number):
+    """A task whose every row is its number."""
+    rows = seqio.FunctionDataSource(
+        lambda split, shuffle_files, seed=None: tf.data.Dataset.from_tensors(
+            {"targets": [number]}
+        ).repeat(64),
+        splits=("train",),
+        num_input_examples={"train": 64},
+    )
+    feature = seqio.Feature(seqio.PassThroughVocabulary(8), add_eos=False, dtype=tf.int32)
+    return seqio.Task(f"numbered_{number}", rows, {"targets": feature}, [])
+
+
 @pytest.mark.parametrize("min_tasks", [1, 2, 9])
-def test_blocks_of_the_sampler_are_the_batches(min_tasks):
-    datasets = [tf.data.Dataset.from_tensors(task).repeat() for task in range(3)]
-    mixed = sampler(6, min_tasks, seed=4)(datasets, [1.0, 1.0, 3.0], 99)
-    batches = np.stack(list(mixed.batch(6).take(10).as_numpy_iterator()))
-    expected = draws(10, [1.0, 1.0, 3.0], seed=4, batch_size=6, min_tasks=min(min_tasks, 3))
-    np.testing.assert_array_equal(batches, expected)
+@pytest.mark.parametrize("shards", [1, 2])
+def test_the_shards_of_a_batch_make_up_its_choices(min_tasks, shards):
+    rates = [1.0, 1.0, 3.0]
+    mixture = TaskSampledMixture(
+        "numbered",
+        [(numbered_task(i), rate) for i, rate in enumerate(rates)],
+        batch_size=6,
+        min_tasks=min_tasks,
+        seed=4,
+    )
+    parts = []
+    for index in range(shards):
+        dataset = mixture.get_dataset(
+            None, shard_info=seqio.ShardInfo(index, shards), shuffle=False, num_epochs=None, seed=9
+        )
+        numbers = dataset.map(lambda row: row["targets"][0]).batch(6 // shards).take(10)
+        parts.append(np.stack(list(numbers.as_numpy_iterator())))
+    expected = draws(10, rates, seed=4, batch_size=6, min_tasks=min(min_tasks, 3))
+    np.testing.assert_array_equal(np.concatenate(parts, axis=1), expected)
 
 
 @pytest.mark.parametrize("bad", [(0, 2), (8, 0)])
 def test_empty_batches_and_no_tasks_are_refused(bad):
     with pytest.raises(UserError, match=f"got {bad[0]} and {bad[1]}"):
-        sampler(*bad, seed=0)
+        batch_size, min_tasks = bad
+        tasks = [(numbered_task(0), 1.0)]
+        TaskSampledMixture("none", tasks, batch_size=batch_size, min_tasks=min_tasks, seed=0)

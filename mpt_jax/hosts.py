@@ -1,0 +1,97 @@
+"""Several processes in one run, one per host: joining, reading arrays that span them, agreeing.
+
+Every process runs the same program on its own part of the data; the first one alone writes files
+and prints. With one process everything here is immediate.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+from mpt_jax.errors import UserError
+
+
+def join(coordinator_address: str | None, process_count: int | None, process_index: int | None):
+    """Makes this process one of a run's; before anything else of jax is used.
+
+    Args:
+        coordinator_address: "host:port" of the first process.
+        process_count: how many there are.
+        process_index: which this is, from 0. All three None: detected (TPU pod, Slurm, Open MPI).
+
+    Raises:
+        UserError: only some are given, they do not fit, or nothing was detected.
+    """
+    given = (coordinator_address, process_count, process_index)
+    if given != (None, None, None):
+        if None in given:
+            raise UserError(
+                "--coordinator_address, --process_count and --process_index belong together: give "
+                "all three, or none where the cluster is detected (TPU pod, Slurm, Open MPI)."
+            )
+        if not 0 <= process_index < process_count:
+            raise UserError(
+                f"--process_index={process_index} must lie between 0 and --process_count - 1 = "
+                f"{process_count - 1}."
+            )
+    try:
+        jax.distributed.initialize(*given)
+    except (ValueError, RuntimeError) as error:
+        raise UserError(
+            f"cannot join the processes of a run: {error}. Give --coordinator_address=HOST:PORT, "
+            "--process_count and --process_index to each of them."
+        ) from error
+
+
+def is_first() -> bool:
+    """Whether this is the process that writes and prints."""
+    return jax.process_index() == 0
+
+
+def on_first(work: Callable[[], Any]) -> None:
+    """Does `work` in the first process while the others wait; all fail if it does.
+
+    Raises:
+        UserError: of `work`, in the first process; that the first one failed, in the others.
+    """
+    failure = None
+    if is_first():
+        try:
+            work()
+        except UserError as error:
+            failure = error
+    if agree_on_any(failure is not None):
+        raise failure or UserError("the first process stopped with an error: see its messages.")
+
+
+def agree_on_any(value: bool) -> bool:
+    """Whether `value` is true in any process; every process must ask."""
+    if jax.process_count() == 1:
+        return value
+    return bool(multihost_utils.process_allgather(np.array(value)).any())
+
+
+def agree_on_longest(lengths: np.ndarray) -> np.ndarray:
+    """The elementwise maximum of all processes' `lengths`; every process must ask."""
+    if jax.process_count() == 1:
+        return lengths
+    return multihost_utils.process_allgather(lengths).max(axis=0)
+
+
+def fetch(tree: Any) -> Any:
+    """The tree with numpy arrays for its jax arrays, also those that lie on several hosts.
+
+    Every process must ask, and gets them whole.
+    """
+
+    def one(leaf: Any) -> np.ndarray:
+        if isinstance(leaf, jax.Array) and not (
+            leaf.is_fully_addressable or leaf.is_fully_replicated
+        ):
+            return multihost_utils.process_allgather(leaf, tiled=True)
+        return np.asarray(leaf)
+
+    return jax.tree.map(one, tree)

@@ -1,0 +1,31 @@
+import json
+
+from mpt_jax import hosts
+from mpt_jax.engine.reporter import Reporter
+
+RESULTS = {"nli": {"accuracy": 50.0}, "mean": {"key_metric": 50.0}}
+
+
+def report(folder):
+    with Reporter(str(folder), total_steps=4, description="demo", resume_step=0) as reporter:
+        reporter.training(2, {"loss": 1.5})
+        reporter.evaluation(4, RESULTS)
+
+
+def test_numbers_go_to_the_display_and_to_the_files(tmp_path, capsys):
+    report(tmp_path)
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert lines == [
+        {"step": 2, "kind": "train", "loss": 1.5},
+        {"step": 4, "kind": "eval", "mean/key_metric": 50.0, "nli/accuracy": 50.0},
+    ]
+    shown = capsys.readouterr().err
+    assert "demo  2/4  loss 1.5" in shown
+    assert "step 4  validation: nli/accuracy 50.00  mean/key_metric 50.00" in shown
+
+
+def test_other_processes_are_silent(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(hosts, "is_first", lambda: False)
+    report(tmp_path)
+    assert not list(tmp_path.iterdir())
+    assert not capsys.readouterr().err

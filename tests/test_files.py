@@ -1,0 +1,51 @@
+"""Whole files: old or new content, readable by others, and one message when it cannot be."""
+
+import errno
+import os
+import stat
+
+import pytest
+from etils import epath
+
+from mpt_jax import files
+from mpt_jax.errors import UserError
+
+
+def test_text_and_bytes_replace_what_was_there(tmp_path):
+    path = tmp_path / "new" / "file"
+    files.write_whole(path, "grüße\n")
+    assert path.read_bytes() == "grüße\n".encode()
+    files.write_whole(path, b"\x00\xff")
+    assert path.read_bytes() == b"\x00\xff"
+    assert os.listdir(path.parent) == ["file"]
+
+
+def test_the_mode_follows_the_umask(tmp_path):
+    files.write_whole(tmp_path / "file", b"")
+    (tmp_path / "plain").touch()
+    modes = [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("file", "plain")]
+    assert modes[0] == modes[1]
+
+
+@pytest.mark.parametrize("fails", ["write_bytes", "replace"])
+def test_a_failure_keeps_the_old_content_and_leaves_nothing_behind(tmp_path, monkeypatch, fails):
+    path = tmp_path / "file"
+    path.write_text("old")
+
+    def full(*unused_args, **unused_kwargs):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(type(epath.Path(path)), fails, full)
+    with pytest.raises(UserError, match="file: No space left on device.*--gin.OUTPUT=PATH"):
+        files.write_whole(path, "new", setting="OUTPUT")
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_an_unwritable_place_is_known_beforehand(tmp_path):
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "file" / "below", tmp_path):
+        with pytest.raises(UserError, match=f"cannot write {path}.*--gin.OUTPUT=PATH"):
+            files.check_writable(path, setting="OUTPUT")
+    files.check_writable(tmp_path / "folder" / "file", setting="OUTPUT")
+    assert os.listdir(tmp_path / "folder") == []

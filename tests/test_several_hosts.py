@@ -1,0 +1,176 @@
+"""A run of two processes, of two devices each, against one process that reads both their parts.
+
+The processes are real ones that talk through jax.distributed, as the hosts of a pod do.
+"""
+
+import itertools
+import json
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import safetensors.numpy
+import seqio
+
+from mpt_jax import hosts
+from mpt_jax.engine import config, data
+from mpt_jax.errors import UserError
+
+SETTINGS = {
+    "MIXTURE_OR_TASK_NAME": "['mini_nli', 'mini_sentiment', 'mini_qa']",
+    "TRAIN_STEPS": "4",
+    "TEACHER_STEPS": "2",
+    "EVAL_PERIOD": "4",
+    "SAVE_PERIOD": "2",
+    "WARMUP_STEPS": "1",
+    "BATCH_SIZE": "8",
+    "PROMPT_LENGTH": "4",
+    "FEW_SHOT": "40",
+    "TASK_FEATURE_LENGTHS": "{'inputs': 48, 'targets': 8}",
+    "LENGTH_BUCKETS": "None",
+    "utils.SaveCheckpointConfig.keep": "None",
+}
+SOURCE = "gin/mpt_source.gin"
+
+
+def start(gin_file: str, folder: pathlib.Path, **changes: str) -> list[subprocess.Popen]:
+    """Two processes of `t5x train`; their output goes to `<folder>.<index>.log`."""
+    settings = {**SETTINGS, "MODEL_DIR": str(folder), **changes}
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        address = f"localhost:{free.getsockname()[1]}"
+    command = [sys.executable, "-m", "mpt_jax.cli", "train", f"--gin_file={gin_file}"]
+    command += [f"--gin.{name}={value}" for name, value in settings.items()]
+    command += [f"--coordinator_address={address}", "--process_count=2"]
+    environment = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+    return [
+        subprocess.Popen(
+            [*command, f"--process_index={index}"],
+            env=environment,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+        for index in range(2)
+        for log in [open(f"{folder}.{index}.log", "w")]  # noqa: SIM115
+    ]
+
+
+def finish(processes: list[subprocess.Popen], folder: pathlib.Path) -> list[int]:
+    """Their exit statuses; the logs are shown when a test fails."""
+    statuses = [process.wait(timeout=400) for process in processes]
+    for index in range(2):
+        print(pathlib.Path(f"{folder}.{index}.log").read_text())
+    return statuses
+
+
+def product(folder: pathlib.Path) -> dict[str, np.ndarray]:
+    return safetensors.numpy.load_file(folder / "prompts.safetensors")
+
+
+@pytest.fixture(name="folder", scope="module")
+def _folder(tmp_path_factory) -> pathlib.Path:
+    """The run folder of two processes that took all steps."""
+    folder = tmp_path_factory.mktemp("hosts") / "run"
+    assert finish(start(SOURCE, folder), folder) == [0, 0]
+    return folder
+
+
+class BothParts:
+    """The batches of two processes, one below the other, as one process's."""
+
+    def __init__(self, *args, shard, **kwargs):
+        assert shard == seqio.ShardInfo(0, 1)
+        parts = [seqio.ShardInfo(index, 2) for index in range(2)]
+        self._parts = [TRAIN_BATCHES(*args, shard=part, **kwargs) for part in parts]
+        self.tf_iterator = self._parts[0].tf_iterator
+
+    def __next__(self):
+        first, second = (next(part) for part in self._parts)
+        return {name: np.concatenate([first[name], second[name]]) for name in first}
+
+
+TRAIN_BATCHES = data.train_batches
+
+
+def test_two_processes_train_what_one_does(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(data, "train_batches", BothParts)
+    overrides = [f"{name}={value}" for name, value in SETTINGS.items()]
+    config.parse([SOURCE], [*overrides, f"MODEL_DIR={tmp_path}"])
+    config.call("mpt_jax.t5x.train", "train")
+    for part in (".", "teachers"):
+        one, two = product(tmp_path / part), product(folder / part)
+        assert one.keys() == two.keys()
+        for name in one:
+            np.testing.assert_allclose(two[name], one[name], rtol=1e-4, atol=1e-5)
+    for task in ("mini_nli", "mini_sentiment", "mini_qa"):
+        name = f"eval/{task}.jsonl"
+        assert (folder / name).read_text() == (tmp_path / name).read_text()
+
+
+def test_the_first_process_alone_reports(folder):
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert [(line["step"], line["kind"]) for line in lines] == [
+        (2, "train"),
+        (4, "train"),
+        (4, "eval"),
+    ]
+    logs = [pathlib.Path(f"{folder}.{index}.log").read_text() for index in range(2)]
+    assert ["4/4" in log for log in logs] == [True, False]
+
+
+def test_they_resume_bit_by_bit(folder, tmp_path):
+    resumed = tmp_path / "resumed"
+    shutil.copytree(folder, resumed)
+    shutil.rmtree(resumed / "checkpoints" / "checkpoint_4")
+    (resumed / "prompts.safetensors").unlink()
+    text = (resumed / "config.gin").read_text()
+    (resumed / "config.gin").write_text(text.replace(str(folder), str(resumed)))
+    assert finish(start(SOURCE, resumed), resumed) == [0, 0]
+    for name, leaf in product(folder).items():
+        np.testing.assert_array_equal(leaf, product(resumed)[name])
+
+
+def test_a_signal_to_one_stops_both_after_a_checkpoint(folder, tmp_path):
+    stopped = tmp_path / "stopped"
+    few = {"train.train.stats_period": "2", "TRAIN_STEPS": "100000", "SAVE_PERIOD": "100000"}
+    teachers = {"TEACHER_PROMPTS": str(folder / "teachers")}
+    processes = start(SOURCE, stopped, **few, **teachers, EVAL_PERIOD="100000")
+    metrics = stopped / "metrics.jsonl"
+    while not (metrics.exists() and metrics.read_text()):
+        assert all(process.poll() is None for process in processes), finish(processes, stopped)
+        time.sleep(0.2)
+    processes[1].send_signal(signal.SIGTERM)
+    assert finish(processes, stopped) == [130, 130]
+    (saved,) = (stopped / "checkpoints").iterdir()
+    assert int(saved.name.removeprefix("checkpoint_")) % 2 == 0
+
+
+@pytest.mark.parametrize(
+    "given, message",
+    [
+        (("localhost:1", None, None), "belong together"),
+        (("localhost:1", 2, 2), "--process_index=2 must lie between 0 and"),
+        ((None, None, None), "cannot join the processes of a run"),
+    ],
+)
+def test_bad_process_flags(given, message, monkeypatch):
+    for name in itertools.chain(os.environ):
+        if name.startswith(("SLURM", "OMPI")):
+            monkeypatch.delenv(name)
+    with pytest.raises(UserError, match=message):
+        hosts.join(*given)
+
+
+def test_one_process_agrees_with_itself():
+    assert hosts.agree_on_any(True) and not hosts.agree_on_any(False)
+    assert hosts.agree_on_longest(np.array([3, 4])).tolist() == [3, 4]
+    done = []
+    hosts.on_first(lambda: done.append(1))
+    assert done == [1]
