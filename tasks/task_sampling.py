@@ -60,10 +60,10 @@ class TaskSampledMixture(seqio.Mixture):
         min_tasks: int,
         seed: int,
     ):
-        if batch_size < 1 or min_tasks < 1:
+        if not all(isinstance(n, int) and n >= 1 for n in (batch_size, min_tasks)):
             raise UserError(
                 f"Task sampling needs batch_size >= 1 and min_tasks_per_batch >= 1; "
-                f"got {batch_size} and {min_tasks}."
+                f"got {batch_size!r} and {min_tasks!r}."
             )
         super().__init__(name, tasks)
         self._rated_tasks = tasks

@@ -143,8 +143,8 @@ def rewritten(work, name, **facts):
         (INFER, {"INPUTS": "nowhere.txt"}, "cannot read INPUTS 'nowhere.txt'"),
         (INFER, {"TASK": "toy_c"}, "'toy_c' is not in the prompt file; it holds toy_a, toy_b"),
         (INFER, {"TASK": None}, "no TASK was given; it holds toy_a, toy_b"),
-        (INFER, {"OUTPUT": "file/out"}, "cannot write OUTPUT 'file/out'"),
-        (EVAL, {"EVAL_OUTPUT_DIR": "file/out"}, "cannot write EVAL_OUTPUT_DIR"),
+        (INFER, {"OUTPUT": "file/out"}, "cannot write file/out: "),
+        (EVAL, {"EVAL_OUTPUT_DIR": "file/out"}, "another place with --gin.EVAL_OUTPUT_DIR=PATH"),
         # run folder
         (TARGET, {"MODEL_DIR": "file/run"}, "cannot write the model directory file/run"),
         (SOURCE, {"MODEL_DIR": "file"}, "cannot write the model directory file"),

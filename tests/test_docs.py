@@ -71,6 +71,9 @@ def _workplace(tmp_path_factory):
     (folder / "lines.txt").write_text("\n".join(demo.LINES) + "\n")
     code = re.search(r"```python\n(.+?)```", (ROOT / "docs/tasks.md").read_text(), re.S)[1]
     (folder / "my_tasks.py").write_text(code)
+    for page in PAGES:  # a block that begins ```json rows.jsonl is that file
+        for name, content in re.findall(r"```\w+ (\S+)\n(.+?)```", page.read_text(), re.S):
+            (folder / name).write_text(content)
     own = 'seqio.SentencePieceVocabulary("spiece.model")'
     of_t5 = code.replace("mini_vocabulary.vocabulary()", own).replace('"my_task"', '"my_t5_task"')
     (folder / "my_t5_tasks.py").write_text(of_t5)

@@ -108,7 +108,7 @@ def test_two_processes_train_what_one_does(folder, tmp_path, monkeypatch):
         one, two = product(tmp_path / part), product(folder / part)
         assert one.keys() == two.keys()
         for name in one:
-            np.testing.assert_allclose(two[name], one[name], rtol=1e-4, atol=1e-5)
+            np.testing.assert_allclose(two[name], one[name], rtol=1e-3, atol=1e-4)
     for task in ("mini_nli", "mini_sentiment", "mini_qa"):
         name = f"eval/{task}.jsonl"
         assert (folder / name).read_text() == (tmp_path / name).read_text()

@@ -65,8 +65,8 @@ class DatasetConfig:
                 "DatasetConfig.pack = True cannot be used: a packed row holds examples of "
                 "several tasks. Set it to False; length_buckets save the padding instead."
             )
-        if self.batch_size < 1:
-            raise UserError(f"batch_size must be at least 1; got {self.batch_size}.")
+        if not isinstance(self.batch_size, int) or self.batch_size < 1:
+            raise UserError(f"batch_size must be a number of at least 1; got {self.batch_size!r}.")
         for side in MODEL_FEATURES:
             length = self.task_feature_lengths.get(side)
             if not isinstance(length, int) or length < 1:

@@ -172,7 +172,7 @@ def train(
             if saves:
                 checkpointer.save(step, state, {"best": best}, batches.tf_iterator)
 
-    if stop:
+    if hosts.agree_on_any(bool(interrupt)):
         raise KeyboardInterrupt(f"saved step {step} of {total_steps} in {model_dir}")
     return model_dir
 

@@ -168,7 +168,8 @@ def test_buckets_cut_padding_alone():
     "changes, message",
     [
         ({"pack": True}, "pack = True"),
-        ({"batch_size": 0}, "batch_size must be at least 1"),
+        ({"batch_size": 0}, "batch_size must be a number of at least 1"),
+        ({"batch_size": "x"}, "batch_size must be a number of at least 1; got 'x'"),
         ({"task_feature_lengths": {"inputs": 4}}, "positive length for 'targets'"),
         ({"length_buckets": {"inputs": [8, 4]}}, "ascending"),
         ({"length_buckets": {"encoder": [4]}}, "'inputs' and 'targets'"),

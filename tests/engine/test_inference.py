@@ -80,7 +80,7 @@ def test_infer_predicts_what_evaluation_did(folder, infer, tmp_path, capsys):
     assert results["mean"]["key_metric"] == np.mean([results[t]["likeness"] for t in TASKS])
     assert json.loads((tmp_path / "eval" / "metrics.json").read_text()) == results
     assert f"toy_a likeness {results['toy_a']['likeness']:.2f}\n" in capsys.readouterr().out
-    assert not list((tmp_path / "eval").glob("*.tmp"))
+    assert not list((tmp_path / "eval").glob("*.partial"))
 
     predictions = {}
     for task in TASKS:
@@ -122,11 +122,11 @@ def test_a_failed_run_leaves_the_old_output_and_no_half_file(infer, tmp_path, mo
     with pytest.raises(ZeroDivisionError):
         infer("two\n")
     assert records(tmp_path / "out.jsonl") == [before]
-    assert not list(tmp_path.glob("*.tmp"))
+    assert not list(tmp_path.glob("*.partial"))
 
 
 def test_an_output_that_cannot_be_written_is_known_before_the_work(infer, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setattr(inference, "initial_params", pytest.fail)
-    with pytest.raises(UserError, match="cannot write OUTPUT .*file/out"):
+    with pytest.raises(UserError, match="cannot write .*file/out: .*--gin.OUTPUT=PATH"):
         infer("one\n", output="file/out")

@@ -80,9 +80,9 @@ def test_the_shards_of_a_batch_make_up_its_choices(min_tasks, shards):
     np.testing.assert_array_equal(np.concatenate(parts, axis=1), expected)
 
 
-@pytest.mark.parametrize("bad", [(0, 2), (8, 0)])
+@pytest.mark.parametrize("bad", [(0, 2), (8, 0), ("8", 2)])
 def test_empty_batches_and_no_tasks_are_refused(bad):
-    with pytest.raises(UserError, match=f"got {bad[0]} and {bad[1]}"):
+    with pytest.raises(UserError, match=f"got {bad[0]!r} and {bad[1]!r}"):
         batch_size, min_tasks = bad
         tasks = [(numbered_task(0), 1.0)]
         TaskSampledMixture("none", tasks, batch_size=batch_size, min_tasks=min_tasks, seed=0)
