@@ -23,7 +23,11 @@ GIN_COMMANDS = {
     "train": ("mpt_jax.t5x.train", "train", "train prompts: source run or target adaptation"),
     "eval": ("mpt_jax.t5x.eval", "evaluate", "evaluate a checkpoint or a prompt file"),
     "infer": ("mpt_jax.t5x.infer", "infer", "predict on a task and write the predictions"),
+    "tasks": ("mpt_jax.tasks.listing", "show", "list the tasks, or look into one"),
 }
+# What `t5x tasks` reads before the given gin files, and where none is given.
+TASKS_FILE = "gin/tasks.gin"
+SHIPPED_TASKS_FILE = "gin/suites/shipped.gin"
 
 GIN_HELP = """\
 configuration:
@@ -106,7 +110,10 @@ def _parser() -> argparse.ArgumentParser:
             metavar="DIR[,DIR]",
             help="folders to look for gin files in, after the working directory",
         )
-        _add_process_flags(command)
+        if name == "tasks":
+            command.add_argument("task", nargs="?", metavar="NAME", help="a task, or a mixture")
+        else:
+            _add_process_flags(command)
     return parser
 
 
@@ -149,9 +156,11 @@ def _unknown_flag(argument: str) -> str:
     return f"unknown flag {name!r}.{did_you_mean(name, flags) or f' Flags: {flags}.'}"
 
 
-def _run_gin(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
+def _run_gin(arguments: argparse.Namespace, overrides: list[str]) -> None:
     """Parses the gin configuration and calls the sub-command's function with it."""
-    if not arguments.gin_file:
+    if arguments.command == "tasks":
+        _add_tasks_configuration(arguments, overrides)
+    elif not arguments.gin_file:
         raise UserError(
             f"t5x {arguments.command} needs --gin_file=FILE. "
             f"Shipped gin files:\n{gin_files.describe_shipped()}"
@@ -167,16 +176,31 @@ def _run_gin(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
 
     from mpt_jax.engine import config, native_logs
 
-    processes = (arguments.coordinator_address, arguments.process_count, arguments.process_index)
-    if arguments.multiprocess or any(value is not None for value in processes):
-        from mpt_jax import hosts
-
-        hosts.join(*processes)
+    if "multiprocess" in arguments:
+        _join_processes(arguments)
     with native_logs.notes_dropped():  # while the modules that the gin files name are imported
         config.parse(arguments.gin_file, overrides, search_paths)
         _settle_libraries()
     module, function, _ = GIN_COMMANDS[arguments.command]
     config.call(module, function)
+
+
+def _add_tasks_configuration(arguments: argparse.Namespace, overrides: list[str]) -> None:
+    """Makes the configuration of `t5x tasks`: as a run's, of the named task, without weights."""
+    arguments.gin_file = [TASKS_FILE, *(arguments.gin_file or [SHIPPED_TASKS_FILE])]
+    overrides.insert(0, "INITIAL_CHECKPOINT_PATH=None")
+    if arguments.task is not None:
+        overrides.append(f"MIXTURE_OR_TASK_NAME={arguments.task!r}")
+        overrides.append(f"listing.show.task={arguments.task!r}")
+
+
+def _join_processes(arguments: argparse.Namespace) -> None:
+    """Makes this process one of several, where the flags say so."""
+    processes = (arguments.coordinator_address, arguments.process_count, arguments.process_index)
+    if arguments.multiprocess or any(value is not None for value in processes):
+        from mpt_jax import hosts
+
+        hosts.join(*processes)
 
 
 def _is_no_search_note(record: logging.LogRecord) -> bool:

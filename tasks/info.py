@@ -12,10 +12,13 @@ class TaskInfo:
       label_words: the words that a target can be; empty for free text, spans and numbers.
       metric: the key metric, one that the task's metric functions return: what the mean over
         tasks averages and the best checkpoint is chosen by.
+      inputs: how the task words its inputs, e.g. "premise: {premise} hypothesis: {hypothesis}";
+        empty where that was not stated.
     """
 
     label_words: tuple[str, ...] = ()
     metric: str = "accuracy"
+    inputs: str = ""
 
 
 _INFO: dict[str, TaskInfo] = {}

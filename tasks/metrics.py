@@ -7,7 +7,7 @@ predictions are strings that the task has postprocessed, one per example, unless
 import collections
 import re
 import string
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 
 import numpy as np
 import sacrebleu
@@ -34,6 +34,8 @@ def matthews(targets: Sequence[str], predictions: Sequence[str]) -> dict[str, fl
     """
     known = set(targets)
     predictions = [p if p in known else "<invalid>" for _, p in _zip(targets, predictions)]
+    if len({*targets, *predictions}) == 1:
+        return {"matthews": 0.0}  # as scikit-learn, which warns
     return {"matthews": 100.0 * float(sklearn.metrics.matthews_corrcoef(targets, predictions))}
 
 
@@ -47,6 +49,35 @@ def binary_f1(positive: str, negative: str) -> MetricFn:
         return {"f1": 100.0 * float(score)}
 
     return f1
+
+
+def macro_f1(targets: Sequence[str], predictions: Sequence[str]) -> dict[str, float]:
+    """Mean F1 of the classes among the targets; an invalid prediction is a miss in its class."""
+    classes = sorted({target for target, _ in _zip(targets, predictions)})
+    score = sklearn.metrics.f1_score(
+        targets, predictions, labels=classes, average="macro", zero_division=0.0
+    )
+    return {"macro_f1": 100.0 * float(score)}
+
+
+def multirc(positive: str, negative: str) -> MetricFn:
+    """MultiRC's metrics of answers that are judged `positive` (right) or `negative`.
+
+    F1 of `positive` over all answers, and the share of questions ("exact_match") of which every
+    answer in the data is judged rightly. A target is (word, question), question any hashable.
+    """
+    f1 = binary_f1(positive, negative)
+
+    def judge(
+        targets: Sequence[tuple[str, Hashable]], predictions: Sequence[str]
+    ) -> dict[str, float]:
+        all_right: dict[Hashable, bool] = {}
+        for (word, question), given in _zip(targets, predictions):
+            all_right[question] = all_right.get(question, True) and given == word
+        exact = 100.0 * float(np.mean(list(all_right.values())))
+        return {**f1([word for word, _ in targets], predictions), "exact_match": exact}
+
+    return judge
 
 
 def correlation(targets: Sequence[str], predictions: Sequence[str]) -> dict[str, float]:
@@ -90,6 +121,20 @@ def bleu(targets: Answers, predictions: Sequence[str]) -> dict[str, float]:
     # sacrebleu takes streams, the i-th reference of every example; None fills short rows.
     streams = [[each[i] if i < len(each) else None for each in references] for i in range(most)]
     return {"bleu": sacrebleu.corpus_bleu(list(predictions), streams).score}
+
+
+# The metrics that a task may ask for by the name of the figure it wants; a function may give more
+# figures than one, so drop repeated functions before a task gets them.
+BY_NAME: dict[str, MetricFn] = {
+    "accuracy": accuracy,
+    "exact_match": squad,
+    "f1": squad,
+    "macro_f1": macro_f1,
+    "matthews": matthews,
+    "pearson": correlation,
+    "spearman": correlation,
+    "bleu": bleu,
+}
 
 
 def normalize(answer: str) -> str:

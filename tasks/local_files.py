@@ -1,0 +1,120 @@
+"""Reads the rows of a user's files: JSONL, CSV and TSV.
+
+Each row comes with its place in the file, and a row that cannot be read as a `BadRow` in its place,
+so that all faults of a file can be reported together. What spoils the whole file raises at once.
+"""
+
+import csv
+import json
+import pathlib
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from mpt_jax.errors import UserError, did_you_mean
+from mpt_jax.tasks.local_template import BadRow, NumberedRows, RawRow
+
+
+def read_file(path: pathlib.Path) -> NumberedRows:
+    """The rows of a file, by its suffix, with the line that each begins on; empty lines have none.
+
+    Raises:
+      UserError: no such file, another suffix, not UTF-8, no header, a quote that does not end.
+    """
+    reader = reader_of(path.name)
+    try:
+        with path.open("rb") as file:
+            yield from reader(_decoded(file, path), path)
+    except FileNotFoundError:
+        nearby = [each.name for each in path.parent.glob("*")]
+        raise UserError(f"there is no file {path}.{did_you_mean(path.name, nearby)}") from None
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}.") from error
+
+
+def reader_of(name: str) -> Callable[[Iterator[str], pathlib.Path], NumberedRows]:
+    """What reads a file of this name.
+
+    Raises:
+      UserError: the suffix is none of those known.
+    """
+    suffix = pathlib.PurePath(name).suffix.lower()
+    if suffix not in _READERS:
+        raise UserError(
+            f"cannot tell from its suffix what {name!r} is: known are {', '.join(_READERS)}."
+            f"{did_you_mean(suffix, _READERS)}"
+        )
+    return _READERS[suffix]
+
+
+def _json_lines(lines: Iterator[str], path: pathlib.Path) -> NumberedRows:
+    del path
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            yield number, _json_object(line)
+
+
+def _json_object(line: str) -> RawRow | BadRow:
+    try:
+        row = _JSON.decode(line.strip())
+    except json.JSONDecodeError as error:
+        return BadRow(f"it is no JSON: {error.msg} (column {error.colno})")
+    except (ValueError, RecursionError) as error:
+        return BadRow(f"it is no JSON: {error}")
+    return row if isinstance(row, dict) else BadRow(f"it is no JSON object: {line.strip()[:40]}")
+
+
+def _refused(constant: str) -> Any:
+    raise ValueError(f"{constant} is no JSON number")
+
+
+# Numbers stay as they are written.
+_JSON = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=_refused)
+
+
+def _csv(lines: Iterator[str], path: pathlib.Path) -> NumberedRows:
+    return _table(csv.reader(lines, strict=True), path)
+
+
+def _tsv(lines: Iterator[str], path: pathlib.Path) -> NumberedRows:
+    # Quotes are part of the text, as in most corpora that come as TSV.
+    return _table(csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE), path)
+
+
+def _table(records: Any, path: pathlib.Path) -> NumberedRows:
+    """Rows of a table (a csv reader) whose first line names the columns."""
+    try:
+        header = next(filter(None, records), [])
+        repeated = {name for name in header if header.count(name) > 1}
+        if repeated:
+            raise UserError(f"{path}: the header names the column {min(repeated)!r} twice.")
+        line = records.line_num + 1
+        for values in records:
+            if values:
+                yield line, _record(header, values)
+            line = records.line_num + 1  # a quoted text may hold line breaks
+    except csv.Error as error:
+        raise UserError(
+            f"{path}, line {records.line_num}: {error}. Texts with commas, quotes or line breaks "
+            'stand in double quotes, and "" is a quote inside them.'
+        ) from None
+
+
+def _record(header: list[str], values: list[str]) -> RawRow | BadRow:
+    if len(values) != len(header):
+        return BadRow(f"it has {len(values)} columns, the header has {len(header)}")
+    return dict(zip(header, values, strict=True))
+
+
+def _decoded(lines: Iterable[bytes], path: pathlib.Path) -> Iterator[str]:
+    """Lines of text; the mark that some programs begin UTF-8 files with is dropped."""
+    for number, line in enumerate(lines, 1):
+        try:
+            yield line.decode("utf-8-sig" if number == 1 else "utf-8")
+        except UnicodeDecodeError as error:
+            raise UserError(
+                f"{path}, line {number}, is not UTF-8 ({error.reason}): save it as UTF-8, for "
+                f"instance with `iconv -f LATIN1 -t UTF-8`."
+            ) from None
+
+
+_READERS = {".jsonl": _json_lines, ".csv": _csv, ".tsv": _tsv}

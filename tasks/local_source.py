@@ -1,0 +1,93 @@
+"""Examples of a user's files as a SeqIO data source, read when they are first used.
+
+They are read in Python, once, and stay in memory as tensors. A training split is shuffled as a
+whole, by its indices: files are often sorted by label, and SeqIO's own shuffling reaches no
+further than its buffer.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import seqio
+import tensorflow as tf
+
+from mpt_jax.tasks.index_shuffle import shuffled_indices
+from mpt_jax.tasks.local_form import Example
+
+Splits = Mapping[str, Sequence[Example]]
+
+
+class LocalSource(seqio.DataSource):
+    """Rows with the strings "inputs" and "targets", and "references" [answers] where asked for.
+
+    Args:
+      splits: names of all splits.
+      read: split -> its examples, and those of other splits that lie in the same file.
+      references: whether rows carry all their right answers, next to the first as the target.
+    """
+
+    def __init__(self, splits: Sequence[str], read: Callable[[str], Splits], *, references: bool):
+        super().__init__(splits=splits)
+        self._read_splits = read
+        self._references = references
+        self._in_memory: dict[str, dict[str, tf.Tensor]] = {}
+
+    @property
+    def supports_arbitrary_sharding(self) -> bool:
+        """Yes: every n-th row, for any n."""
+        return True
+
+    def list_shards(self, split: str) -> Sequence[str]:
+        """One; see `supports_arbitrary_sharding`."""
+        return [split]
+
+    def num_input_examples(self, split: str) -> int:
+        """Rows of `split`, which is read for it."""
+        return int(self._columns(split)["inputs"].shape[0])
+
+    def get_dataset(
+        self,
+        split: str = "train",
+        shuffle: bool = True,
+        seed: int | None = None,
+        shard_info: seqio.ShardInfo | None = None,
+        *,
+        sequence_length: Mapping[str, int] | None = None,
+        use_cached: bool = False,
+        num_epochs: int | None = 1,
+    ) -> tf.data.Dataset:
+        """One pass over `split`; repeated, each pass has an order of its own if `shuffle`."""
+        del sequence_length, use_cached, num_epochs  # part of SeqIO's interface, meant for tasks
+        columns = self._columns(split)
+        shard = shard_info or seqio.ShardInfo(0, 1)
+        own = range(shard.index, self.num_input_examples(split), shard.num_shards)
+        order = shuffled_indices(len(own), seed) if shuffle else tf.data.Dataset.range(len(own))
+
+        def row(index: tf.Tensor) -> dict[str, tf.Tensor]:
+            place = own.start + own.step * index
+            return {name: column[place] for name, column in columns.items()}
+
+        return order.map(row)
+
+    def _columns(self, split: str) -> dict[str, tf.Tensor | tf.RaggedTensor]:
+        if split not in self._in_memory:
+            for name, rows in self._read_splits(split).items():
+                self._in_memory[name] = _tensors(rows, self._references)
+        return self._in_memory[split]
+
+
+def _tensors(rows: Sequence[Example], references: bool) -> dict[str, tf.Tensor | tf.RaggedTensor]:
+    """Columns of N rows: strings [N], and ragged strings [N, answers]."""
+    columns = {
+        "inputs": _strings([row.inputs for row in rows]),
+        "targets": _strings([row.answers[0] for row in rows]),
+    }
+    if references:
+        columns["references"] = tf.RaggedTensor.from_row_lengths(
+            _strings([answer for row in rows for answer in row.answers]),
+            [len(row.answers) for row in rows],
+        )
+    return columns
+
+
+def _strings(texts: list[str]) -> tf.Tensor:
+    return tf.constant(texts, tf.string, shape=[len(texts)])
