@@ -46,6 +46,7 @@ setuptools.setup(
         "mpt_jax",
         *(f"mpt_jax.{name}" for name in setuptools.find_packages("mpt_jax")),
         "mpt_jax.tasks",
+        *(f"mpt_jax.tasks.{name}" for name in setuptools.find_packages("tasks")),
         "mpt_jax.gin",
     ],
     # `gin/` has no __init__.py on purpose: a regular package of that name in the

@@ -40,6 +40,7 @@ class EncoderDecoderModel:
         input_vocabulary, output_vocabulary: seqio vocabularies.
         optimizer_def: an `engine.optimizers.OptimizerDef`; None for evaluation and inference.
         label_words: task -> label words, for initialisers and the prompt file.
+        input_forms: task -> how its inputs are written, for the prompt file.
         distillation: teachers to learn from; None: L_PLM alone.
         label_smoothing: share of the target mass given to the other V-1 pieces.
         z_loss: weight of T5X's penalty `log(Z)^2` on the softmax normaliser.
@@ -53,6 +54,7 @@ class EncoderDecoderModel:
     output_vocabulary: Any
     optimizer_def: Any = None
     label_words: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
+    input_forms: Mapping[str, str] = dataclasses.field(default_factory=dict)
     distillation: distill.Distillation | None = None
     label_smoothing: float = 0.0
     z_loss: float = 0.0
@@ -163,6 +165,7 @@ class EncoderDecoderModel:
             backbone=store.fingerprint(params),
             feature_lengths=dict(feature_lengths),
             label_words={task: list(words) for task, words in self.label_words.items()},
+            input_forms=dict(self.input_forms),
             step=step,
             metrics=dict(results),
         )

@@ -34,6 +34,7 @@ class PromptInfo:
         backbone: fingerprint of the backbone's weights (`backbone.store.fingerprint`).
         feature_lengths: token limits, {"inputs": T, "targets": S}.
         label_words: task -> its label words, for tasks that have them.
+        input_forms: task -> how its inputs are written, e.g. "review: {text}", where it is stated.
         step: the training step that the bank was taken from.
         metrics: validation metrics of that step, task -> {name: value}.
     """
@@ -47,6 +48,7 @@ class PromptInfo:
     backbone: str
     feature_lengths: dict[str, int]
     label_words: dict[str, list[str]]
+    input_forms: dict[str, str]
     step: int
     metrics: dict[str, Any]
 

@@ -12,7 +12,7 @@ def steps(
     *,
     epochs: int,
     batch_size: int,
-    module: str | None = None,
+    module: str | Sequence[str] | None = None,
 ) -> int:
     """Steps in which a run sees `epochs` times the training rows of its tasks, rounded up.
 

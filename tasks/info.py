@@ -34,6 +34,11 @@ def info(name: str) -> TaskInfo:
     return _INFO.get(name, TaskInfo())
 
 
+def input_forms(tasks: Sequence[str]) -> dict[str, str]:
+    """Each task's form of its inputs, of those that state one."""
+    return {name: info(name).inputs for name in tasks if info(name).inputs}
+
+
 def label_words(tasks: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """Each task's label words."""
     return {name: info(name).label_words for name in tasks}

@@ -21,22 +21,21 @@ SIZE_LIMIT = 2**19  # T5's cap on the examples that a task counts for
 Rate = float | Callable[[seqio.Task], float]
 
 
-def import_tasks(module: str | None) -> None:
-    """Imports the module that registers a run's tasks (MIXTURE_OR_TASK_MODULE), if one is given.
+def import_tasks(module: str | Sequence[str] | None) -> None:
+    """Imports what registers a run's tasks (MIXTURE_OR_TASK_MODULE): a module, a list, or nothing.
 
     Raises:
-      UserError: it cannot be found.
+      UserError: one cannot be found.
     """
-    if module is None:
-        return
-    try:
-        importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        raise UserError(f"Cannot import MIXTURE_OR_TASK_MODULE {module!r}: {error}.") from error
+    for name in _as_list(module or ()):
+        try:
+            importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            raise UserError(f"Cannot import MIXTURE_OR_TASK_MODULE {name!r}: {error}.") from error
 
 
 def task_names(
-    mixture_or_task_name: str | Sequence[str], module: str | None = None
+    mixture_or_task_name: str | Sequence[str], module: str | Sequence[str] | None = None
 ) -> tuple[str, ...]:
     """Names of a run's tasks, in the order of their ids.
 
@@ -60,7 +59,7 @@ def bind_tasks(
     batch_size: int | None = None,
     maximum: int = SIZE_LIMIT,
     seed: int = 0,
-    module: str | None = None,
+    module: str | Sequence[str] | None = None,
 ) -> seqio.Mixture:
     """An unregistered mixture of task copies that carry `task_ids`, an int32 feature of length 1.
 
@@ -158,6 +157,8 @@ def _bound(
     try:
         source = RowSource(task.source, few_shot=few_shot, seed=few_shot_seed)
     except UserError as error:
+        if repr(task.name) in str(error):
+            raise
         raise UserError(f"Task {task.name!r}: {error}") from error
     feature = seqio.Feature(
         seqio.PassThroughVocabulary(size=num_tasks), add_eos=False, dtype=tf.int32, rank=1

@@ -14,6 +14,7 @@ import seqio
 import tensorflow as tf
 
 from mpt_jax.errors import UserError
+from mpt_jax.tasks.index_shuffle import shuffled_indices
 
 TRAIN = "train"
 MEMORY_ROWS = 10_000  # larger training splits are streamed, in SeqIO's own way
@@ -101,9 +102,10 @@ class RowSource(seqio.DataSource):
                 shard_info=shard_info,
             )
         table, spec = self._table
-        order = tf.data.Dataset.range(len(table))
-        if shuffle and len(table):
-            order = order.shuffle(len(table), seed=seed, reshuffle_each_iteration=True)
+        shuffled = shuffle and len(table)
+        order = (
+            shuffled_indices(len(table), seed) if shuffled else tf.data.Dataset.range(len(table))
+        )
         return order.map(functools.partial(_unpack, tf.constant(table), spec))
 
     @functools.cached_property

@@ -75,7 +75,7 @@ def _workplace(tmp_path_factory):
         for name, content in re.findall(r"```\w+ (\S+)\n(.+?)```", page.read_text(), re.S):
             (folder / name).write_text(content)
     own = 'seqio.SentencePieceVocabulary("spiece.model")'
-    of_t5 = code.replace("mini_vocabulary.vocabulary()", own).replace('"my_task"', '"my_t5_task"')
+    of_t5 = code.replace("vocabulary.vocabulary()", own).replace('"my_task"', '"my_t5_task"')
     (folder / "my_t5_tasks.py").write_text(of_t5)
     for name, rows in (("train", 8), ("validation", 4), ("test", 4)):
         text = "".join(

@@ -8,7 +8,7 @@ import toy_start
 
 from mpt_jax import initializers
 from mpt_jax.errors import UserError
-from mpt_jax.tasks import mini_vocabulary
+from mpt_jax.tasks.mini import vocabulary as mini_vocabulary
 
 START = toy_start.start()
 KEY = jax.random.key(0)

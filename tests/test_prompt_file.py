@@ -24,6 +24,7 @@ INFO = prompt_file.PromptInfo(
     backbone="0123456789abcdef",
     feature_lengths={"inputs": 8, "targets": 2},
     label_words={"nli": ["yes", "no"]},
+    input_forms={"nli": "premise: {premise}"},
     step=7,
     metrics={"nli": {"accuracy": 50.0}},
 )

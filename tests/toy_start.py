@@ -46,6 +46,7 @@ def write(directory, bank, **fields) -> str:
         backbone="abc",
         feature_lengths={},
         label_words={},
+        input_forms={},
         step=0,
         metrics={},
     )

@@ -56,7 +56,7 @@ class DatasetConfig:
     use_cached: bool = False
     pack: bool = False
     use_custom_packing_ops: bool = False
-    module: str | None = None
+    module: str | Sequence[str] | None = None
     length_buckets: Mapping[str, Sequence[int]] | None = None
 
     def __post_init__(self):

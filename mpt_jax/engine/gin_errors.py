@@ -68,7 +68,9 @@ def _hint(message: str, source: Source) -> str:
     if found := re.search(r"'([\w.]+)' doesn't have a parameter named '(\w+)'", message):
         return did_you_mean(found[2], _arguments(found[1], source))
     if found := re.search(r"([\w.]+)\(\) missing \d+ required .*arguments?: '(\w+)'", message):
-        target = f"{found[1].removesuffix('.__init__')}.{found[2]}"
+        scope = re.search(r"in scope '([\w/]+)'", message)
+        target = f"{scope[1]}/" if scope else ""
+        target += f"{found[1].removesuffix('.__init__')}.{found[2]}"
         return f". Bind {target} in a gin file, or with --gin.{target}=VALUE."
     if found := re.search(r"(\S+) set to `%gin.REQUIRED`", message):
         return f" Set it with --gin.{found[1]}=VALUE."

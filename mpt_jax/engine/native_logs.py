@@ -9,6 +9,8 @@ import re
 import tempfile
 from collections.abc import Iterator
 
+from mpt_jax.errors import UserError
+
 # Absl's format before its initialisation: severity, a date of zeros, the time since 1970.
 _NOTE = re.compile(
     rb"WARNING: All log messages before absl::InitializeLog\(\)|[IWE]0000 00:00:\d|"
@@ -20,7 +22,8 @@ _NOTE = re.compile(
 def notes_dropped() -> Iterator[None]:
     """Holds back stderr, Python's included; shows it at the end without the C++ notes.
 
-    On an exception everything is shown: a note may tell why a library did not load.
+    On an exception everything is shown: a note may tell why a library did not load. A `UserError`
+    says itself what is wrong.
     """
     stderr = os.dup(2)
     with tempfile.TemporaryFile() as held:
@@ -29,6 +32,9 @@ def notes_dropped() -> Iterator[None]:
         try:
             yield
             drop = True
+        except UserError:
+            drop = True
+            raise
         finally:
             os.dup2(stderr, 2)
             os.close(stderr)

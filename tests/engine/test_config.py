@@ -56,7 +56,7 @@ def toylib(tmp_path_factory):
     folder = tmp_path_factory.mktemp("toylib")
     (folder / "toylib.py").write_text(TOYLIB)
     (folder / "toy_t5x").mkdir()
-    (folder / "toy_t5x" / "train.py").write_text("def train(steps=1):\n    return steps\n")
+    (folder / "toy_t5x" / "work.py").write_text("def work(steps=1):\n    return steps\n")
     sys.path.insert(0, str(folder))
     yield
     sys.path.remove(str(folder))
@@ -117,11 +117,11 @@ def test_a_value_that_is_no_gin_value_is_a_string(value, expected):
 
 def test_an_entry_point_named_like_its_module(toy):
     """T5X users write --gin.train.eval_period=...; our run files import the module `train`."""
-    text = "from __gin__ import dynamic_registration\nfrom toy_t5x import train\n"
-    (toy / "entry.gin").write_text(text + "train.train.steps = 2\n")
-    for override, expected in [("train.steps=3", 3), ("train.train.steps=4", 4)]:
+    text = "from __gin__ import dynamic_registration\nfrom toy_t5x import work\n"
+    (toy / "entry.gin").write_text(text + "work.work.steps = 2\n")
+    for override, expected in [("work.steps=3", 3), ("work.work.steps=4", 4)]:
         config.parse(["entry.gin"], [override])
-        assert config.call("toy_t5x.train", "train") == expected
+        assert config.call("toy_t5x.work", "work") == expected
 
 
 def test_later_files_win_and_overrides_win_over_them(toy):

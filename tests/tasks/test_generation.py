@@ -1,7 +1,7 @@
 import pytest
 import tensorflow as tf
 
-from mpt_jax.tasks import generation
+from mpt_jax.tasks.paper import generation
 
 MEANINGS = ["name[A]", "name[B]", "name[A]", "name[A]"]
 TEXTS = ["A is.", "B is.", "There is A.", "A!"]

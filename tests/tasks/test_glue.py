@@ -1,7 +1,7 @@
 import pytest
 import tensorflow as tf
 
-from mpt_jax.tasks import glue
+from mpt_jax.tasks.paper import glue
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import pytest
 import seqio
 import tensorflow as tf
 
-from mpt_jax.tasks import listing_facts
+from mpt_jax.tasks.listing import facts as listing_facts
 
 BYTES = seqio.Feature(seqio.ByteVocabulary(), add_eos=True)
 TEXTS = {"inputs": ["one", "three", "thirteen"], "targets": ["yes", "no", "yes"]}

@@ -94,9 +94,9 @@ def test_the_module_is_returned_by_name():
 
 def test_files_are_read_when_used_and_once(monkeypatch):
     opened = []
-    read = local.local_files.read_file
+    read = local.files.read_file
     monkeypatch.setattr(
-        local.local_files, "read_file", lambda path: opened.append(path.name) or read(path)
+        local.files, "read_file", lambda path: opened.append(path.name) or read(path)
     )
     register(name="missing", splits={"train": "nowhere.csv"})
     task = register()
@@ -121,10 +121,8 @@ def test_another_working_directory_has_other_files(folder, monkeypatch):
 def test_validation_is_cut_from_train(monkeypatch):
     write_rows("train.jsonl", [{"text": f"row {i}", "stars": 1 + 4 * (i % 2)} for i in range(300)])
     reads = []
-    read = local.local_files.read_file
-    monkeypatch.setattr(
-        local.local_files, "read_file", lambda path: reads.append(path) or read(path)
-    )
+    read = local.files.read_file
+    monkeypatch.setattr(local.files, "read_file", lambda path: reads.append(path) or read(path))
     task = register(splits={"train": "train.jsonl"}, validation_share=0.2)
     assert task.splits == ("train", "validation")
     train, validation = texts_of(task, "train"), texts_of(task, "validation")

@@ -3,8 +3,8 @@ import pathlib
 import pytest
 
 from mpt_jax.errors import UserError
-from mpt_jax.tasks import local_files
-from mpt_jax.tasks.local_template import BadRow
+from mpt_jax.tasks.local import files as local_files
+from mpt_jax.tasks.local.template import BadRow
 
 
 @pytest.fixture(name="read")

@@ -1,8 +1,8 @@
 import pytest
 
 from mpt_jax.errors import UserError
-from mpt_jax.tasks.local_form import Example, Form
-from mpt_jax.tasks.local_template import BadRow
+from mpt_jax.tasks.local.form import Example, Form
+from mpt_jax.tasks.local.template import BadRow
 
 
 def form(inputs="{text}", targets="{label}", **settings):

@@ -1,9 +1,9 @@
 import pytest
 
 from mpt_jax.errors import UserError
-from mpt_jax.tasks import local_rows
-from mpt_jax.tasks.local_form import Example, Form
-from mpt_jax.tasks.local_template import BadRow
+from mpt_jax.tasks.local import rows as local_rows
+from mpt_jax.tasks.local.form import Example, Form
+from mpt_jax.tasks.local.template import BadRow
 
 FORM = Form(
     "{text}", "{label}", label_words=("a", "b"), round_to=None, numbers=False, several=False

@@ -2,8 +2,8 @@ import pytest
 import seqio
 import tensorflow as tf
 
-from mpt_jax.tasks.local_form import Example
-from mpt_jax.tasks.local_source import LocalSource
+from mpt_jax.tasks.local.form import Example
+from mpt_jax.tasks.local.source import LocalSource
 from mpt_jax.tasks.row_source import RowSource
 
 SPLITS = {

@@ -1,7 +1,7 @@
 import pytest
 
 from mpt_jax.errors import UserError
-from mpt_jax.tasks.local_template import BadRow, Template, plain, some
+from mpt_jax.tasks.local.template import BadRow, Template, plain, some
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from mpt_jax.errors import UserError
-from mpt_jax.tasks import local_tfds
-from mpt_jax.tasks.local_template import BadRow
+from mpt_jax.tasks.local import tfds as local_tfds
+from mpt_jax.tasks.local.template import BadRow
 
 
 def row(number):

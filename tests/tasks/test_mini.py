@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 import seqio
 
-from mpt_jax.tasks import mini, mini_suite, mixtures
+from mpt_jax.tasks import mini, mixtures
 from mpt_jax.tasks.info import info
+from mpt_jax.tasks.mini import suite as mini_suite
 
 LENGTHS = {"inputs": 64, "targets": 24}
 

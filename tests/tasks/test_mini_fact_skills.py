@@ -1,8 +1,7 @@
 import random
 
-from mpt_jax.tasks import mini_fact_skills as skills
-from mpt_jax.tasks import mini_lexicon as lexicon
-from mpt_jax.tasks import mini_world as world
+from mpt_jax.tasks.mini import fact_skills as skills
+from mpt_jax.tasks.mini import lexicon, world
 
 WORDS = {"same", "different", "opposite", "kind", "more", "less", "none"}
 

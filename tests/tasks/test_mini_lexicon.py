@@ -1,4 +1,4 @@
-from mpt_jax.tasks import mini_lexicon as lexicon
+from mpt_jax.tasks.mini import lexicon
 
 GENRES = (lexicon.HOME, lexicon.NEWS)
 

@@ -1,7 +1,7 @@
 import random
 import re
 
-from mpt_jax.tasks import mini_pretrain
+from mpt_jax.tasks.mini import pretrain as mini_pretrain
 
 
 def restore(inputs, targets):

@@ -3,8 +3,7 @@ import re
 
 import pytest
 
-from mpt_jax.tasks import mini_lexicon as lexicon
-from mpt_jax.tasks import mini_rows as rows
+from mpt_jax.tasks.mini import lexicon, rows
 
 
 def draw(writer, label, count=100):

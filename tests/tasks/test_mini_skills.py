@@ -2,7 +2,8 @@ import random
 
 import pytest
 
-from mpt_jax.tasks import mini_skills, mini_suite
+from mpt_jax.tasks.mini import skills as mini_skills
+from mpt_jax.tasks.mini import suite as mini_suite
 
 
 @pytest.mark.parametrize("skill", mini_skills.SKILLS, ids=lambda skill: skill.__name__)

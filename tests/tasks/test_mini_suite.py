@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from mpt_jax.tasks import mini_suite
+from mpt_jax.tasks.mini import suite as mini_suite
 
 
 @pytest.mark.parametrize("name", mini_suite.SUITE)

@@ -1,6 +1,7 @@
 import pytest
 
-from mpt_jax.tasks import mini_lexicon, mini_pretrain, mini_suite, mini_vocabulary
+from mpt_jax.tasks.mini import lexicon, make_vocabulary, pretrain, suite
+from mpt_jax.tasks.mini import vocabulary as mini_vocabulary
 
 
 @pytest.fixture(scope="module")
@@ -19,15 +20,15 @@ def test_ids(vocabulary):
 
 
 def test_every_word_of_the_world_is_one_piece(vocabulary):
-    rows = mini_pretrain.instruction_rows(5000, "vocabulary test")
-    rows += [row for name in mini_suite.SUITE for row in mini_suite.split_rows(name, "test")]
+    rows = pretrain.instruction_rows(5000, "vocabulary test")
+    rows += [row for name in suite.SUITE for row in suite.split_rows(name, "test")]
     words = {word for row in rows for word in f"{row.inputs} {row.targets}".split()}
     split = {word for word in words if len(vocabulary.encode(word)) != 1}
-    assert split <= set(mini_lexicon.COMMON)
+    assert split <= set(lexicon.COMMON)
 
 
 def test_training_gives_a_model_of_that_size(tmp_path, monkeypatch):
     import sentencepiece
 
-    model = sentencepiece.SentencePieceProcessor(model_proto=mini_vocabulary.train())
+    model = sentencepiece.SentencePieceProcessor(model_proto=make_vocabulary.train())
     assert model.get_piece_size() == mini_vocabulary.PIECES

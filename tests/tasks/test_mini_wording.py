@@ -1,8 +1,6 @@
 import random
 
-from mpt_jax.tasks import mini_lexicon as lexicon
-from mpt_jax.tasks import mini_wording as wording
-from mpt_jax.tasks import mini_world as world
+from mpt_jax.tasks.mini import lexicon, wording, world
 
 
 def test_a_verdict_answers_in_its_own_words_or_yes_and_no():

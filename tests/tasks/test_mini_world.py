@@ -2,8 +2,8 @@ import random
 
 import pytest
 
-from mpt_jax.tasks import mini_world as world
-from mpt_jax.tasks.mini_lexicon import HOME, NEWS, Concept
+from mpt_jax.tasks.mini import world
+from mpt_jax.tasks.mini.lexicon import HOME, NEWS, Concept
 
 BUY = Concept(("bought",), ("buy",))
 SELL = Concept(("sold",), ("sell",), opposite=BUY)

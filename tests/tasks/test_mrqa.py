@@ -2,7 +2,7 @@ import paper_data
 import pytest
 import tensorflow as tf
 
-from mpt_jax.tasks import mrqa
+from mpt_jax.tasks.paper import mrqa
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 import pytest
 import tensorflow as tf
 
-from mpt_jax.tasks.paper_task import Form, fill
+from mpt_jax.tasks.paper.task import Form, fill
 
 FIELDS = {"a": tf.constant("x {b}"), "b": tf.constant("y")}
 

@@ -5,8 +5,8 @@ import pytest
 import seqio
 
 from mpt_jax.errors import UserError
-from mpt_jax.tasks import splits
-from mpt_jax.tasks.prepared_source import PreparedSource
+from mpt_jax.tasks.paper import splits
+from mpt_jax.tasks.paper.prepared_source import PreparedSource
 
 RTE = "glue/rte:2.0.0"
 

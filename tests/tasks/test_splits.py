@@ -1,6 +1,6 @@
 import pytest
 
-from mpt_jax.tasks import splits
+from mpt_jax.tasks.paper import splits
 
 
 def rows(part, size):

@@ -3,7 +3,7 @@ import paper_data
 import pytest
 import tensorflow as tf
 
-from mpt_jax.tasks import super_glue
+from mpt_jax.tasks.paper import super_glue
 
 
 def both(read, row):

@@ -6,10 +6,9 @@ fact what the label depends on, so a small model learns to read and match facts 
 
 import random
 
-from mpt_jax.tasks import mini_wording as wording
-from mpt_jax.tasks import mini_world as world
-from mpt_jax.tasks.mini_rows import Row
-from mpt_jax.tasks.mini_world import DETAILS, Fact, chance, pick
+from mpt_jax.tasks.mini import wording, world
+from mpt_jax.tasks.mini.rows import Row
+from mpt_jax.tasks.mini.world import DETAILS, Fact, chance, pick
 
 NONE = "none"
 

@@ -1,46 +1,31 @@
-"""The mini suite's vocabulary, and how `mpt_jax/assets/mini/spiece.model` is made.
+"""How `mpt_jax/assets/mini/spiece.model`, the mini suite's vocabulary, is made.
 
-    python -m mpt_jax.tasks.mini_vocabulary OUTPUT.model
+    python -m mpt_jax.tasks.mini.make_vocabulary OUTPUT.model
 
 The same command gives the same pieces; the committed file is what runs use.
 """
 
-import functools
 import io
 import pathlib
 import sys
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import sentencepiece
 
-from mpt_jax import assets
-from mpt_jax.tasks import mini_lexicon, mini_pretrain, mini_suite
+from mpt_jax.tasks.mini import lexicon, pretrain, suite
+from mpt_jax.tasks.mini.vocabulary import PIECES
 
-if TYPE_CHECKING:
-    import seqio
-
-PIECES = 960
-EXTRA_IDS = 32  # sentinels; 992 ids in all
 _ROWS = 40_000
 _REPEATS = 300
 _CHARACTERS = "abcdefghijklmnopqrstuvwxyz0123456789.,:;?!'\"()-_/@&%$+=*#~"
 
 
-@functools.cache
-def vocabulary() -> "seqio.SentencePieceVocabulary":
-    """The vocabulary of the mini tasks and backbone: pad 0, eos 1, unk 2, sentinels at the end."""
-    import seqio
-
-    return seqio.SentencePieceVocabulary(assets.path("mini/spiece.model"), extra_ids=EXTRA_IDS)
-
-
 def texts() -> Iterator[str]:
     """Texts that hold every word of the world (and no sentinels)."""
-    for row in mini_pretrain.instruction_rows(_ROWS, "vocabulary"):
+    for row in pretrain.instruction_rows(_ROWS, "vocabulary"):
         yield from (row.inputs, row.targets)
-    for name in mini_suite.SUITE:
-        for row in mini_suite.split_rows(name, "validation"):
+    for name in suite.SUITE:
+        for row in suite.split_rows(name, "validation"):
             yield from (row.inputs, row.targets)
 
 
@@ -57,7 +42,7 @@ def corpus() -> Iterator[str]:
 def world_words() -> list[str]:
     """All words of the world, in order: each is one piece, whatever its frequency."""
     words = {word for text in texts() for word in text.split()} | set("0123456789")
-    return sorted(words - set(mini_lexicon.COMMON))
+    return sorted(words - set(lexicon.COMMON))
 
 
 def train() -> bytes:

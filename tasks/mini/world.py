@@ -8,7 +8,7 @@ import random
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from mpt_jax.tasks.mini_lexicon import DAYS, Concept, Genre
+from mpt_jax.tasks.mini.lexicon import DAYS, Concept, Genre
 
 DETAILS = ("adjective", "colour", "place", "day")
 SLOTS = ("who", "what", "where", "when", "colour")

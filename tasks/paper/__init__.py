@@ -9,8 +9,9 @@ from collections.abc import Sequence
 import seqio
 
 from mpt_jax.errors import UserError, did_you_mean
-from mpt_jax.tasks import generation, glue, mrqa, others, paper_task, registration, super_glue
-from mpt_jax.tasks.paper_task import PaperTask
+from mpt_jax.tasks import registration
+from mpt_jax.tasks.paper import generation, glue, mrqa, others, super_glue
+from mpt_jax.tasks.paper.task import PaperTask, add_task
 
 TASKS: dict[str, PaperTask] = {
     **glue.TASKS,
@@ -63,7 +64,7 @@ def register(
     _check("text_form", text_form, TEXT_FORMS)
     _check("prefix", prefix, (True, False))
     for name, task in TASKS.items():
-        paper_task.add_task(
+        add_task(
             name,
             task,
             getattr(task, text_form),

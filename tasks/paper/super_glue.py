@@ -2,8 +2,9 @@
 
 import tensorflow as tf
 
-from mpt_jax.tasks import metrics, postprocessors, splits
-from mpt_jax.tasks.paper_task import SMALL_EPOCHS, Form, PaperTask, Row, accuracy
+from mpt_jax.tasks import metrics, postprocessors
+from mpt_jax.tasks.paper import splits
+from mpt_jax.tasks.paper.task import SMALL_EPOCHS, Form, PaperTask, Row, accuracy
 
 _FALSE_TRUE = ("False", "True")
 

@@ -9,10 +9,9 @@ import random
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from mpt_jax.tasks import mini_lexicon as lexicon
-from mpt_jax.tasks import mini_world as world
-from mpt_jax.tasks.mini_lexicon import HOME, NEWS
-from mpt_jax.tasks.mini_world import Fact, chance, pick, shuffled
+from mpt_jax.tasks.mini import lexicon, world
+from mpt_jax.tasks.mini.lexicon import HOME, NEWS
+from mpt_jax.tasks.mini.world import Fact, chance, pick, shuffled
 
 # Label words, the one that holds first.
 ENTAILS = ("entailment", "not_entailment")

@@ -22,17 +22,11 @@ from typing import Any
 import seqio
 
 from mpt_jax.errors import UserError, did_you_mean
-from mpt_jax.tasks import (
-    local_files,
-    local_rows,
-    local_tfds,
-    metrics,
-    postprocessors,
-    registration,
-)
+from mpt_jax.tasks import metrics, postprocessors, registration
 from mpt_jax.tasks.info import TaskInfo
-from mpt_jax.tasks.local_form import Example, Form
-from mpt_jax.tasks.local_source import LocalSource
+from mpt_jax.tasks.local import files, rows, tfds
+from mpt_jax.tasks.local.form import Example, Form
+from mpt_jax.tasks.local.source import LocalSource
 
 TRAIN, VALIDATION = "train", "validation"
 _OF_SEVERAL = {metrics.squad, metrics.bleu}  # these take several right answers
@@ -106,7 +100,7 @@ class Task:
             )
         if self.tfds is None:
             for file in self.splits.values():
-                local_files.reader_of(str(file))
+                files.reader_of(str(file))
         if not 0 < self.validation_share < 1:
             raise UserError(f"validation_share = {self.validation_share} must lie between 0 and 1.")
 
@@ -156,7 +150,7 @@ class Task:
           UserError: a file that cannot be read, or has bad rows; a cut that leaves a side empty.
         """
         if split in (TRAIN, VALIDATION) and self._validation_is_cut:
-            train, validation = local_rows.held_out(self._examples(TRAIN), self.validation_share)
+            train, validation = rows.held_out(self._examples(TRAIN), self.validation_share)
             if not train or not validation:
                 raise UserError(
                     f"Task {self.name!r}: validation_share = {self.validation_share} of "
@@ -168,7 +162,7 @@ class Task:
             found = {split: self._examples(split)}
         if self.takes_several:
             for name in found.keys() - {TRAIN}:
-                found[name] = local_rows.with_references(found[name])
+                found[name] = rows.with_references(found[name])
         return found
 
     @property
@@ -178,12 +172,12 @@ class Task:
     def _examples(self, split: str) -> list[Example]:
         folder, place = pathlib.Path(self.folder), self.splits[split]
         if self.tfds is None:
-            file, unit, rows = folder / place, "line", local_files.read_file(folder / place)
+            file, unit, found = folder / place, "line", files.read_file(folder / place)
         else:
             file, unit = f"{folder / self.tfds}, {place}", "row"
-            rows = local_tfds.read_tfds(folder / self.tfds, place)
-        return local_rows.examples(
-            rows,
+            found = tfds.read_tfds(folder / self.tfds, place)
+        return rows.examples(
+            found,
             self.form(),
             f"{file} (task {self.name!r})",
             unit,

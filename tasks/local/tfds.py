@@ -9,7 +9,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from mpt_jax.errors import UserError, did_you_mean
-from mpt_jax.tasks.local_template import BadRow, NumberedRows, RawRow
+from mpt_jax.tasks.local.template import BadRow, NumberedRows, RawRow
 
 
 def read_tfds(folder: pathlib.Path, split: str) -> NumberedRows:

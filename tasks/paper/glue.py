@@ -2,8 +2,9 @@
 
 import tensorflow as tf
 
-from mpt_jax.tasks import metrics, splits
-from mpt_jax.tasks.paper_task import SMALL_EPOCHS, Form, PaperTask, Row, accuracy_and_f1
+from mpt_jax.tasks import metrics
+from mpt_jax.tasks.paper import splits
+from mpt_jax.tasks.paper.task import SMALL_EPOCHS, Form, PaperTask, Row, accuracy_and_f1
 
 
 def similarity(row: Row) -> Row:

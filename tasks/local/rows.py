@@ -5,8 +5,8 @@ import sys
 from collections.abc import Iterable, Sequence
 
 from mpt_jax.errors import UserError
-from mpt_jax.tasks.local_form import Example, Form
-from mpt_jax.tasks.local_template import BadRow, NumberedRows
+from mpt_jax.tasks.local.form import Example, Form
+from mpt_jax.tasks.local.template import BadRow, NumberedRows
 
 _LISTED = 10  # bad rows that a message lists
 _HASHES = 2**64

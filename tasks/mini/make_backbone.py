@@ -1,6 +1,6 @@
 """Makes a pretraining run's product the package's mini backbone, stored in bfloat16.
 
-    python -m mpt_jax.tasks.mini_backbone runs/pretrain_mini [FOLDER]
+    python -m mpt_jax.tasks.mini.make_backbone runs/pretrain_mini [FOLDER]
 
 FOLDER defaults to the package's own `assets/mini`. Prompt files name their backbone by
 fingerprint, so those trained on the former weights are refused afterwards.

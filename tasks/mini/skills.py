@@ -9,45 +9,37 @@ then say what an instruction says.
 import random
 from collections.abc import Callable
 
-from mpt_jax.tasks import mini_fact_skills as fact_skills
-from mpt_jax.tasks import mini_text_skills as text_skills
-from mpt_jax.tasks import mini_word_skills as word_skills
-from mpt_jax.tasks.mini_rows import Row
-from mpt_jax.tasks.mini_world import pick
+from mpt_jax.tasks.mini import fact_skills, text_skills, word_skills
+from mpt_jax.tasks.mini.rows import Row
+from mpt_jax.tasks.mini.world import pick
 
 # Each skill's share of the instruction rows, in parts of the sum.
 SKILLS: dict[Callable[[random.Random], Row], int] = {
-    fact_skills.parts: 8,
-    fact_skills.compare: 18,
-    text_skills.relation: 14,
-    text_skills.follows: 6,
-    text_skills.compatible: 3,
-    text_skills.claim: 8,
-    text_skills.same_fact: 10,
-    text_skills.same_slot: 1,
-    text_skills.same_kind: 4,
-    text_skills.count_same: 7,
-    text_skills.what_differs: 1,
-    text_skills.ask: 10,
-    text_skills.answerable: 8,
-    text_skills.find_sentence: 1,
-    text_skills.fill: 8,
-    text_skills.who_was: 4,
-    text_skills.replace_pronoun: 1,
+    fact_skills.parts: 3,
+    fact_skills.compare: 12,
+    text_skills.relation: 17,
+    text_skills.follows: 7,
+    text_skills.compatible: 4,
+    text_skills.claim: 9,
+    text_skills.same_fact: 11,
+    text_skills.same_kind: 5,
+    text_skills.count_same: 6,
+    text_skills.ask: 8,
+    text_skills.answerable: 7,
+    text_skills.fill: 7,
+    text_skills.who_was: 6,
     text_skills.state: 1,
-    word_skills.synonym: 2,
+    word_skills.synonym: 1,
     word_skills.opposite: 1,
     word_skills.kind_of: 1,
-    word_skills.alike: 1,
     word_skills.meaning_here: 2,
     word_skills.order: 1,
-    word_skills.order_right: 5,
+    word_skills.order_right: 7,
     word_skills.repair: 2,
     word_skills.copy: 1,
-    word_skills.from_keywords: 3,
+    word_skills.from_keywords: 2,
     word_skills.negate: 1,
-    word_skills.feeling: 2,
-    word_skills.opinion_word: 1,
+    word_skills.feeling: 3,
 }
 
 

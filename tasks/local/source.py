@@ -11,7 +11,7 @@ import seqio
 import tensorflow as tf
 
 from mpt_jax.tasks.index_shuffle import shuffled_indices
-from mpt_jax.tasks.local_form import Example
+from mpt_jax.tasks.local.form import Example
 
 Splits = Mapping[str, Sequence[Example]]
 

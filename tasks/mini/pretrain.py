@@ -1,12 +1,10 @@
-"""Pretraining rows of the mini backbone: span corruption and instructions (`mini_skills`)."""
+"""Pretraining rows of the mini backbone: span corruption and instructions (`skills`)."""
 
 import random
 
-from mpt_jax.tasks import mini_lexicon as lexicon
-from mpt_jax.tasks import mini_rows as rows
-from mpt_jax.tasks import mini_world as world
-from mpt_jax.tasks.mini_rows import Row
-from mpt_jax.tasks.mini_skills import skill_row
+from mpt_jax.tasks.mini import lexicon, rows, world
+from mpt_jax.tasks.mini.rows import Row
+from mpt_jax.tasks.mini.skills import skill_row
 
 NOISE_DENSITY = 0.2  # share of the words that are hidden (T5 hides 0.15 of longer texts)
 MEAN_SPAN = 2.0

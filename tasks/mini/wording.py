@@ -2,11 +2,10 @@
 
 import random
 
-from mpt_jax.tasks import mini_lexicon as lexicon
-from mpt_jax.tasks import mini_world as world
-from mpt_jax.tasks.mini_lexicon import HOME, NEWS
-from mpt_jax.tasks.mini_rows import Row
-from mpt_jax.tasks.mini_world import chance, pick
+from mpt_jax.tasks.mini import lexicon, world
+from mpt_jax.tasks.mini.lexicon import HOME, NEWS
+from mpt_jax.tasks.mini.rows import Row
+from mpt_jax.tasks.mini.world import chance, pick
 
 TWO_FIELDS = (
     ("premise:", "hypothesis:"),
@@ -20,12 +19,11 @@ ONE_FIELD = ("sentence:", "text:", "words:")
 RELATIONS = ("entailment", "contradiction", "neutral")
 RELATIONS_IN_WORDS = ("yes", "no", "maybe")
 SLOT_WORDS = {
-    "agent": ("person", "one who did it"),
-    "verb": ("action",),
-    "noun": ("thing", "object"),
-    "place": ("place",),
-    "day": ("day",),
-    "colour": ("colour",),
+    "agent": "person",
+    "verb": "action",
+    "noun": "thing",
+    "place": "place",
+    "day": "day",
 }
 
 

@@ -1,7 +1,7 @@
 """The four other classification targets of the paper; T5 has none of them."""
 
-from mpt_jax.tasks import splits
-from mpt_jax.tasks.paper_task import Form, PaperTask
+from mpt_jax.tasks.paper import splits
+from mpt_jax.tasks.paper.task import Form, PaperTask
 
 TASKS = {
     "winogrande": PaperTask(

@@ -7,8 +7,8 @@ import numpy as np
 import seqio
 
 from mpt_jax.tasks.info import info
-from mpt_jax.tasks.listing_facts import SIDES, SplitFacts, read_split
-from mpt_jax.tasks.listing_tables import Screen
+from mpt_jax.tasks.listing.facts import SIDES, SplitFacts, read_split
+from mpt_jax.tasks.listing.tables import Screen
 from mpt_jax.tasks.mixtures import import_tasks, task_names
 
 _EXAMPLES = 3
@@ -30,8 +30,7 @@ def show(
     Raises:
       UserError: no such task or mixture, with the nearest names; faults of its data.
     """
-    for module in modules:
-        import_tasks(module)
+    import_tasks(modules)
     screen = Screen(sys.stdout)
     if task is None:
         _show_tasks(screen, sorted(seqio.TaskRegistry.names()))

@@ -1,16 +1,11 @@
 """Instructed skills on words and single sentences: meaning, form and opinion."""
 
 import random
-from collections.abc import Callable, Sequence
-from typing import Any
 
-from mpt_jax.tasks import mini_lexicon as lexicon
-from mpt_jax.tasks import mini_rows as rows
-from mpt_jax.tasks import mini_wording as wording
-from mpt_jax.tasks import mini_world as world
-from mpt_jax.tasks.mini_lexicon import HOME, NEWS
-from mpt_jax.tasks.mini_rows import Row
-from mpt_jax.tasks.mini_world import chance, pick, shuffled
+from mpt_jax.tasks.mini import lexicon, rows, wording, world
+from mpt_jax.tasks.mini.lexicon import HOME, NEWS
+from mpt_jax.tasks.mini.rows import Row
+from mpt_jax.tasks.mini.world import chance, pick, shuffled
 
 # ---- words
 
@@ -47,37 +42,6 @@ def kind_of(rng: random.Random) -> Row:
     return Row(f"{pick(rng, say)} word: {world.word(rng, noun)}", noun.kind)
 
 
-def alike(rng: random.Random) -> Row:
-    """Two words: do they mean the same, the opposite, or are they of one kind?"""
-    way, holds = pick(rng, ("same", "opposite", "kind")), chance(rng, 0.5)
-    if way == "kind":
-        one = pick(rng, _NOUNS)
-        other = pick_until(
-            rng, _NOUNS, lambda noun: (noun.kind == one.kind) == holds and noun is not one
-        )
-        first, second = world.word(rng, one), world.word(rng, other)
-        question, words = "are the words of the same kind ?", ("same", "different")
-    else:
-        one = pick(rng, _SYNONYMS if way == "same" else _OPPOSITES)
-        first, second = shuffled(rng, (one.forms * 2)[:2])
-        if way == "opposite":
-            second = world.word(rng, one.opposite)
-        if not holds:
-            second = world.word(
-                rng, pick_until(rng, _CONCEPTS, lambda c: c not in (one, one.opposite))
-            )
-        question = "do the words mean the same ?" if way == "same" else "are the words opposites ?"
-        words = ("same", "different") if way == "same" else ("true", "false")
-    return wording.verdict(rng, question, f"words: {first} , {second}", holds, words)
-
-
-def pick_until(rng: random.Random, options: Sequence[Any], fits: Callable[[Any], bool]) -> Any:
-    """One of `options` that fits; at least one must."""
-    while not fits(choice := pick(rng, options)):
-        pass
-    return choice
-
-
 def meaning_here(rng: random.Random) -> Row:
     """The kind of thing that a word of two meanings is in a sentence."""
     name = pick(rng, tuple(lexicon.AMBIGUOUS))
@@ -99,15 +63,17 @@ def order(rng: random.Random) -> Row:
 
 
 def order_right(rng: random.Random) -> Row:
-    """Are the words in order? If not, two that do not stand together have changed places."""
-    words = world.sentence(rng, world.draw_fact(rng, HOME, 0.4), 0.0).split()
-    holds = chance(rng, 0.5)
-    if not holds:
-        places = [
-            (i, j) for j in range(len(words) - 1) for i in range(j - 1) if words[i] != words[j]
-        ]
+    """Are the words in order? If not, two have changed places, or (easy) all have."""
+    *words, stop = world.sentence(rng, world.draw_fact(rng, HOME, 0.4), 0.0).split()
+    holds, right = chance(rng, 0.5), tuple(words)
+    if not holds and chance(rng, 0.5):
+        while tuple(words) == right:
+            words = shuffled(rng, words)
+    elif not holds:
+        places = [(i, j) for j in range(len(words)) for i in range(j) if words[i] != words[j]]
         i, j = pick(rng, places)
         words[i], words[j] = words[j], words[i]
+    words.append(stop)
     say = ("are the words in order ?", "is the order of the words right ?")
     return wording.verdict(
         rng, pick(rng, say), wording.one_field(rng, " ".join(words)), holds, rows.ACCEPTABLE
@@ -124,11 +90,8 @@ def repair(rng: random.Random) -> Row:
 
 
 def copy(rng: random.Random) -> Row:
-    """The same text: a sentence, or words from outside of the world."""
-    if chance(rng, 0.5):
-        text = world.sentence(rng, world.draw_fact(rng, wording.some_genre(rng), 0.4))
-    else:
-        text = " ".join(pick(rng, lexicon.COMMON) for _ in range(3 + int(rng.random() * 5)))
+    """The same text: words from outside of the world, which nothing else teaches."""
+    text = " ".join(pick(rng, lexicon.COMMON) for _ in range(3 + int(rng.random() * 5)))
     say = ("copy .", "say it again .", "repeat the text .")
     return Row(f"{pick(rng, say)} {wording.one_field(rng, text)}", text)
 
@@ -168,11 +131,3 @@ def feeling(rng: random.Random) -> Row:
         positive,
         rows.FEELINGS,
     )
-
-
-def opinion_word(rng: random.Random) -> Row:
-    """The word that carries the opinion."""
-    text = rows.opinion(rng, chance(rng, 0.5))
-    known = lexicon.POSITIVE + lexicon.NEGATIVE + lexicon.LIKED + lexicon.DISLIKED
-    found = next(word for word in text.split() if word in known)
-    return Row(f"which word gives the opinion ? {wording.one_field(rng, text)}", found)

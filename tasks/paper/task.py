@@ -17,8 +17,8 @@ import tensorflow as tf
 from mpt_jax.tasks import metrics, registration
 from mpt_jax.tasks.info import TaskInfo
 from mpt_jax.tasks.metrics import MetricFn
-from mpt_jax.tasks.prepared_source import Arrange, PreparedSource
-from mpt_jax.tasks.splits import Recipe
+from mpt_jax.tasks.paper.prepared_source import Arrange, PreparedSource
+from mpt_jax.tasks.paper.splits import Recipe
 
 Row = Mapping[str, Any]  # feature -> tensor of one example
 

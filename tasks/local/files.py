@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from mpt_jax.errors import UserError, did_you_mean
-from mpt_jax.tasks.local_template import BadRow, NumberedRows, RawRow
+from mpt_jax.tasks.local.template import BadRow, NumberedRows, RawRow
 
 
 def read_file(path: pathlib.Path) -> NumberedRows:

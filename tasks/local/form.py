@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from mpt_jax.errors import UserError, did_you_mean
-from mpt_jax.tasks.local_template import BadRow, RawRow, Template, plain, some
+from mpt_jax.tasks.local.template import BadRow, RawRow, Template, plain, some
 
 
 class Example(NamedTuple):

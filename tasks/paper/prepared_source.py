@@ -13,8 +13,8 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from mpt_jax.errors import UserError, did_you_mean
+from mpt_jax.tasks.paper.splits import Part, Recipe
 from mpt_jax.tasks.row_source import TRAIN
-from mpt_jax.tasks.splits import Part, Recipe
 
 # (stored rows, are they trained on) -> the rows of the task
 Arrange = Callable[[tf.data.Dataset, bool], tf.data.Dataset]

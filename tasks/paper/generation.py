@@ -4,8 +4,9 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from mpt_jax.tasks import metrics, postprocessors, splits
-from mpt_jax.tasks.paper_task import Form, PaperTask, Row
+from mpt_jax.tasks import metrics, postprocessors
+from mpt_jax.tasks.paper import splits
+from mpt_jax.tasks.paper.task import Form, PaperTask, Row
 
 _MOST_REFERENCES = 1000  # to one meaning: far more than there are
 
