@@ -1,0 +1,130 @@
+"""The page and the CSV of `real_data.py`."""
+
+import collections
+import json
+import math
+import pathlib
+from collections.abc import Mapping, Sequence
+
+import comparison
+import safetensors
+from real import corpora
+
+from mpt_jax import prompt_file
+
+READING = "## Reading"  # what is below is written by hand, and stays
+EMPTY = "To be written: this section stays as it is when the page is written again.\n"
+
+
+def write(
+    path: pathlib.Path,
+    suite: comparison.Suite,
+    backbone: pathlib.Path,
+    copied: pathlib.Path,
+    cells: tuple[Sequence[str], Sequence[str], Sequence[int]],
+    times: Mapping[str, float],
+) -> None:
+    """Write the page, but for its last section, and the cells as CSV beside it.
+
+    Args:
+      path: of the page.
+      suite: whose runs are finished.
+      backbone: folder of the pretrained backbone.
+      copied: folder of the prepared corpora, with what was left out of them.
+      cells: tasks, shots and seeds.
+      times: stage -> seconds.
+    """
+    tasks, shots, seeds = cells
+    records = comparison.collect(suite, *cells)
+    lines = [
+        "# Results on real data",
+        "",
+        "Written by `python benchmarks/real_data.py`, all but its last section. Sources:",
+        f"{', '.join(corpus.name for corpus in corpora.SOURCES)}. Key metric of each target on its",
+        "test split (accuracy for sst5 and mpqa, Pearson for sts and sick_r, uncased BLEU with all",
+        "references for e2e), in percent, mean ± standard deviation over "
+        f"{len(seeds)} seeds. A seed decides",
+        "the source run, the draw of the k training examples and the order of the data. mpqa and",
+        "e2e have no test split: the scores are of their validation split, and a tenth of train",
+        "chooses the best checkpoint. Similarities are rounded to 0.2, as T5 writes them.",
+        "",
+        *_facts(backbone, copied, times),
+    ]
+    for k in shots:
+        lines += ["", f"## {comparison.title(k)}", "", *_table(records, suite, copied, k, cells)]
+    lines += ["", _by_hand(path)]
+    path.write_text("\n".join(lines), encoding="utf-8")
+    comparison.write_csv(records, path.with_suffix(".csv"))
+
+
+def commonest(copied: pathlib.Path, corpus: corpora.Corpus) -> str:
+    """The score of always giving the commonest label of train, or the mean of the numbers.
+
+    Args:
+      copied: folder of the prepared corpora.
+      corpus: a target.
+
+    Returns:
+      A cell of the table; "-" for generated text.
+    """
+    if corpus.answer == "score":
+        return "0.0"  # a constant does not correlate
+    if corpus.answer != "label":
+        return "-"
+    folder = copied / corpus.name
+    train = collections.Counter(row["label"] for row in corpora.read_rows(folder / "train.jsonl"))
+    scored = corpora.read_rows(folder / f"{corpus.evaluated[-1]}.jsonl")
+    (label, _), *_ = train.most_common(1)
+    return f"{100 * sum(row['label'] == label for row in scored) / len(scored):.1f}"
+
+
+def _table(
+    records: list[dict],
+    suite: comparison.Suite,
+    copied: pathlib.Path,
+    shots: str,
+    cells: tuple[Sequence[str], Sequence[str], Sequence[int]],
+) -> list[str]:
+    tasks, _, seeds = cells
+    by_name = {corpus.name: corpus for corpus in corpora.TARGETS}
+    body = []
+    for method, row in zip(comparison.METHODS, comparison.rows(records, shots, tasks), strict=True):
+        run = comparison.target_run(suite, method, tasks[0], shots, seeds[0])
+        body.append([row[0], f"{_tuned(run.folder):,}", *row[1:]])
+    constant = [commonest(copied, by_name[task]) for task in tasks]
+    body.append(["always the commonest label", "0", *constant, "-"])
+    return comparison.markdown(["method", "tuned / task", *tasks, "mean"], body)
+
+
+def _tuned(folder: str) -> int:
+    bank, _ = prompt_file.load(folder)
+    return sum(leaf.size for leaf in bank.values())
+
+
+def _facts(backbone: pathlib.Path, copied: pathlib.Path, times: Mapping[str, float]) -> list[str]:
+    config = json.loads((backbone / "config.json").read_text(encoding="utf-8"))
+    removed = json.loads((copied / corpora.REMOVED).read_text(encoding="utf-8"))
+    counts = ", ".join(f"{count:,} of {file}" for file, count in removed.items() if count)
+    minutes = ", ".join(f"{stage} {seconds / 60:.0f}" for stage, seconds in times.items())
+    return [
+        f"- Backbone: T5 v1.1, {config['num_encoder_layers']} + {config['num_decoder_layers']} "
+        f"layers, width {config['emb_dim']}, {_size(backbone / 'model.safetensors'):,} parameters, "
+        "pretrained on",
+        "  the training texts of all corpora (span corruption) and on the source tasks.",
+        "- Left out of the sources and of pretraining, because a target validates or is scored on "
+        "it:",
+        f"  {counts or 'nothing'}.",
+        f"- Minutes: {minutes}.",
+    ]
+
+
+def _size(weights: pathlib.Path) -> int:
+    with safetensors.safe_open(weights, framework="numpy") as file:
+        return sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
+
+
+def _by_hand(path: pathlib.Path) -> str:
+    """The last section of the page that is there, or an empty one."""
+    old = path.read_text(encoding="utf-8") if path.exists() else ""
+    _, mark, text = old.partition(f"\n{READING}\n")
+    return f"{READING}\n{text}" if mark else f"{READING}\n\n{EMPTY}"

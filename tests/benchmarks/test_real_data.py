@@ -1,0 +1,101 @@
+"""The script on miniature corpora: every run's gin files, and one cell up to the page."""
+
+import json
+
+import comparison
+import gin
+import pytest
+import real_data
+from real import corpora, report
+
+from mpt_jax.engine import config
+from mpt_jax.errors import UserError
+from mpt_jax.tasks import local
+
+SIZES = ("EMB_DIM=8", "NUM_HEADS=1", "MLP_DIM=8", "NUM_LAYERS=1", "BATCH_SIZE=4")
+STEPS = ("TRAIN_STEPS=2", "WARMUP_STEPS=1")
+TARGETS = (*STEPS, "PROMPT_LENGTH=2", "EVAL_BATCH_SIZE=24")
+CELLS = (["sst5"], [comparison.FULL], range(1))
+
+
+def test_the_gin_files_of_every_run_parse(tmp_path):
+    suite = real_data.comparison_suite(tmp_path, SIZES, STEPS, TARGETS)
+    pretraining = real_data.pretraining(tmp_path, SIZES, STEPS)
+    cells = comparison.target_runs(suite, *CELLS)
+    for run in [pretraining, *comparison.source_runs(suite, 0), *cells]:
+        config.parse(run.files, [*run.overrides, f"MODEL_DIR={run.folder}"])
+        assert gin.query_parameter("EMB_DIM/gin.macro.value") == 8
+    config.parse(cells[0].evaluation, [*cells[0].evaluation_overrides, "PROMPTS=p"])
+
+
+@pytest.mark.parametrize("stage", ["sources", "targets"])
+def test_tasks_read_what_is_prepared(stage, tmp_path):
+    suite = real_data.comparison_suite(tmp_path, SIZES, STEPS, TARGETS)
+    run = {
+        "sources": comparison.source_runs(suite, 0)[0],
+        "targets": comparison.target_run(suite, comparison.METHODS[0], "sst5", "16", 0),
+    }[stage]
+    config.parse(run.files, run.overrides)
+    for task, corpus in zip(
+        gin.get_bindings(local.names)["tasks"], getattr(corpora, stage.upper()), strict=True
+    ):
+        assert task.name == corpus.name and task.folder == str(tmp_path / "data")
+        assert list(task.splits.values()) == [f"{task.name}/{s}.jsonl" for s in corpus.splits]
+        assert list(task.splits)[-1] == ("test" if corpus in corpora.TARGETS else "train")
+
+
+def test_missing_data_are_one_clear_line(tmp_path):
+    with pytest.raises(UserError, match="--data: .*nowhere lacks"):
+        real_data.main([f"--data={tmp_path / 'nowhere'}", f"--folder={tmp_path / 'runs'}"])
+
+
+def test_seconds_add_up_over_calls(tmp_path):
+    for _ in range(2):
+        with real_data.timed("stage", tmp_path / "times.json"):
+            pass
+    first = real_data.times_in(tmp_path / "times.json")["stage"]
+    with real_data.timed("stage", tmp_path / "times.json"):
+        pass
+    assert real_data.times_in(tmp_path / "times.json")["stage"] > first > 0
+
+
+def test_from_the_files_to_the_page(real_folder, tmp_path, monkeypatch):
+    root = tmp_path / "runs"
+    root.mkdir()
+    real_data.prepare(real_folder, root)
+    vocabulary = (root / real_data.VOCABULARY).read_bytes()
+    real_data.prepare(tmp_path / "gone", root)  # done already
+    assert (root / real_data.VOCABULARY).read_bytes() == vocabulary
+
+    from_scratch = [m for m in comparison.METHODS if m.source is None]
+    monkeypatch.setattr(comparison, "METHODS", from_scratch)
+    comparison.train(real_data.pretraining(root, SIZES, STEPS))
+    suite = real_data.comparison_suite(root, SIZES, STEPS, TARGETS)
+    (cell,) = comparison.target_runs(suite, *CELLS)
+    comparison.train(cell)
+
+    page = tmp_path / "page.md"
+    times = {"pretraining": 60.0, "targets": 120.0}
+    backbone = root / "pretraining" / "backbone"
+    report.write(page, suite, backbone, root / "data", CELLS, times)
+    text = page.read_text(encoding="utf-8")
+    score = json.loads((root / cell.folder / "test" / "metrics.json").read_text())["mean"]
+    row = f"| prompt tuning from scratch | 16 | {score['key_metric']:.1f} ± 0.0 |"
+    assert row in text  # 2 × 8 numbers are tuned
+    assert "1 + 1 layers, width 8" in text and "pretraining 1, targets 2" in text
+    # Embedding and output layer, 8192 × 8 each, are all but a few thousand of the parameters.
+    assert any(f"{size:,} parameters" in text for size in range(131_072, 140_000))
+    assert text.endswith(f"{report.READING}\n\n{report.EMPTY}")
+    page.write_text(text.replace(report.EMPTY, "By hand.\n"), encoding="utf-8")
+    report.write(page, suite, backbone, root / "data", CELLS, times)
+    assert page.read_text(encoding="utf-8") == text.replace(report.EMPTY, "By hand.\n")
+
+
+def test_the_constant_answer(real_folder):
+    by_name = {corpus.name: corpus for corpus in corpora.TARGETS}
+    train = [{"label": "neutral"}] * 2 + [{"label": "positive"}]
+    corpora.write_rows(train, real_folder / "sst5" / "train.jsonl")
+    scored = [{"label": "neutral"}] + [{"label": "positive"}] * 3
+    corpora.write_rows(scored, real_folder / "sst5" / "test.jsonl")
+    found = {name: report.commonest(real_folder, by_name[name]) for name in by_name}
+    assert found == {"sst5": "25.0", "mpqa": "50.0", "sts": "0.0", "sick_r": "0.0", "e2e": "-"}
