@@ -146,7 +146,7 @@ def _check_shapes(file: str, bank: Bank, info: PromptInfo) -> None:
         "embed": info.width,
         "rank": info.rank,
     }
-    for name, leaf in bank.items():
+    for name, leaf in sorted(bank.items()):
         if name not in AXES:
             raise UserError(f"{file} holds a tensor {name!r} that no prompt bank has.")
         expected = tuple(sizes[axis] for axis in AXES[name])

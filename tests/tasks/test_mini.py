@@ -18,7 +18,7 @@ def rows_of(name, split="validation", count=50):
 @pytest.mark.parametrize("name", [*mini_suite.SUITE, *mini.PRETRAINING])
 def test_tasks_read_tokenise_and_end(name):
     task = seqio.get_mixture_or_task(name)
-    vocabulary = mini.vocabulary()
+    vocabulary = mini.vocabulary.vocabulary()
     for row in rows_of(name):
         for feature in ("inputs", "targets"):
             ids, text = row[feature], row[f"{feature}_pretokenized"].decode()
@@ -46,7 +46,9 @@ def test_label_words_are_the_targets():
     assert info("mini_wic").label_words == ("true", "false")
     assert info("mini_qa").label_words == ()
     assert all(
-        len(mini.vocabulary().encode(w)) == 1 for n in mini.SUITE for w in info(n).label_words
+        len(mini.vocabulary.vocabulary().encode(w)) == 1
+        for n in mini.SUITE
+        for w in info(n).label_words
     )
 
 
@@ -63,5 +65,5 @@ def test_pretraining_data_can_be_read_as_a_mixture():
     mixture = seqio.get_mixture_or_task("mini_pretrain")
     dataset = mixture.get_dataset(LENGTHS, "validation", shuffle=True, seed=0)
     rows = list(dataset.take(20).as_numpy_iterator())
-    sentinel = mini.vocabulary().vocab_size - 1
+    sentinel = mini.vocabulary.vocabulary().vocab_size - 1
     assert 0 < np.sum([sentinel in row["inputs"] for row in rows]) < 20
