@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mpt_jax import prompt_file, prompts
+from mpt_jax import hosts, prompt_file, prompts
 from mpt_jax.errors import UserError
 
 
@@ -134,4 +134,5 @@ def _encode(start: Start, text: str) -> np.ndarray:
 
 
 def _rows(start: Start, ids: jax.Array | np.ndarray) -> jax.Array:
-    return jnp.asarray(start.embedding)[ids].astype(jnp.float32)
+    # Whole on this host only where rows are asked for: most runs start from a prompt file.
+    return jnp.asarray(hosts.fetch(start.embedding)[np.asarray(ids)]).astype(jnp.float32)

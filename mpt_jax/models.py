@@ -16,7 +16,7 @@ from flax import traverse_util
 from flax.linen import partitioning as flax_partitioning
 
 from mpt_jax import distillation as distill
-from mpt_jax import hosts, initializers, metrics, prompt_file, prompts
+from mpt_jax import initializers, metrics, prompt_file, prompts
 from mpt_jax.backbone import axes, decoding, network, store
 from mpt_jax.backbone.config import T5Config
 from mpt_jax.engine.feature_converter import TaskIdFeatureConverter
@@ -132,7 +132,7 @@ class EncoderDecoderModel:
             UserError: source or teacher prompts that are missing or of another backbone.
         """
         context = initializers.Start(
-            embedding=hosts.fetch(params["token_embedder"]["embedding"]),
+            embedding=params["token_embedder"]["embedding"],
             vocabulary=self.input_vocabulary,
             tasks=self.tasks,
             label_words={task: tuple(self.label_words.get(task, ())) for task in self.tasks},

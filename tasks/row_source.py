@@ -14,7 +14,7 @@ import seqio
 import tensorflow as tf
 
 from mpt_jax.errors import UserError
-from mpt_jax.tasks.index_shuffle import shuffled_indices
+from mpt_jax.tasks.index_shuffle import shuffled_rows
 
 TRAIN = "train"
 MEMORY_ROWS = 10_000  # larger training splits are streamed, in SeqIO's own way
@@ -57,8 +57,7 @@ class RowSource(seqio.DataSource):
         if split not in self._counts:
             count = self._source.num_input_examples(split)
             if count is None:
-                rows = self._source.get_dataset(split=split, shuffle=False)
-                count = int(rows.reduce(np.int64(0), lambda total, _: total + 1).numpy())
+                count = count_rows(self._source.get_dataset(split=split, shuffle=False))
             self._counts[split] = count
         return self._counts[split]
 
@@ -102,11 +101,10 @@ class RowSource(seqio.DataSource):
                 shard_info=shard_info,
             )
         table, spec = self._table
-        shuffled = shuffle and len(table)
-        order = (
-            shuffled_indices(len(table), seed) if shuffled else tf.data.Dataset.range(len(table))
-        )
-        return order.map(functools.partial(_unpack, tf.constant(table), spec))
+        row = functools.partial(_unpack, tf.constant(table), spec)
+        if shuffle:
+            return shuffled_rows(len(table), row, seed)
+        return tf.data.Dataset.range(len(table)).map(row)
 
     @functools.cached_property
     def _table(self) -> tuple[np.ndarray, tf.TypeSpec]:
@@ -118,6 +116,11 @@ class RowSource(seqio.DataSource):
         packed = list(rows.map(_pack).batch(_READ_BATCH).as_numpy_iterator())
         width = len(tf.nest.flatten(spec, expand_composites=True))
         return np.concatenate([np.empty((0, width), object), *packed]), spec
+
+
+def count_rows(rows: tf.data.Dataset) -> int:
+    """The number of rows, by reading them all."""
+    return int(rows.reduce(np.int64(0), lambda total, _: total + 1).numpy())
 
 
 def draw(rows: int, k: int, seed: int) -> np.ndarray:

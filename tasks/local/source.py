@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 import seqio
 import tensorflow as tf
 
-from mpt_jax.tasks.index_shuffle import shuffled_indices
+from mpt_jax.tasks.index_shuffle import shuffled_rows
 from mpt_jax.tasks.local.form import Example
 
 Splits = Mapping[str, Sequence[Example]]
@@ -60,13 +60,14 @@ class LocalSource(seqio.DataSource):
         columns = self._columns(split)
         shard = shard_info or seqio.ShardInfo(0, 1)
         own = range(shard.index, self.num_input_examples(split), shard.num_shards)
-        order = shuffled_indices(len(own), seed) if shuffle else tf.data.Dataset.range(len(own))
 
         def row(index: tf.Tensor) -> dict[str, tf.Tensor]:
             place = own.start + own.step * index
             return {name: column[place] for name, column in columns.items()}
 
-        return order.map(row)
+        if shuffle:
+            return shuffled_rows(len(own), row, seed)
+        return tf.data.Dataset.range(len(own)).map(row)
 
     def _columns(self, split: str) -> dict[str, tf.Tensor | tf.RaggedTensor]:
         if split not in self._in_memory:

@@ -67,7 +67,7 @@ def register(
         add_task(
             name,
             task,
-            getattr(task, text_form),
+            getattr(task, text_form) or task.t5,
             prefix=prefix,
             digits=verbaliser == "digits",
             vocabulary=vocabulary,

@@ -54,7 +54,6 @@ def _task(builder: str, form: Form, **how: Callable) -> PaperTask:
         builder=builder,
         splits=splits.OWN,
         t5=form,
-        attempt=form,
         metrics=lambda _: [metrics.bleu],
         key_metric="bleu",
         postprocess_fn=postprocessors.references,

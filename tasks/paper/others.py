@@ -16,7 +16,6 @@ TASKS = {
         builder="yelp_polarity_reviews:0.2.0",
         splits=splits.held_out(test="test"),
         t5=Form("yelp_polarity", "sentence: {text}"),
-        attempt=Form("yelp_polarity", "sentence: {text}"),
         words=("negative", "positive"),
     ),
     "scitail": PaperTask(
@@ -30,7 +29,6 @@ TASKS = {
         builder="paws_wiki/labeled_final_tokenized:1.1.0",
         splits=splits.OWN,
         t5=Form("paws", "sentence1: {sentence1} sentence2: {sentence2}"),
-        attempt=Form("paws", "sentence1: {sentence1} sentence2: {sentence2}"),
         words=("different_meaning", "paraphrase"),
     ),
 }

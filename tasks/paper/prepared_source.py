@@ -7,14 +7,13 @@ it; TFDS itself would try to download it, and retry for minutes where there is n
 import functools
 from collections.abc import Callable, Hashable, Sequence
 
-import numpy as np
 import seqio
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from mpt_jax.errors import UserError, did_you_mean
 from mpt_jax.tasks.paper.splits import Part, Recipe
-from mpt_jax.tasks.row_source import TRAIN
+from mpt_jax.tasks.row_source import TRAIN, count_rows
 
 # (stored rows, are they trained on) -> the rows of the task
 Arrange = Callable[[tf.data.Dataset, bool], tf.data.Dataset]
@@ -112,8 +111,7 @@ class PreparedSource(seqio.DataSource):
             return self._stored.num_input_examples(split)
         key = (self._stored.tfds_dataset.builder.data_path, split, self._arrange)
         if key not in _COUNTS:
-            rows = self.get_dataset(split, shuffle=False)
-            _COUNTS[key] = int(rows.reduce(np.int64(0), lambda total, _: total + 1).numpy())
+            _COUNTS[key] = count_rows(self.get_dataset(split, shuffle=False))
         return _COUNTS[key]
 
     def get_dataset(

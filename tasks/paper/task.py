@@ -63,7 +63,7 @@ class PaperTask:
       builder: name, config and version in TFDS.
       splits: which stored rows train, validate and test.
       t5: T5's wording; for tasks that T5 does not have, ours in its style.
-      attempt: ATTEMPT's wording, of which the same holds.
+      attempt: ATTEMPT's wording, of which the same holds; None: as `t5`.
       words: the label words in the order of the label ids; empty for other answers.
       metrics: from the label words in use to the metric functions.
       key_metric: the figure of the paper's tables.
@@ -80,7 +80,7 @@ class PaperTask:
     builder: str
     splits: Recipe
     t5: Form
-    attempt: Form
+    attempt: Form | None = None
     words: tuple[str, ...] = ()
     metrics: Callable[[Sequence[str]], Sequence[MetricFn]] = accuracy
     key_metric: str = "accuracy"

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mpt_jax.tasks.index_shuffle import shuffled_indices
+from mpt_jax.tasks.index_shuffle import shuffled_rows
 
 
 def passes(count, seed, number=1):
-    indices = list(shuffled_indices(count, seed).repeat(number).as_numpy_iterator())
+    indices = list(shuffled_rows(count, tf.identity, seed).repeat(number).as_numpy_iterator())
     return [indices[i * count : (i + 1) * count] for i in range(number)]
 
 
@@ -43,7 +43,7 @@ def test_a_checkpoint_is_small_and_goes_on_with_the_next_index(tmp_path):
     plain.experimental_optimization.inject_prefetch = False  # its buffer would be saved too
 
     def start():
-        return iter(shuffled_indices(100_000, 5).repeat().with_options(plain))
+        return iter(shuffled_rows(100_000, tf.identity, 5).repeat().with_options(plain))
 
     rows = start()
     for _ in range(1000):
@@ -54,3 +54,24 @@ def test_a_checkpoint_is_small_and_goes_on_with_the_next_index(tmp_path):
     resumed = start()
     tf.train.Checkpoint(iterator=resumed).restore(saved)
     assert [int(next(resumed)) for _ in range(50)] == following
+
+
+def test_it_resumes_exactly_at_every_place_under_maps_that_run_ahead(tmp_path):
+    count = 6
+
+    def row(index):
+        return tf.strings.to_number(tf.strings.as_string(index), tf.int64)
+
+    def start():
+        return iter(shuffled_rows(count, row, seed=0).repeat().map(row, tf.data.AUTOTUNE))
+
+    rows = start()
+    for place in range(4 * count):
+        saved = tf.train.Checkpoint(iterator=rows).write(str(tmp_path / str(place)))
+        ahead = start()
+        tf.train.Checkpoint(iterator=ahead).read(saved)
+        expected = [int(next(rows)) for _ in range(2 * count + 1)]
+        assert [int(next(ahead)) for _ in range(2 * count + 1)] == expected, place
+        rows = start()
+        for _ in range(place + 1):
+            next(rows)
