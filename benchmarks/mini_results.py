@@ -25,6 +25,12 @@ TARGETS = (
     "mini_boolq",
     "mini_data2text",
 )
+FEW_SHOT_SETTINGS = ("TRAIN_STEPS=100", "WARMUP_STEPS=10", "EVAL_PERIOD=25")
+
+
+def suite(root: pathlib.Path, shots: str) -> comparison.Suite:
+    """The runs under `root`: few rows are learnt in half of the shipped steps."""
+    return comparison.Suite(root, target_settings=() if shots == FULL else FEW_SHOT_SETTINGS)
 
 
 def table(records: list[dict], shots: str, tasks) -> list[str]:
@@ -43,7 +49,8 @@ def write(records: list[dict], tasks, shots, seeds, path: pathlib.Path, note: st
         "data2text), in percent, mean ± standard deviation over "
         f"{len(seeds)} seeds. A seed decides the source",
         "run, the draw of the k training examples and the order of the data. All methods take the",
-        "same steps on the same batches, and keep the prompt of the best validation score.",
+        "same steps on the same batches (100 for k examples, 200 for all), and keep the prompt of the",
+        "best validation score.",
         "",
         note,
     ]
@@ -63,13 +70,16 @@ def main() -> None:
     parser.add_argument("--folder", type=pathlib.Path, default=pathlib.Path("runs/mini_results"))
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("docs/mini_results.md"))
     args = parser.parse_args()
-    suite = comparison.Suite(args.folder.absolute())
+    root = args.folder.absolute()
     seeds, start = range(args.seeds), time.monotonic()
-    cells = comparison.target_runs(suite, args.targets, args.shots, seeds)
-    with comparison.workers(args.processes, suite.root) as pool:
-        comparison.train_sources(pool, suite, seeds)
+    cells, records = [], []
+    for k in args.shots:
+        cells += comparison.target_runs(suite(root, k), args.targets, [k], seeds)
+    with comparison.workers(args.processes, root) as pool:
+        comparison.train_sources(pool, suite(root, FULL), seeds)
         comparison.train_all(pool, cells, "targets")
-    records = comparison.collect(suite, args.targets, args.shots, seeds)
+    for k in args.shots:
+        records += comparison.collect(suite(root, k), args.targets, [k], seeds)
     note = (
         f"{len(cells)} target runs and {len(seeds) * (len(comparison.SOURCES) + 1)} source runs on "
         f"{os.cpu_count()} CPU cores; the last call of the command took "
