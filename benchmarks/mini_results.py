@@ -49,8 +49,8 @@ def write(records: list[dict], tasks, shots, seeds, path: pathlib.Path, note: st
         "data2text), in percent, mean ± standard deviation over "
         f"{len(seeds)} seeds. A seed decides the source",
         "run, the draw of the k training examples and the order of the data. All methods take the",
-        "same steps on the same batches (100 for k examples, 200 for all), and keep the prompt of the",
-        "best validation score.",
+        "same steps on the same batches (100 for k examples, 200 for all), and keep the prompt of",
+        "the best validation score.",
         "",
         note,
     ]
