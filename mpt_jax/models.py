@@ -62,6 +62,10 @@ class EncoderDecoderModel:
 
     FEATURE_CONVERTER_CLS = TaskIdFeatureConverter
 
+    def describe(self) -> dict[str, Any]:
+        """What this model is, for the record of a run."""
+        return {"method": self.method.name, "distillation": self.distillation is not None}
+
     # ---------------------------------------------------------------- parameters
 
     @functools.cached_property

@@ -86,6 +86,18 @@ def test_from_source_training_to_predictions(t5x, tmp_path):
     assert status == 0, err
     target = prompt_file.load(str(tmp_path / "runs/mpt_target"))[1]
     assert target.tasks == ("mini_rte",)
+    assert json.loads((tmp_path / "runs/mpt_target/run.json").read_text()) == {
+        "method": "mpt",
+        "distillation": False,
+        "label": "mpt",
+        "few_shot": 16,
+        "seed": 0,
+        "total_steps": 2,
+        "batch_size": 16,
+        "tasks": ["mini_rte"],
+        "key_metrics": {"mini_rte": "accuracy"},
+        "tuned_parameters": 20 * 128 + 20 + 128,
+    }
 
     status, out, err = t5x("eval", "gin/mpt_eval.gin", "--gin.PROMPTS=runs/mpt_target")
     assert (status, err) == (0, "")

@@ -12,7 +12,7 @@ import jax
 import seqio
 
 from mpt_jax import hosts
-from mpt_jax.engine import config, data, run_folder
+from mpt_jax.engine import config, data, run_folder, run_record
 from mpt_jax.engine import step as step_lib
 from mpt_jax.engine.checkpoints import CheckpointConfig, Checkpointer
 from mpt_jax.engine.evaluation import KEY_METRIC, MEAN, Evaluator
@@ -51,6 +51,7 @@ def train(
     eval_period: int = 1000,
     stats_period: int = 50,
     random_seed: int = 0,
+    record: Mapping[str, Any] | None = None,
 ) -> str:
     """Train what the model's method declares trainable; T5X's `train.train`.
 
@@ -70,6 +71,7 @@ def train(
         eval_period: steps between evaluations.
         stats_period: steps between log lines; metrics stay on the device in between.
         random_seed: of initialisation, dropout and the order of the data.
+        record: facts for `run.json`, without effect on the run (see `run_record`).
 
     Returns:
         `model_dir`, which now holds the product (e.g. `prompts.safetensors`).
@@ -99,6 +101,13 @@ def train(
     params = initial_params(model, partitioner, checkpoint_cfg.restore, shapes, init_rng)
     labels, axes = model.param_labels(params), model.param_axes(params)
     trainable, frozen = step_lib.split(params, labels)
+    facts = {
+        **(record or {}),
+        "seed": random_seed,
+        "total_steps": total_steps,
+        "batch_size": train_dataset_cfg.batch_size,
+    }
+    hosts.on_first(lambda: run_record.write(model_dir, model, trainable, facts))
     optimizer = model.optimizer_def.build(labels, axes, trainer.learning_rate_fn)
     state = partitioner.place_state(
         step_lib.init_state(optimizer, trainable), step_lib.split(axes, labels)[0]
@@ -148,7 +157,7 @@ def train(
     # ------------------------------------------------------------------ the loop
     stop = False
     window = MetricWindow(model.tasks)
-    description = f"{model.method.name} {os.path.basename(os.path.normpath(model_dir))}"
+    description = f"{model.describe()['method']} {os.path.basename(os.path.normpath(model_dir))}"
     with (
         contextlib.closing(checkpointer),
         Reporter(model_dir, total_steps, description, step) as reporter,

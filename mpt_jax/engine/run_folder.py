@@ -21,6 +21,7 @@ RESUMABLE_ARGUMENTS = frozenset(
         "stats_period",
         "period",
         "keep",
+        "record",
         "num_partitions",
         "model_parallel_submesh",
     }
