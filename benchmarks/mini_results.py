@@ -11,10 +11,13 @@ import os
 import pathlib
 import sys
 import time
+from collections.abc import Sequence
 
 from mpt_jax.errors import UserError
 from mpt_jax.sweep import cells, command, plan_file, table
 from mpt_jax.sweep.plan import Plan
+
+PLAN = "gin/sweeps/mini.toml"
 
 
 def write(plan: Plan, records: list[dict], path: pathlib.Path, note: str) -> None:
@@ -41,16 +44,15 @@ def write(plan: Plan, records: list[dict], path: pathlib.Path, note: str) -> Non
     table.write_csv(records, path.with_suffix(".csv"))
 
 
-def main() -> int:
+def main(given: Sequence[str] | None = None) -> int:
     """Parse arguments, train, write the tables; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--plan", default="gin/sweeps/mini.toml")
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     parser.add_argument("--folder", type=pathlib.Path, default=pathlib.Path("runs/mini_results"))
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("docs/mini_results.md"))
-    args = parser.parse_args()
+    args = parser.parse_args(given)
     folder, start = args.folder.absolute(), time.monotonic()
-    plan = plan_file.load(args.plan)
+    plan = plan_file.load(PLAN)
     cells.check(plan, folder)
     left = cells.left_of(cells.all_runs(plan, folder))
     if status := command.finish(left, args.processes, folder):

@@ -27,8 +27,8 @@ GIN_COMMANDS = {
     "infer": ("mpt_jax.t5x.infer", "infer", "predict on a task and write the predictions"),
     "tasks": ("mpt_jax.tasks.listing", "show", "list the tasks, or look into one"),
 }
-# Other sub-commands: name -> (module, help). The module imports nothing heavy and has `FLAGS`, what
-# `add_arguments(parser)` adds of them and more, and `run(arguments)`, which returns the exit status.
+# Other sub-commands: name -> (module, help). The module imports nothing heavy; it has
+# `add_arguments(parser)`, their `FLAGS`, and `run(arguments)`, which returns the exit status.
 PLAIN_COMMANDS = {
     "sweep": ("mpt_jax.sweep.command", "train and score a plan: methods × tasks × shots × seeds"),
 }

@@ -1,7 +1,7 @@
 """The runs of a plan: their folders and commands, and which of them are finished.
 
-    <folder>/sources/<name>-<seed>                        a source run
-    <folder>/targets/<method>/<task>-<shots>-<seed>       a cell, its scores in test/metrics.json
+Of a sweep's folder, `sources/<name>-<seed>` is a source run, and
+`targets/<method>/<task>-<shots>-<seed>` a cell with its scores in `test/metrics.json`.
 """
 
 import dataclasses

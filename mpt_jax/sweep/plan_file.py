@@ -111,4 +111,3 @@ def _source(row: _Table) -> Source:
 def _stage(table: _Table, default: Stage, known: Collection[str] = ()) -> Stage:
     table.check_keys(("files", "settings", *known))
     return Stage(table.strings("files", default.files), table.strings("settings"))
-

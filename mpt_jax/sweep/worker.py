@@ -1,8 +1,8 @@
 """A process that carries out run after run: jax is imported once, compiled programs are kept.
 
-Each line of its standard input is a JSON object {"log": path, "commands": [[argument, ...], ...]},
-what follows `t5x` on each command line. Each line of its output answers one: {"error": null}, or the
-first line of what went wrong. All that the commands print goes to the log.
+Each line of its standard input is a JSON object {"log": path, "commands": [[argument, ...], ...]}
+with what follows `t5x` on each command line. Each line of its output answers one: {"error": null},
+or the first line of what went wrong. All that the commands print goes to the log.
 """
 
 import json
