@@ -9,7 +9,6 @@ import json
 import pathlib
 from collections.abc import Iterator, Sequence
 
-from mpt_jax.engine import gin_source
 from mpt_jax.errors import UserError
 from mpt_jax.sweep.plan import FULL, TEACHERS, Method, Plan, Source
 
@@ -160,6 +159,8 @@ def check(plan: Plan, folder: pathlib.Path) -> None:
         UserError: a gin file that is not there, a macro that none of a run's files knows, one that
             is left unset; the message names the run.
     """
+    from mpt_jax.engine import gin_source  # takes gin, which `t5x --help` does without
+
     for run, step in _kinds(plan, folder):
         try:
             gin_source.check_macros(gin_source.read(step.files, step.overrides, ()))
