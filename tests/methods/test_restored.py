@@ -7,7 +7,7 @@ import toy
 import toy_start
 
 from mpt_jax.errors import UserError
-from mpt_jax.methods.restored import RestoredPrompts, tasks_of
+from mpt_jax.methods.restored import Restored, tasks_of
 
 KEY = jax.random.key(0)
 
@@ -24,7 +24,7 @@ KEY = jax.random.key(0)
 def test_the_bank_is_the_files(tmp_path, bank):
     path = toy_start.write(tmp_path, bank)
     for where in (path, str(tmp_path)):
-        method = RestoredPrompts(where)
+        method = Restored(where)
         found = method.start(toy_start.start(), KEY)["prompt_bank"]
         assert found.keys() == bank.keys()
         jax.tree.map(np.testing.assert_array_equal, found, bank)
@@ -40,13 +40,13 @@ def test_tasks_are_the_files_in_its_order(tmp_path):
 def test_another_backbone_is_refused(tmp_path):
     path = toy_start.write(tmp_path, toy_start.factors())
     with pytest.raises(UserError, match="fingerprint abc, but this backbone has other"):
-        RestoredPrompts(path).start(toy_start.start(backbone="other"), KEY)
+        Restored(path).start(toy_start.start(backbone="other"), KEY)
     with pytest.raises(UserError, match=r"width \(D\) 6, but this backbone has 8"):
-        RestoredPrompts(path).bank_shapes(3, 8)  # before the backbone itself is read
+        Restored(path).bank_shapes(3, 8)  # before the backbone itself is read
 
 
 def test_a_missing_file_is_named():
-    for use in (tasks_of, lambda path: RestoredPrompts(path).bank_shapes(1, 1)):
+    for use in (tasks_of, lambda path: Restored(path).bank_shapes(1, 1)):
         with pytest.raises(UserError, match="no prompt file at 'nowhere'"):
             use("nowhere")
 
@@ -56,5 +56,5 @@ def test_nothing_trains():
         "encoder": {"norm": {"scale": 0}},
         "prompt_bank": {"shared": 0, "task_u": 0, "task_v": 0, "task_prompts": 0},
     }
-    labels = toy.model(RestoredPrompts("unused")).param_labels(params)
+    labels = toy.model(Restored("unused")).param_labels(params)
     assert set(jax.tree.leaves(labels)) == {"frozen"}
