@@ -24,9 +24,11 @@ class Restored(Method):
 
     Attributes:
         path: the prompt or adapter file, or the run folder that holds it.
+        module: imported first, where it defines the method that has trained the product.
     """
 
     path: str
+    module: str | None = None
 
     name = "restored"
     groups = ((".*", FROZEN),)
@@ -37,7 +39,7 @@ class Restored(Method):
 
     @functools.cached_property
     def _trained_by(self) -> type[Method]:
-        return by_name(self._product[1].method)
+        return by_name(self._product[1].method, self.module)
 
     @property
     def _bank(self) -> dict[str, np.ndarray]:
@@ -116,19 +118,25 @@ class Restored(Method):
         raise UserError("a restored product is for `t5x eval` and `t5x infer`; it does not train.")
 
 
-def by_name(name: str) -> type[Method]:
-    """The method whose `name` it is, among those in `mpt_jax/methods/` and those of the run.
+def by_name(name: str, module: str | None = None) -> type[Method]:
+    """The method whose `name` it is, among those in `mpt_jax/methods/` and in `module`.
 
     Raises:
-        UserError: there is none.
+        UserError: there is none, or no such module.
     """
-    for module in pkgutil.iter_modules(methods.__path__):
-        importlib.import_module(f"{methods.__name__}.{module.name}")
+    if module is not None:
+        try:
+            importlib.import_module(module)
+        except ModuleNotFoundError as error:
+            raise UserError(f"Cannot import METHOD_MODULE {module!r}: {error}.") from error
+    for shipped in pkgutil.iter_modules(methods.__path__):
+        importlib.import_module(f"{methods.__name__}.{shipped.name}")
     known = {cls.name: cls for cls in _concrete(Method)}
     if name not in known:
         raise UserError(
-            f"the product was trained by a method {name!r} that is not known here: "
-            f"{', '.join(sorted(known))}."
+            f"the product was trained by a method {name!r} that is not known here, only "
+            f"{', '.join(sorted(known))}: name the module that defines it, "
+            "--gin.METHOD_MODULE=MODULE."
         )
     return known[name]
 

@@ -55,7 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
     runs = cells.all_runs(plan, folder)
     left = cells.left_of(runs)
     if arguments.emit:
-        print(overview.commands(left))
+        print(overview.commands(left), end="")
         return 0
     print(overview.state(plan, runs, left), flush=True)
     return 0 if arguments.dry_run else finish(left, arguments.processes, folder)

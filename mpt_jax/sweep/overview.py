@@ -36,5 +36,5 @@ def commands(left: Sequence[Run]) -> str:
     for run in left:
         line = " && ".join(shlex.join(["t5x", *step.arguments]) for step in run.steps)
         after = f" after {run.after}" if run.after in names else ""
-        lines.append(f"{line}  # {run.name}{after}")
-    return "\n".join(lines)
+        lines.append(f"{line}  # {run.name}{after}\n")
+    return "".join(lines)

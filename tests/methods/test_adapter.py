@@ -1,5 +1,7 @@
 """Adapters: Hugging Face's T5 with the same adapters by hooks, parameter counts, what moves."""
 
+import dataclasses
+
 import adapted_golden
 import jax
 import jax.numpy as jnp
@@ -9,7 +11,6 @@ import t5_golden
 import toy
 import toy_run
 
-from mpt_jax.backbone.config import T5Config
 from mpt_jax.errors import UserError
 from mpt_jax.methods.adapter import Adapter
 
@@ -66,8 +67,27 @@ def test_a_bottleneck_of_nothing(reduction):
 
 
 def test_scanned_layers_are_refused():
-    config = T5Config(**{**toy.CONFIG.__dict__, "scan_layers": True})
     model = toy.model(METHOD)
-    object.__setattr__(model, "config", config)
+    model = dataclasses.replace(model, config=dataclasses.replace(toy.CONFIG, scan_layers=True))
     with pytest.raises(UserError, match=r"'adapter' adds to single layers.*scan_layers = False"):
         jax.eval_shape(lambda key: model.get_initial_variables(key, toy.SHAPES), KEY)
+
+
+def test_rematerialised_layers_are_adapted_too():
+    batch = toy.batch([0, 1, 2, 0])
+    plain = toy.model(METHOD)
+    remat = dataclasses.replace(plain, config=dataclasses.replace(toy.CONFIG, remat=True))
+    params = plain.start(toy.backbone(), KEY)
+    params["adapter"] = jax.tree.map(lambda leaf: leaf + 0.1, params["adapter"])
+
+    def gradient(model):
+        def loss(adapter):
+            return model.loss_fn({**params, "adapter": adapter}, batch, None)[0]
+
+        return jax.jit(jax.grad(loss))(params["adapter"])
+
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6),
+        gradient(plain),
+        gradient(remat),
+    )

@@ -6,8 +6,10 @@ import pytest
 import toy
 import toy_start
 
+from mpt_jax import prompt_file
 from mpt_jax.errors import UserError
-from mpt_jax.methods.restored import Restored, tasks_of
+from mpt_jax.methods.adapter import Adapter
+from mpt_jax.methods.restored import Restored, by_name, tasks_of
 
 KEY = jax.random.key(0)
 
@@ -58,3 +60,21 @@ def test_nothing_trains():
     }
     labels = toy.model(Restored("unused")).param_labels(params)
     assert set(jax.tree.leaves(labels)) == {"frozen"}
+
+
+def test_a_method_that_nobody_knows(tmp_path):
+    path = toy_start.write(tmp_path, toy_start.factors(), method="scaled")
+    with pytest.raises(UserError, match="method 'scaled' that is not known here.*METHOD_MODULE"):
+        by_name(prompt_file.load(path)[1].method)
+    with pytest.raises(UserError, match="Cannot import METHOD_MODULE 'no_such_module'"):
+        by_name("scaled", "no_such_module")
+
+
+def test_tuned_weights_of_another_backbone_are_refused(tmp_path):
+    model = toy.model(Adapter(reduction=4))
+    params = model.start(toy.backbone(), KEY)
+    params["encoder"]["encoder_norm"] = {"scale": np.ones(3, np.float32)}
+    model.save(str(tmp_path), params, step=1, results={}, feature_lengths={})
+    message = r"holds encoder/encoder_norm/scale of shape \(3,\), which this backbone"
+    with pytest.raises(UserError, match=message):
+        Restored(str(tmp_path)).added_shapes(toy.backbone())
