@@ -24,8 +24,12 @@ def state(plan: Plan, runs: Sequence[Run], left: Sequence[Run]) -> str:
         rows.append((group, *map(str, counts)))
     width = max(len(row[0]) for row in rows)
     lines = [f"{name:<{width}}" + "".join(f"{n:>7}" for n in counts) for name, *counts in rows]
-    parts = [f"{len(plan.methods)} methods", f"{len(plan.tasks)} tasks"]
-    parts += [f"shots {', '.join(plan.shots)}", f"seeds {', '.join(map(str, plan.seeds))}"]
+    parts = [
+        f"{len(plan.methods)} method{'s' * (len(plan.methods) > 1)}",
+        f"{len(plan.tasks)} task{'s' * (len(plan.tasks) > 1)}",
+        f"shots {', '.join(plan.shots)}",
+        f"seeds {', '.join(map(str, plan.seeds))}",
+    ]
     return "\n".join([f"{plan.name}: {' × '.join(parts)}", "", *lines])
 
 
