@@ -54,7 +54,7 @@ setuptools.setup(
     package_dir={"mpt_jax": "mpt_jax", "mpt_jax.tasks": "tasks", "mpt_jax.gin": "gin"},
     package_data={
         "mpt_jax": ["assets/*/*"],
-        "mpt_jax.gin": ["*.gin", "*/*.gin"],
+        "mpt_jax.gin": ["*.gin", "*/*.gin", "sweeps/*.toml"],
     },
     install_requires=REQUIRES,
     extras_require={"test": TEST, "dev": DEV},

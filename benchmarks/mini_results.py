@@ -2,44 +2,25 @@
 
     python benchmarks/mini_results.py
 
-trains the sources and then every cell (method × target × shots × seed) with the shipped gin files
-in worker processes, and writes docs/mini_results.md and .csv. Finished cells are kept, so an
-interrupted run resumes.
+runs the plan gin/sweeps/mini.toml as `t5x sweep` does, and writes docs/mini_results.md and .csv.
+Finished cells are kept, so an interrupted run resumes.
 """
 
 import argparse
 import os
 import pathlib
+import sys
 import time
+from collections.abc import Sequence
 
-import comparison
-from comparison import FULL
+from mpt_jax.errors import UserError
+from mpt_jax.sweep import cells, command, plan_file, table
+from mpt_jax.sweep.plan import Plan
 
-TARGETS = (
-    "mini_news_nli",
-    "mini_rte",
-    "mini_similarity",
-    "mini_acceptability",
-    "mini_wic",
-    "mini_coref",
-    "mini_boolq",
-    "mini_data2text",
-)
-FEW_SHOT_SETTINGS = ("TRAIN_STEPS=100", "WARMUP_STEPS=10", "EVAL_PERIOD=25")
+PLAN = "gin/sweeps/mini.toml"
 
 
-def suite(root: pathlib.Path, shots: str) -> comparison.Suite:
-    """The runs under `root`: few rows are learnt in half of the shipped steps."""
-    return comparison.Suite(root, target_settings=() if shots == FULL else FEW_SHOT_SETTINGS)
-
-
-def table(records: list[dict], shots: str, tasks) -> list[str]:
-    """A Markdown table: method × task, mean ± std over seeds, and the mean over tasks."""
-    names = [task.removeprefix("mini_") for task in tasks]
-    return comparison.markdown(["method", *names, "mean"], comparison.rows(records, shots, tasks))
-
-
-def write(records: list[dict], tasks, shots, seeds, path: pathlib.Path, note: str) -> None:
+def write(plan: Plan, records: list[dict], path: pathlib.Path, note: str) -> None:
     """docs/mini_results.md, and the cells as CSV beside it."""
     lines = [
         "# Results on the mini suite",
@@ -47,47 +28,48 @@ def write(records: list[dict], tasks, shots, seeds, path: pathlib.Path, note: st
         "Written by `python benchmarks/mini_results.py`: do not edit. Key metric of each task on",
         "its test split (accuracy; Pearson for similarity, Matthews for acceptability, BLEU for",
         "data2text), in percent, mean ± standard deviation over "
-        f"{len(seeds)} seeds. A seed decides the source",
+        f"{len(plan.seeds)} seeds. A seed decides the source",
         "run, the draw of the k training examples and the order of the data. All methods take the",
         "same steps on the same batches (100 for k examples, 200 for all), and keep the prompt of",
         "the best validation score.",
         "",
         note,
     ]
-    for k in shots:
-        lines += ["", f"## {comparison.title(k)}", "", *table(records, k, tasks)]
+    names = [task.removeprefix("mini_") for task in plan.tasks]
+    for k in plan.shots:
+        body = table.rows(plan, records, k)
+        lines += ["", f"## {table.title(k)}", ""]
+        lines += table.markdown(["method", *names, "mean"], body)
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    comparison.write_csv(records, path.with_suffix(".csv"))
+    table.write_csv(records, path.with_suffix(".csv"))
 
 
-def main() -> None:
-    """Parse arguments, train, write the tables."""
+def main(given: Sequence[str] | None = None) -> int:
+    """Parse arguments, train, write the tables; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--targets", nargs="+", default=list(TARGETS))
-    parser.add_argument("--shots", nargs="+", default=["16", "32", FULL])
-    parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     parser.add_argument("--folder", type=pathlib.Path, default=pathlib.Path("runs/mini_results"))
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("docs/mini_results.md"))
-    args = parser.parse_args()
-    root = args.folder.absolute()
-    seeds, start = range(args.seeds), time.monotonic()
-    cells, records = [], []
-    for k in args.shots:
-        cells += comparison.target_runs(suite(root, k), args.targets, [k], seeds)
-    with comparison.workers(args.processes, root) as pool:
-        comparison.train_sources(pool, suite(root, FULL), seeds)
-        comparison.train_all(pool, cells, "targets")
-    for k in args.shots:
-        records += comparison.collect(suite(root, k), args.targets, [k], seeds)
+    args = parser.parse_args(given)
+    folder, start = args.folder.absolute(), time.monotonic()
+    plan = plan_file.load(PLAN)
+    cells.check(plan, folder)
+    left = cells.left_of(cells.all_runs(plan, folder))
+    if status := command.finish(left, args.processes, folder):
+        return status
+    targets, sources = cells.target_runs(plan, folder), cells.source_runs(plan, folder)
     note = (
-        f"{len(cells)} target runs and {len(seeds) * (len(comparison.SOURCES) + 1)} source runs on "
+        f"{len(targets)} target runs and {len(sources)} source runs on "
         f"{os.cpu_count()} CPU cores; the last call of the command took "
         f"{(time.monotonic() - start) / 60:.0f} minutes."
     )
-    write(records, args.targets, args.shots, seeds, args.out, note)
+    write(plan, table.collect(plan, folder), args.out, note)
     print(args.out.read_text(encoding="utf-8"))
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        sys.exit(main())
+    except UserError as error:
+        sys.exit(f"mini_results: error: {error}")

@@ -13,6 +13,7 @@ settings want another --folder. A GPU takes a larger backbone:
 
 import argparse
 import contextlib
+import dataclasses
 import json
 import os
 import pathlib
@@ -20,10 +21,11 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 
-import comparison
 from real import corpora
 
 from mpt_jax.errors import UserError
+from mpt_jax.sweep import cells, command, plan_file
+from mpt_jax.sweep.plan import FULL, Plan, Stage
 
 GIN = pathlib.Path(__file__).resolve().parent / "real"
 BACKBONE, SOURCES, TARGETS = (str(GIN / f"{n}.gin") for n in ("backbone", "sources", "targets"))
@@ -51,9 +53,7 @@ def prepare(data: pathlib.Path, root: pathlib.Path) -> None:
     print(f"left out: {removed}", flush=True)
 
 
-def pretraining(
-    root: pathlib.Path, sizes: Sequence[str], settings: Sequence[str]
-) -> comparison.Run:
+def pretraining(root: pathlib.Path, sizes: Sequence[str], settings: Sequence[str]) -> cells.Run:
     """The run that makes the backbone.
 
     Args:
@@ -62,29 +62,40 @@ def pretraining(
       settings: NAME=VALUE of macros of real/pretraining.gin.
     """
     files = ("gin/runs/train.gin", BACKBONE, SOURCES, str(GIN / "pretraining.gin"))
-    overrides = (*_places(root), *sizes, *settings)
-    return comparison.Run(str(root / "pretraining"), files, overrides)
+    folder = root / "pretraining"
+    overrides = (*_places(root), *sizes, *settings, f"MODEL_DIR={folder}")
+    return cells.Run("pretraining", folder, (cells.Step("train", files, overrides),))
 
 
-def comparison_suite(
-    root: pathlib.Path, sizes: Sequence[str], sources: Sequence[str], targets: Sequence[str]
-) -> comparison.Suite:
-    """What the runs on the pretrained backbone share.
+def comparison(
+    root: pathlib.Path,
+    tasks: Sequence[str],
+    shots: Sequence[str],
+    seeds: Sequence[int],
+    sizes: Sequence[str] = (),
+    sources: Sequence[str] = (),
+    targets: Sequence[str] = (),
+) -> Plan:
+    """The runs on the pretrained backbone: methods and sources of the mini suite's comparison.
 
     Args:
       root: folder of all runs.
+      tasks, shots, seeds: of the cells.
       sizes: NAME=VALUE of macros of real/backbone.gin.
       sources, targets: NAME=VALUE of macros of real/sources.gin and real/targets.gin.
     """
     start = f"INITIAL_CHECKPOINT_PATH={root / 'pretraining' / 'backbone'}"
-    return comparison.Suite(
-        root,
-        source=("gin/mpt_source.gin", BACKBONE, SOURCES),
-        target=("gin/mpt_target.gin", BACKBONE, TARGETS),
-        evaluation=("gin/mpt_eval.gin", BACKBONE, TARGETS),
+    return dataclasses.replace(
+        plan_file.load("gin/sweeps/mini.toml"),
+        name="real_data",
+        tasks=tuple(tasks),
+        shots=tuple(shots),
+        seeds=tuple(seeds),
+        source=Stage(("gin/mpt_source.gin", BACKBONE, SOURCES), tuple(sources)),
+        target=Stage(("gin/mpt_target.gin", BACKBONE, TARGETS), tuple(targets)),
+        evaluation=Stage(("gin/mpt_eval.gin", BACKBONE, TARGETS)),
         settings=(*_places(root), start, *sizes),
-        source_settings=tuple(sources),
-        target_settings=tuple(targets),
+        by_shots={},
     )
 
 
@@ -115,7 +126,7 @@ def _arguments(given: Sequence[str] | None) -> argparse.Namespace:
     path = pathlib.Path
     parser.add_argument("--data", type=path, default=path("../shared/data/real"))
     parser.add_argument("--targets", nargs="+", default=known, choices=known)
-    parser.add_argument("--shots", nargs="+", default=[comparison.FULL], metavar="K")
+    parser.add_argument("--shots", nargs="+", default=[FULL], metavar="K")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     parser.add_argument("--folder", type=path, default=path("runs/real_data"))
@@ -125,33 +136,39 @@ def _arguments(given: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(given)
 
 
-def main(given: Sequence[str] | None = None) -> None:
-    """Parse arguments, prepare, train, write the page."""
+def main(given: Sequence[str] | None = None) -> int:
+    """Parse arguments, prepare, train, write the page; returns the exit status."""
     args = _arguments(given)
     root = args.folder.absolute()
     root.mkdir(parents=True, exist_ok=True)
     clock = root / "times.json"
+    first = pretraining(root, args.sizes, args.pretraining)
+    settings = (args.sizes, args.source_settings, args.target_settings)
+    plan = comparison(root, args.targets, args.shots, range(args.seeds), *settings)
+    cells.check(plan, root)
     with timed("preparation", clock):
         prepare(args.data, root)
-    first = pretraining(root, args.sizes, args.pretraining)
-    with timed("pretraining", clock), comparison.workers(1, root) as pool:
-        comparison.train_all(pool, [first], "pretraining")
-    suite = comparison_suite(root, args.sizes, args.source_settings, args.target_settings)
-    cells = (args.targets, args.shots, range(args.seeds))
-    with comparison.workers(args.processes, root) as pool:
-        with timed("sources", clock):
-            comparison.train_sources(pool, suite, cells[2])
-        with timed("targets", clock):
-            comparison.train_all(pool, comparison.target_runs(suite, *cells), "targets")
+    left = cells.left_of(cells.all_runs(plan, root))
+    of_sources = [run for run in left if run.scores is None]
+    of_targets = [run for run in left if run.scores is not None]
+    for stage, runs, processes in (
+        ("pretraining", cells.left_of([first]), 1),
+        ("sources", of_sources, args.processes),
+        ("targets", of_targets, args.processes),
+    ):
+        with timed(stage, clock):
+            status = command.finish(runs, processes, root)
+        if status:
+            return status
     from real import report
 
-    backbone = root / "pretraining" / "backbone"
-    report.write(args.out, suite, backbone, root / "data", cells, times_in(clock))
+    report.write(args.out, plan, root, times_in(clock))
     print(args.out.read_text(encoding="utf-8"))
+    return 0
 
 
 if __name__ == "__main__":
     try:
-        main()
+        sys.exit(main())
     except UserError as error:
         sys.exit(f"real_data: error: {error}")

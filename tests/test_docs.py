@@ -89,16 +89,19 @@ def _workplace(tmp_path_factory):
 @pytest.mark.parametrize("command", [line for _, line in T5X])
 def test_command_runs(workplace, monkeypatch, command):
     monkeypatch.chdir(workplace)
-    for name, value in (("lr", "0.1"),):
-        command = command.replace(f"${name}", value)
-    words = shlex.split(command.split("; done")[0].split(" do ")[-1])
+    words = shlex.split(command)
     words = words[words.index("t5x") + 1 :]
     words = [word for word in words if not word.startswith(PROCESS_FLAGS)]
     assert cli.main([*words, *_tiny(words)]) == 0
 
 
 def _tiny(words: list[str]) -> list[str]:
-    """Overrides that shrink a documented command without changing what it does."""
+    """Flags that shrink a documented command without changing what it does.
+
+    A sweep is planned alone: one is carried out in tests/sweep/test_sweep.py.
+    """
+    if words[0] == "sweep":
+        return [] if {"--dry_run", "--emit"} & set(words) else ["--dry_run"]
     sizes = []
     if words[0] == "train":
         sizes += [s for s in TINY_RUN if s.split("=")[0] not in " ".join(words)]

@@ -4,38 +4,29 @@ import collections
 import json
 import math
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
-import comparison
 import safetensors
 from real import corpora
 
-from mpt_jax import prompt_file
+from mpt_jax.sweep import cells, table
+from mpt_jax.sweep.plan import Plan
 
 READING = "## Reading"  # what is below is written by hand, and stays
 EMPTY = "To be written: this section stays as it is when the page is written again.\n"
 
 
-def write(
-    path: pathlib.Path,
-    suite: comparison.Suite,
-    backbone: pathlib.Path,
-    copied: pathlib.Path,
-    cells: tuple[Sequence[str], Sequence[str], Sequence[int]],
-    times: Mapping[str, float],
-) -> None:
+def write(path: pathlib.Path, plan: Plan, root: pathlib.Path, times: Mapping[str, float]) -> None:
     """Write the page, but for its last section, and the cells as CSV beside it.
 
     Args:
       path: of the page.
-      suite: whose runs are finished.
-      backbone: folder of the pretrained backbone.
-      copied: folder of the prepared corpora, with what was left out of them.
-      cells: tasks, shots and seeds.
+      plan: whose runs are finished.
+      root: folder of the runs, of the prepared corpora and of the pretraining.
       times: stage -> seconds.
     """
-    tasks, shots, seeds = cells
-    records = comparison.collect(suite, *cells)
+    records = table.collect(plan, root)
+    copied = root / "data"
     lines = [
         "# Results on real data",
         "",
@@ -43,18 +34,18 @@ def write(
         f"{', '.join(corpus.name for corpus in corpora.SOURCES)}. Key metric of each target on its",
         "test split (accuracy for sst5 and mpqa, Pearson for sts and sick_r, uncased BLEU with all",
         "references for e2e), in percent, mean ± standard deviation over "
-        f"{len(seeds)} seeds. A seed decides",
+        f"{len(plan.seeds)} seeds. A seed decides",
         "the source run, the draw of the k training examples and the order of the data. mpqa and",
         "e2e have no test split: the scores are of their validation split, and a tenth of train",
         "chooses the best checkpoint. Similarities are rounded to 0.2, as T5 writes them.",
         "",
-        *_facts(backbone, copied, times),
+        *_facts(root / "pretraining" / "backbone", copied, times),
     ]
-    for k in shots:
-        lines += ["", f"## {comparison.title(k)}", "", *_table(records, suite, copied, k, cells)]
+    for k in plan.shots:
+        lines += ["", f"## {table.title(k)}", "", *_table(records, plan, root, k)]
     lines += ["", _by_hand(path)]
     path.write_text("\n".join(lines), encoding="utf-8")
-    comparison.write_csv(records, path.with_suffix(".csv"))
+    table.write_csv(records, path.with_suffix(".csv"))
 
 
 def commonest(copied: pathlib.Path, corpus: corpora.Corpus) -> str:
@@ -78,27 +69,16 @@ def commonest(copied: pathlib.Path, corpus: corpora.Corpus) -> str:
     return f"{100 * sum(row['label'] == label for row in scored) / len(scored):.1f}"
 
 
-def _table(
-    records: list[dict],
-    suite: comparison.Suite,
-    copied: pathlib.Path,
-    shots: str,
-    cells: tuple[Sequence[str], Sequence[str], Sequence[int]],
-) -> list[str]:
-    tasks, _, seeds = cells
+def _table(records: list[dict], plan: Plan, root: pathlib.Path, shots: str) -> list[str]:
     by_name = {corpus.name: corpus for corpus in corpora.TARGETS}
     body = []
-    for method, row in zip(comparison.METHODS, comparison.rows(records, shots, tasks), strict=True):
-        run = comparison.target_run(suite, method, tasks[0], shots, seeds[0])
-        body.append([row[0], f"{_tuned(run.folder):,}", *row[1:]])
-    constant = [commonest(copied, by_name[task]) for task in tasks]
+    for method, row in zip(plan.methods, table.rows(plan, records, shots), strict=True):
+        run = cells.target_run(plan, root, method, plan.tasks[0], shots, plan.seeds[0])
+        record = json.loads((run.folder / "run.json").read_text(encoding="utf-8"))
+        body.append([row[0], f"{record['tuned_parameters']:,}", *row[1:]])
+    constant = [commonest(root / "data", by_name[task]) for task in plan.tasks]
     body.append(["always the commonest label", "0", *constant, "-"])
-    return comparison.markdown(["method", "tuned / task", *tasks, "mean"], body)
-
-
-def _tuned(folder: str) -> int:
-    bank, _ = prompt_file.load(folder)
-    return sum(leaf.size for leaf in bank.values())
+    return table.markdown(["method", "tuned / task", *plan.tasks, "mean"], body)
 
 
 def _facts(backbone: pathlib.Path, copied: pathlib.Path, times: Mapping[str, float]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Finds gin files from any folder: the user's, then those installed with the package.
+"""Finds gin files, and plans of sweeps, from any folder: the user's, then those of the package.
 
 Imports nothing heavy: the command line uses it to refuse a wrong path at once.
 """
@@ -19,10 +19,10 @@ def shipped_root() -> pathlib.Path:
     return installed if installed.is_dir() else package.parent / "gin"
 
 
-def shipped() -> list[str]:
-    """The shipped gin files as one names them on the command line: `gin/mpt_source.gin`, ..."""
+def shipped(suffix: str = ".gin") -> list[str]:
+    """The shipped files as one names them on the command line: `gin/mpt_source.gin`, ..."""
     root = shipped_root()
-    return sorted(str(path.relative_to(root.parent)) for path in root.rglob("*.gin"))
+    return sorted(str(path.relative_to(root.parent)) for path in root.rglob(f"*{suffix}"))
 
 
 def search_folders(search_paths: Sequence[str] = ()) -> list[pathlib.Path]:
@@ -35,8 +35,15 @@ def search_folders(search_paths: Sequence[str] = ()) -> list[pathlib.Path]:
     return [pathlib.Path(), *(pathlib.Path(p) for p in search_paths), root, root.parent]
 
 
-def find(name: str, search_paths: Sequence[str] = ()) -> pathlib.Path:
-    """The absolute path of the gin file `name`.
+def find(
+    name: str, search_paths: Sequence[str] = (), kind: str = "gin file", suffix: str = ".gin"
+) -> pathlib.Path:
+    """The absolute path of the file `name`.
+
+    Args:
+        name: as on the command line.
+        search_paths: folders to look in after the working directory.
+        kind, suffix: of such files, for the message.
 
     Raises:
         UserError: no such file; the message has the nearest names and the folders looked in.
@@ -46,10 +53,10 @@ def find(name: str, search_paths: Sequence[str] = ()) -> pathlib.Path:
         path = folder / name
         if path.is_file():
             return path.resolve()
-    nearby = [str(path) for path in pathlib.Path().glob("*.gin")]
+    nearby = [str(path) for path in pathlib.Path().glob(f"*{suffix}")]
     looked_in = ", ".join(str(folder.resolve()) for folder in dict.fromkeys(folders))
     raise UserError(
-        f"there is no gin file {name!r}.{did_you_mean(name, [*nearby, *shipped()])} "
+        f"there is no {kind} {name!r}.{did_you_mean(name, [*nearby, *shipped(suffix)])} "
         f"Looked in: {looked_in}."
     )
 

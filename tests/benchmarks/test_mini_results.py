@@ -1,19 +1,41 @@
 import csv
 
-import comparison
 import mini_results
+import sweep_plans
+
+from mpt_jax.sweep import cells, plan_file
 
 
-def test_the_page_and_the_csv_hold_every_cell(tmp_path):
-    found = [
-        {"method": method.name, "task": "mini_a", "shots": "16", "seed": seed, "score": score}
-        for method in comparison.METHODS
-        for seed, score in enumerate([10.0, 20.0])
+def test_finished_cells_become_the_page_and_the_csv(tmp_path):
+    plan, folder = plan_file.load(mini_results.PLAN), tmp_path / "runs"
+    for run in cells.target_runs(plan, folder):
+        seed = int(run.name[-1])
+        sweep_plans.finish(run, score=10.0 * (1 + seed) + ("wic" in run.name))
+    page = tmp_path / "page.md"
+    assert mini_results.main([f"--folder={folder}", f"--out={page}"]) == 0
+    text = page.read_text(encoding="utf-8")
+    assert "3 seeds" in text and "360 target runs and 12 source runs" in text
+    tables = text.split("\n## ")[1:]
+    assert [part.splitlines()[0] for part in tables] == [
+        "16 training examples",
+        "32 training examples",
+        "All training examples",
     ]
-    mini_results.write(found, ["mini_a"], ["16"], range(2), tmp_path / "page.md", "A note.")
-    text = (tmp_path / "page.md").read_text()
-    assert "A note." in text and "## 16 training examples" in text and "2 seeds" in text
-    assert "| method | a | mean |\n|---|---|---|\n| MPT | 15.0 ± 7.1 |" in text
+    for part in tables:
+        _, _, head, _, *body = part.splitlines()
+        assert head.split(" | ")[1:3] == ["news_nli", "rte"] and head.endswith(" | mean |")
+        assert [row.split(" | ")[0].removeprefix("| ") for row in body] == [
+            method.label for method in plan.methods
+        ]
+        assert body[0].startswith("| MPT | 20.0 ± 10.0 | 20.0 ± 10.0 | ")
+        assert "| 21.0 ± 10.0 |" in body[0] and body[0].endswith("| **20.1 ± 10.0** |")
     with (tmp_path / "page.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert len(rows) == len(found) and rows[0]["score"] == "10.000"
+    assert len(rows) == 360
+    assert rows[0] == {
+        "method": "MPT",
+        "task": "mini_news_nli",
+        "shots": "16",
+        "seed": "0",
+        "score": "10.000",
+    }

@@ -2,7 +2,6 @@
 
 import json
 
-import comparison
 import gin
 import pytest
 import real_data
@@ -10,32 +9,31 @@ from real import corpora, report
 
 from mpt_jax.engine import config
 from mpt_jax.errors import UserError
+from mpt_jax.sweep import cells, execution
+from mpt_jax.sweep.plan import FULL
 from mpt_jax.tasks import local
 
 SIZES = ("EMB_DIM=8", "NUM_HEADS=1", "MLP_DIM=8", "NUM_LAYERS=1", "BATCH_SIZE=4")
 STEPS = ("TRAIN_STEPS=2", "WARMUP_STEPS=1")
 TARGETS = (*STEPS, "PROMPT_LENGTH=2", "EVAL_BATCH_SIZE=24")
-CELLS = (["sst5"], [comparison.FULL], range(1))
+CELLS = (["sst5"], [FULL], range(1))
 
 
 def test_the_gin_files_of_every_run_parse(tmp_path):
-    suite = real_data.comparison_suite(tmp_path, SIZES, STEPS, TARGETS)
-    pretraining = real_data.pretraining(tmp_path, SIZES, STEPS)
-    cells = comparison.target_runs(suite, *CELLS)
-    for run in [pretraining, *comparison.source_runs(suite, 0), *cells]:
-        config.parse(run.files, [*run.overrides, f"MODEL_DIR={run.folder}"])
+    plan = real_data.comparison(tmp_path, *CELLS, SIZES, STEPS, TARGETS)
+    runs = [real_data.pretraining(tmp_path, SIZES, STEPS), *cells.all_runs(plan, tmp_path)]
+    trainings = [run.steps[0] for run in runs]
+    for step in [*trainings, runs[-1].steps[1]]:
+        config.parse(step.files, step.overrides)
         assert gin.query_parameter("EMB_DIM/gin.macro.value") == 8
-    config.parse(cells[0].evaluation, [*cells[0].evaluation_overrides, "PROMPTS=p"])
+    cells.check(plan, tmp_path)
 
 
 @pytest.mark.parametrize("stage", ["sources", "targets"])
 def test_tasks_read_what_is_prepared(stage, tmp_path):
-    suite = real_data.comparison_suite(tmp_path, SIZES, STEPS, TARGETS)
-    run = {
-        "sources": comparison.source_runs(suite, 0)[0],
-        "targets": comparison.target_run(suite, comparison.METHODS[0], "sst5", "16", 0),
-    }[stage]
-    config.parse(run.files, run.overrides)
+    plan = real_data.comparison(tmp_path, *CELLS, SIZES, STEPS, TARGETS)
+    runs = {"sources": cells.source_runs, "targets": cells.target_runs}[stage](plan, tmp_path)
+    config.parse(runs[0].steps[0].files, runs[0].steps[0].overrides)
     for task, corpus in zip(
         gin.get_bindings(local.names)["tasks"], getattr(corpora, stage.upper()), strict=True
     ):
@@ -59,7 +57,7 @@ def test_seconds_add_up_over_calls(tmp_path):
     assert real_data.times_in(tmp_path / "times.json")["stage"] > first > 0
 
 
-def test_from_the_files_to_the_page(real_folder, tmp_path, monkeypatch):
+def test_from_the_files_to_the_page(real_folder, tmp_path):
     root = tmp_path / "runs"
     root.mkdir()
     real_data.prepare(real_folder, root)
@@ -67,19 +65,19 @@ def test_from_the_files_to_the_page(real_folder, tmp_path, monkeypatch):
     real_data.prepare(tmp_path / "gone", root)  # done already
     assert (root / real_data.VOCABULARY).read_bytes() == vocabulary
 
-    from_scratch = [m for m in comparison.METHODS if m.source is None]
-    monkeypatch.setattr(comparison, "METHODS", from_scratch)
-    comparison.train(real_data.pretraining(root, SIZES, STEPS))
-    suite = real_data.comparison_suite(root, SIZES, STEPS, TARGETS)
-    (cell,) = comparison.target_runs(suite, *CELLS)
-    comparison.train(cell)
+    plan = real_data.comparison(root, *CELLS, SIZES, STEPS, TARGETS)
+    plan = plan.select(methods=["prompt tuning from scratch"])
+    (cell,) = cells.all_runs(plan, root)
+    pretraining = real_data.pretraining(root, SIZES, STEPS)
+    outcome = execution.carry_out([pretraining, cell], 1, tmp_path / "compiled")
+    assert outcome.faults == ""
+    assert pretraining.is_finished() and cell.is_finished()
 
     page = tmp_path / "page.md"
     times = {"pretraining": 60.0, "targets": 120.0}
-    backbone = root / "pretraining" / "backbone"
-    report.write(page, suite, backbone, root / "data", CELLS, times)
+    report.write(page, plan, root, times)
     text = page.read_text(encoding="utf-8")
-    score = json.loads((root / cell.folder / "test" / "metrics.json").read_text())["mean"]
+    score = json.loads(cell.scores.read_text())["mean"]
     row = f"| prompt tuning from scratch | 16 | {score['key_metric']:.1f} ± 0.0 |"
     assert row in text  # 2 × 8 numbers are tuned
     assert "1 + 1 layers, width 8" in text and "pretraining 1, targets 2" in text
@@ -87,7 +85,7 @@ def test_from_the_files_to_the_page(real_folder, tmp_path, monkeypatch):
     assert any(f"{size:,} parameters" in text for size in range(131_072, 140_000))
     assert text.endswith(f"{report.READING}\n\n{report.EMPTY}")
     page.write_text(text.replace(report.EMPTY, "By hand.\n"), encoding="utf-8")
-    report.write(page, suite, backbone, root / "data", CELLS, times)
+    report.write(page, plan, root, times)
     assert page.read_text(encoding="utf-8") == text.replace(report.EMPTY, "By hand.\n")
 
 

@@ -1,0 +1,213 @@
+"""The runs of a plan: their folders and commands, and which of them are finished.
+
+Of a sweep's folder, `sources/<name>-<seed>` is a source run, and
+`targets/<method>/<task>-<shots>-<seed>` a cell with its scores in `test/metrics.json`.
+"""
+
+import dataclasses
+import json
+import pathlib
+from collections.abc import Iterator, Sequence
+
+from mpt_jax.errors import UserError
+from mpt_jax.sweep.plan import FULL, TEACHERS, Method, Plan, Source
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """One `t5x` command: its gin files, and overrides "NAME=VALUE"."""
+
+    command: str
+    files: tuple[str, ...]
+    overrides: tuple[str, ...]
+
+    @property
+    def arguments(self) -> list[str]:
+        """What follows `t5x` on the command line."""
+        files = (f"--gin_file={name}" for name in self.files)
+        return [self.command, *files, *(f"--gin.{override}" for override in self.overrides)]
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """Training, and for a cell the evaluation of its product.
+
+    Attributes:
+        name: of its folder, within that of the sweep.
+        folder: the run folder.
+        steps: the commands, in order.
+        after: name of the run that must be finished before.
+    """
+
+    name: str
+    folder: pathlib.Path
+    steps: tuple[Step, ...]
+    after: str | None = None
+
+    @property
+    def log(self) -> pathlib.Path:
+        """Where the worker writes what the commands print."""
+        return self.folder / "log.txt"
+
+    @property
+    def scores(self) -> pathlib.Path | None:
+        """The file that the evaluation writes last; None without one."""
+        evaluates = any(step.command == "eval" for step in self.steps)
+        return self.folder / "test" / "metrics.json" if evaluates else None
+
+    def has_started(self) -> bool:
+        """Whether there is a run to resume."""
+        return (self.folder / "config.gin").exists()
+
+    def is_finished(self) -> bool:
+        """Whether the scores are there; without an evaluation: the checkpoint of the last step."""
+        if self.scores:
+            return self.scores.exists()
+        record = self.folder / "run.json"
+        if not record.exists():
+            return False
+        steps = json.loads(record.read_text(encoding="utf-8"))["total_steps"]
+        return (self.folder / f"checkpoints/checkpoint_{steps}/commit_success.txt").exists()
+
+
+def all_runs(plan: Plan, folder: pathlib.Path) -> list[Run]:
+    """The runs of the plan, each behind the one that it needs."""
+    return [*source_runs(plan, folder), *target_runs(plan, folder)]
+
+
+def left_of(runs: Sequence[Run]) -> list[Run]:
+    """The unfinished runs; a run that only finished ones need is not wanted any more.
+
+    Args:
+        runs: each behind the one that it needs.
+    """
+    leaves = {run.name for run in runs} - {run.after for run in runs}
+    left, needed = [], set(leaves)
+    for run in reversed(runs):
+        if run.name in needed and not run.is_finished():
+            left.append(run)
+            needed.add(run.after)
+    return left[::-1]
+
+
+def source_runs(plan: Plan, folder: pathlib.Path) -> list[Run]:
+    """The source runs that the plan's methods need, those that use another's teachers last."""
+    names = {method.source_name for method in plan.methods}
+    names |= {source.teachers for source in plan.sources if source.name in names}
+    needed = [source for source in plan.sources if source.name in names]
+    needed.sort(key=lambda source: source.teachers is not None)
+    return [_source_run(plan, folder, source, seed) for source in needed for seed in plan.seeds]
+
+
+def target_runs(plan: Plan, folder: pathlib.Path) -> list[Run]:
+    """The cells; those of one draw of examples follow each other."""
+    return [
+        target_run(plan, folder, method, task, shots, seed)
+        for shots in plan.shots
+        for seed in plan.seeds
+        for task in plan.tasks
+        for method in plan.methods
+    ]
+
+
+def target_run(
+    plan: Plan, folder: pathlib.Path, method: Method, task: str, shots: str, seed: int
+) -> Run:
+    """One cell. Cells of other methods differ from it in what the plan says of the methods alone.
+
+    Raises:
+        UserError: a setting of the plan that is the sweep's own to set.
+    """
+    name = f"targets/{method.folder}/{task}-{shots}-{seed}"
+    given = (
+        *plan.settings,
+        *plan.target.settings,
+        *plan.by_shots.get(shots, ()),
+        *method.settings,
+    )
+    own = [
+        f"LABEL={method.label}",
+        f"MIXTURE_OR_TASK_NAME={task}",
+        f"RANDOM_SEED={seed}",
+        f"FEW_SHOT_SEED={seed}",
+        f"FEW_SHOT={'None' if shots == FULL else shots}",
+        f"MODEL_DIR={folder / name}",
+    ]
+    after = None
+    if method.source is not None:
+        after = _source_name(method.source_name, seed)
+        teachers = f"/{TEACHERS}" if method.source != method.source_name else ""
+        own.append(f"SOURCE_PROMPTS={folder / after}{teachers}")
+    places = [f"PROMPTS={folder / name}", f"EVAL_OUTPUT_DIR={folder / name / 'test'}"]
+    steps = (
+        _step(plan, "train", (*plan.target.files, *method.files), given, own),
+        _step(
+            plan,
+            "eval",
+            plan.evaluation.files,
+            (*plan.settings, *plan.evaluation.settings),
+            places,
+        ),
+    )
+    return Run(name, folder / name, steps, after)
+
+
+def check(plan: Plan, folder: pathlib.Path) -> None:
+    """Reads the gin files and settings of a run of every kind, without importing what they name.
+
+    Raises:
+        UserError: a gin file that is not there, a macro that none of a run's files knows, one that
+            is left unset; the message names the run.
+    """
+    from mpt_jax.engine import gin_source  # takes gin, which `t5x --help` does without
+
+    for run, step in _kinds(plan, folder):
+        try:
+            gin_source.check_macros(gin_source.read(step.files, step.overrides, ()))
+        except UserError as error:
+            raise UserError(f"{plan.name}: {step.command} of {run.name}: {error}") from None
+
+
+def _kinds(plan: Plan, folder: pathlib.Path) -> Iterator[tuple[Run, Step]]:
+    """A training of every source, one of every method and number of shots, and an evaluation."""
+    for run in source_runs(dataclasses.replace(plan, seeds=plan.seeds[:1]), folder):
+        yield run, run.steps[0]
+    for shots in plan.shots:
+        for method in plan.methods:
+            run = target_run(plan, folder, method, plan.tasks[0], shots, plan.seeds[0])
+            yield run, run.steps[0]
+    yield run, run.steps[1]
+
+
+def _source_name(source: str, seed: int) -> str:
+    return f"sources/{source}-{seed}"
+
+
+def _source_run(plan: Plan, folder: pathlib.Path, source: Source, seed: int) -> Run:
+    name = _source_name(source.name, seed)
+    given = (*plan.settings, *plan.source.settings, *source.settings)
+    own = [f"RANDOM_SEED={seed}", f"MODEL_DIR={folder / name}"]
+    after = None
+    if source.teachers is not None:
+        after = _source_name(source.teachers, seed)
+        own.append(f"TEACHER_PROMPTS={folder / after / TEACHERS}")
+    step = _step(plan, "train", (*plan.source.files, *source.files), given, own)
+    return Run(name, folder / name, (step,), after)
+
+
+def _step(
+    plan: Plan, command: str, files: Sequence[str], given: Sequence[str], own: Sequence[str]
+) -> Step:
+    """A command of the plan's settings and the sweep's own.
+
+    Raises:
+        UserError: one of the plan's would be without effect.
+    """
+    names = {override.partition("=")[0] for override in own}
+    for override in given:
+        name = override.partition("=")[0].strip()
+        if name in names:
+            raise UserError(
+                f"{plan.name}: the setting {override!r} has no effect: a sweep sets {name} itself."
+            )
+    return Step(command, tuple(files), (*given, *own))

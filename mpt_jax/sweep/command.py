@@ -1,0 +1,75 @@
+"""The sub-command `t5x sweep`."""
+
+import argparse
+import pathlib
+import sys
+
+from mpt_jax.errors import UserError
+from mpt_jax.sweep import cells, execution, overview, plan_file
+from mpt_jax.sweep.plan import Plan
+
+EXIT_FAILED = 1
+_ITEMS = {"metavar": "ITEM[,ITEM]"}
+FLAGS = {
+    "--folder": {"metavar": "DIR", "help": "of all runs (default: runs/NAME for NAME.toml)"},
+    "--processes": {
+        "metavar": "N",
+        "type": int,
+        "default": 1,
+        "help": "runs at a time; on CPUs as many as there are, with one accelerator 1 (default: 1)",
+    },
+    "--methods": {**_ITEMS, "help": "these of the plan's methods alone, by label"},
+    "--tasks": {**_ITEMS, "help": "these of its tasks"},
+    "--shots": {**_ITEMS, "help": "these of its shots"},
+    "--seeds": {**_ITEMS, "help": "these of its seeds"},
+    "--dry_run": {"action": "store_true", "help": "show what is done and what is left"},
+    "--emit": {
+        "action": "store_true",
+        "help": "print the commands of what is left, for a job scheduler, and run none",
+    },
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the plan and the flags."""
+    parser.add_argument("plan", metavar="PLAN.toml", help="found as gin files are; docs/sweeps.md")
+    for flag, settings in FLAGS.items():
+        parser.add_argument(flag, **settings)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Shows, prints or carries out the plan; returns the exit status.
+
+    Raises:
+        UserError: a mistake in the plan or among the flags, before any run has started.
+        KeyboardInterrupt: Ctrl-C or SIGTERM.
+    """
+    if arguments.processes < 1:
+        raise UserError(f"--processes={arguments.processes} is not at least 1.")
+    if arguments.dry_run and arguments.emit:
+        raise UserError("--dry_run and --emit exclude each other.")
+    plan = plan_file.load(arguments.plan)
+    folder = pathlib.Path(arguments.folder or f"runs/{pathlib.Path(arguments.plan).stem}")
+    cells.check(plan, folder)
+    plan = _selected(plan, arguments)
+    runs = cells.all_runs(plan, folder)
+    left = cells.left_of(runs)
+    if arguments.emit:
+        print(overview.commands(left), end="")
+        return 0
+    print(overview.state(plan, runs, left), flush=True)
+    return 0 if arguments.dry_run else finish(left, arguments.processes, folder)
+
+
+def finish(left: list[cells.Run], processes: int, folder: pathlib.Path) -> int:
+    """Carries out `left` and, at the end, says what failed; returns the exit status."""
+    outcome = execution.carry_out(left, processes, folder / "compiled")
+    if outcome.faults:
+        print(f"t5x: {outcome.faults}", file=sys.stderr)
+        return EXIT_FAILED
+    return 0
+
+
+def _selected(plan: Plan, arguments: argparse.Namespace) -> Plan:
+    given = {key: getattr(arguments, key) for key in ("methods", "tasks", "shots", "seeds")}
+    return plan.select(**{key: value.split(",") for key, value in given.items() if value})

@@ -1,0 +1,132 @@
+import dataclasses
+import pathlib
+
+import pytest
+import sweep_plans
+
+from mpt_jax import teachers
+from mpt_jax.errors import UserError
+from mpt_jax.sweep import cells, plan_file
+from mpt_jax.sweep.plan import TEACHERS, Method, Stage
+
+PLAN = sweep_plans.PLAN
+ROOT = pathlib.Path("root")
+MINI = plan_file.load("gin/sweeps/mini.toml")
+
+
+def overrides(run, step=0):
+    return dict(override.split("=", 1) for override in run.steps[step].overrides)
+
+
+def cell(method, shots="16", plan=PLAN, root=ROOT):
+    return cells.target_run(plan, root, method, "a", shots, 3)
+
+
+def test_cells_of_other_methods_differ_by_the_method_alone():
+    runs = {method.label: cell(method) for method in PLAN.methods}
+    assert len({run.folder for run in runs.values()}) == len(runs)
+    for label, run in runs.items():
+        own = {"LABEL": label, "MODEL_DIR": str(run.folder)}
+        shared = {"A": "1", "C": "3", "TRAIN_STEPS": "9", "MIXTURE_OR_TASK_NAME": "a"}
+        shared |= {"RANDOM_SEED": "3", "FEW_SHOT_SEED": "3", "FEW_SHOT": "16"}
+        rest = overrides(run).items() - (own | shared).items()
+        assert (own | shared).items() <= overrides(run).items()
+        assert {name for name, _ in rest} <= {"SOURCE_PROMPTS", "D"}
+        places = {"PROMPTS": str(run.folder), "EVAL_OUTPUT_DIR": f"{run.folder}/test"}
+        assert overrides(run, 1) == {"A": "1", "F": "6", **places}
+        assert [step.command for step in run.steps] == ["train", "eval"]
+    assert runs["no teachers"].steps[0].files == ("gin/mpt_target.gin", "gin/methods/spot.gin")
+    assert overrides(runs["no teachers"])["D"] == "4"
+    assert runs["no teachers"].name == "targets/no_teachers/a-16-3"
+
+
+def test_settings_of_a_number_of_shots_are_for_it_alone():
+    full = cell(PLAN.methods[0], "full")
+    assert "TRAIN_STEPS" not in overrides(full) and overrides(full)["FEW_SHOT"] == "None"
+
+
+def test_methods_start_from_the_source_run_of_their_seed():
+    prompts = {m.label: overrides(cell(m)).get("SOURCE_PROMPTS") for m in PLAN.methods}
+    assert prompts == {
+        "MPT": "root/sources/mpt-3",
+        "no teachers": "root/sources/shared-3",
+        "attention": "root/sources/mpt-3/teachers",
+        "scratch": None,
+    }
+    assert [cell(m).after for m in PLAN.methods] == ["sources/mpt-3", "sources/shared-3",
+                                                     "sources/mpt-3", None]  # fmt: skip
+    assert teachers.FOLDER == TEACHERS
+
+
+def test_source_runs_are_those_that_methods_need_and_their_teachers_come_first():
+    runs = cells.source_runs(PLAN, ROOT)
+    names = [f"sources/{n}-{seed}" for n in ("mpt", "shared") for seed in PLAN.seeds]
+    assert [run.name for run in runs] == names
+    assert overrides(runs[3]) == {
+        "A": "1",
+        "B": "2",
+        "E": "5",
+        "RANDOM_SEED": "3",
+        "TEACHER_PROMPTS": "root/sources/mpt-3/teachers",
+        "MODEL_DIR": "root/sources/shared-3",
+    }
+    assert [run.after for run in runs] == [None, None, "sources/mpt-0", "sources/mpt-3"]
+    part = PLAN.select(methods=["no teachers"])
+    assert [run.name for run in cells.source_runs(part, ROOT)] == names
+    assert cells.source_runs(PLAN.select(methods=["scratch"]), ROOT) == []
+
+
+def test_the_mini_comparison_has_its_documented_size_and_parses():
+    runs = cells.all_runs(MINI, ROOT)
+    assert len(runs) == 5 * 8 * 3 * 3 + 4 * 3
+    assert len({run.name for run in runs}) == len(runs)
+    cells.check(MINI, ROOT)
+    few = cells.target_run(MINI, ROOT, MINI.methods[0], "mini_rte", "32", 1)
+    assert few.name == "targets/MPT/mini_rte-32-1"  # where earlier results are
+    assert overrides(few)["TRAIN_STEPS"] == "100" and overrides(few)["EVAL_PERIOD"] == "25"
+
+
+def test_a_cell_is_finished_with_its_scores_and_a_source_run_with_its_last_checkpoint(tmp_path):
+    for run in cells.all_runs(PLAN, tmp_path):
+        assert not run.has_started()
+        sweep_plans.begin(run)
+        assert run.has_started() and not run.is_finished()
+        sweep_plans.finish(run)
+        assert run.is_finished()
+
+
+def test_a_source_run_is_left_as_long_as_a_cell_needs_it(tmp_path):
+    part = PLAN.select(methods=["no teachers"], tasks=["a"], shots=["16"], seeds=["0"])
+    mpt, shared, target = runs = cells.all_runs(part, tmp_path)
+    assert cells.left_of(runs) == runs
+    sweep_plans.finish(shared)
+    assert cells.left_of(runs) == [target]  # the teachers have served
+    sweep_plans.finish(target)
+    assert cells.left_of(runs) == [] and not mpt.is_finished()
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        (
+            {"methods": (Method("a", ("gin/methods/spto.gin",)),)},
+            "train of targets/a/mini_news_nli-16-0: there is no gin file 'gin/methods/spto.gin'. "
+            "Did you mean 'gin/methods/spot.gin'",
+        ),
+        ({"evaluation": Stage(("gin/mpt_evl.gin",))}, "Did you mean 'gin/mpt_eval.gin'"),
+        ({"source": Stage(("gin/mpt_sorce.gin",))}, "Did you mean 'gin/mpt_source.gin'"),
+        ({"settings": ("TRIAN_STEPS=3",)}, "'TRIAN_STEPS'. Did you mean 'TRAIN_STEPS'"),
+        ({"by_shots": {"full": ("EVAL_PERIODE=3",)}}, "full-0: --gin.EVAL_PERIODE: no gin file"),
+        ({"target": Stage(("gin/mpt_target.gin",), ("TRAIN_STEPS",))}, "TRAIN_STEPS= has no value"),
+        ({"settings": ("SHARED_LEARNING_RATE=3",)}, "eval of targets/prompt"),  # it learns nothing
+        ({"target": Stage(("gin/mpt_eval.gin",))}, "no gin file uses a macro 'LABEL'"),
+        ({"methods": (Method("a", ("gin/methods/spot.gin",)),)}, "SOURCE_PROMPTS (required by"),
+        ({"settings": ("RANDOM_SEED=3",)}, "'RANDOM_SEED=3' has no effect: a sweep sets"),
+    ],
+)
+def test_mistakes_are_found_before_any_run(fields, message):
+    plan = dataclasses.replace(MINI, **fields)
+    with pytest.raises(UserError) as refusal:
+        cells.check(plan, ROOT)
+    assert message in str(refusal.value)
+    assert str(refusal.value).startswith("gin/sweeps/mini.toml: ")

@@ -1,0 +1,206 @@
+"""`t5x sweep` as a user runs it: real processes; on the toy model where runs are carried out."""
+
+import json
+import os
+import pathlib
+import shlex
+import subprocess
+import sys
+
+import pytest
+import sweep_plans
+import toy
+
+from mpt_jax import cli
+from mpt_jax.backbone import store
+from mpt_jax.sweep import cells, plan_file
+
+TESTS = pathlib.Path(__file__).resolve().parents[1]
+MINI = "gin/sweeps/mini.toml"
+SECONDS = 900  # for one sweep, on a busy machine
+
+TOY = f"""
+tasks = ["toy_a"]
+shots = [12, 25]
+seeds = [0]
+settings = ["INITIAL_CHECKPOINT_PATH=backbone"]
+sources = [{{ name = "mpt" }}, {{ name = "lost", settings = ["TEACHER_PROMPTS=nowhere"] }}]
+methods = [
+    {{ label = "MPT", source = "mpt" }},
+    {{ label = "lost", source = "lost" }},
+    {{ label = "no source", files = ["gin/methods/prompt_tuning.gin"] }},
+]
+[source]
+files = ["gin/mpt_source.gin", "{TESTS / "toy.gin"}"]
+settings = ["TRAIN_STEPS=2"]
+[target]
+files = ["gin/mpt_target.gin", "{TESTS / "toy.gin"}"]
+[target.by_shots]
+12 = ["TRAIN_STEPS=2"]
+[evaluation]
+files = ["gin/mpt_eval.gin", "{TESTS / "toy.gin"}"]
+"""
+
+
+@pytest.fixture(name="sweep")
+def _sweep(tmp_path):
+    """Runs `t5x sweep ...` in a folder: (exit status, standard output, standard error)."""
+    changes = {
+        "XLA_FLAGS": "",
+        "PYTHONPATH": str(TESTS),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    }
+
+    def run(*arguments):
+        result = subprocess.run(
+            [sys.executable, "-m", "mpt_jax.cli", "sweep", *arguments],
+            cwd=tmp_path,
+            env={**os.environ, **changes},
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+            check=False,
+        )
+        return result.returncode, result.stdout, result.stderr
+
+    return run
+
+
+@pytest.fixture(name="half_done")
+def _half_done(tmp_path):
+    """The folder of a sweep of the mini plan that was interrupted."""
+    folder = tmp_path / "runs" / "half"
+    runs = cells.all_runs(plan_file.load(MINI), folder)
+    for run in runs[:12]:
+        sweep_plans.finish(run)
+    for run in runs[12:22]:  # two tasks, of all five methods
+        sweep_plans.finish(run, score=50.0)
+    sweep_plans.begin(runs[22])
+    return folder
+
+
+def test_dry_run_shows_what_is_done_and_left_and_changes_nothing(sweep, half_done):
+    before = sweep_plans.files(half_done)
+    status, out, err = sweep(MINI, f"--folder={half_done}", "--dry_run")
+    assert (status, err) == (0, "")
+    assert out.startswith(f"{MINI}: 5 methods × 8 tasks × shots 16, 32, full × seeds 0, 1, 2\n")
+    rows = {line[:37].strip(): line[37:].split() for line in out.splitlines()[2:]}
+    assert rows[""] == ["runs", "done", "begun", "to", "do"]
+    assert rows["source no_decomposition"] == ["3", "3", "0", "0"]
+    assert rows["MPT"] == ["72", "2", "1", "69"]
+    assert rows["prompt tuning from scratch"] == ["72", "2", "0", "70"]
+    assert rows["all"] == ["372", "22", "1", "349"]
+    assert sweep_plans.files(half_done) == before
+
+
+def test_emitted_commands_are_those_of_a_user_in_an_order_in_which_they_run(sweep, tmp_path):
+    status, out, err = sweep(MINI, "--folder=my runs", "--emit")
+    assert (status, err) == (0, "")
+    seen = []
+    for line in out.splitlines():
+        commands, _, comment = line.rpartition("  # ")
+        name, _, after = comment.partition(" after ")
+        assert not after or after in seen
+        seen.append(name)
+        folders = set()
+        for command in commands.split(" && "):
+            program, *arguments = shlex.split(command)
+            assert program == "t5x"
+            parsed, overrides = cli.parse_arguments(arguments)
+            values = dict(override.split("=", 1) for override in overrides)
+            folders.add(values["MODEL_DIR" if parsed.command == "train" else "PROMPTS"])
+            assert all(cli.gin_files.find(file) for file in parsed.gin_file)
+        assert folders == {f"my runs/{name}"}
+    plan = plan_file.load(MINI)
+    assert seen == [run.name for run in cells.all_runs(plan, tmp_path)]
+
+
+def test_only_what_is_left_is_emitted_and_waits_for_nothing_that_is_done(sweep, half_done):
+    chosen = ["--methods=MPT,prompt tuning from scratch", "--shots=16", "--seeds=0"]
+    _, out, _ = sweep(MINI, f"--folder={half_done}", *chosen, "--emit")
+    lines = out.splitlines()
+    assert len(lines) == 6 * 2
+    assert not any(" after " in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ([], "the following arguments are required: PLAN.toml"),
+        (["gin/sweeps/mni.toml"], "no plan 'gin/sweeps/mni.toml'. Did you mean 'gin/sweeps/mini"),
+        ([MINI, "--procceses=2"], "unknown flag '--procceses'. Did you mean '--processes'"),
+        ([MINI, "--processes=0"], "--processes=0 is not at least 1"),
+        ([MINI, "--processes=two"], "invalid int value: 'two'"),
+        ([MINI, "--dry_run", "--emit"], "exclude each other"),
+        ([MINI, "--shots=17"], "--shots: gin/sweeps/mini.toml has no '17'"),
+        ([MINI, "--gin.TRAIN_STEPS=2"], "takes no --gin.TRAIN_STEPS=2"),
+        ([MINI, "more.toml"], "unexpected argument 'more.toml'"),
+        (["bad.toml"], "bad.toml: train of targets/one/a-16-0: there is no gin file 'mehtod.gin'"),
+    ],
+)
+def test_a_mistake_is_one_message(arguments, expected, sweep, tmp_path):
+    (tmp_path / "bad.toml").write_text(
+        'tasks = ["a"]\nshots = [16]\nseeds = [0]\n'
+        'methods = [{ label = "one", files = ["mehtod.gin"] }]\n'
+    )
+    status, out, err = sweep(*arguments)
+    assert (status, out) == (2, "")
+    assert err.startswith("t5x: error: ") and expected in err and "Traceback" not in err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_mistake_answers_without_jax(tmp_path):
+    script = (
+        "import sys; from mpt_jax import cli;"
+        f"cli.main(['sweep', '{MINI}', '--methods=MTP']); cli.main(['sweep', '{MINI}', '--emit']);"
+        "print(*{'jax', 'tensorflow', 'seqio', 'numpy', 'matplotlib'} & set(sys.modules))"
+    )
+    command = [sys.executable, "-c", script]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert result.stdout.splitlines()[-1] == ""
+
+
+def test_from_the_plan_to_the_scores(sweep, tmp_path):
+    """A source run fails, and two cells; the others are finished, and kept by the next call."""
+    (tmp_path / "toy.toml").write_text(TOY)
+    store.save(str(tmp_path / "backbone"), toy.backbone(), toy.CONFIG)
+    status, out, err = sweep("toy.toml", "--processes=2")
+    assert status == 1, err
+    folder = tmp_path / "runs" / "toy"
+    for name, label in (("MPT", "MPT"), ("no_source", "no source")):
+        run = folder / "targets" / name / "toy_a-12-0"
+        assert json.loads((run / "test" / "metrics.json").read_text())["mean"]["key_metric"] > 0
+        record = json.loads((run / "run.json").read_text())
+        assert (record["label"], record["few_shot"], record["total_steps"]) == (label, 12, 2)
+    last = [line for line in out.splitlines() if line.startswith("[")][-1]
+    assert last.startswith("[8/8] ")
+
+    assert err.startswith("t5x: 3 runs failed:\n")
+    few = "Task 'toy_a': few_shot = 25 must lie between 1 and the 24 rows"
+    for failed, why in (
+        ("sources/lost-0", "no prompt file at 'nowhere'"),
+        ("targets/MPT/toy_a-25-0", few),
+        ("targets/no_source/toy_a-25-0", few),
+    ):
+        (line,) = (line for line in err.splitlines() if line.startswith(f"  {failed}: "))
+        assert why in line
+        log = pathlib.Path("runs/toy", failed, "log.txt")
+        assert f"    log: {log}\n" in err
+        assert why in (tmp_path / log).read_text()
+    assert "Traceback" not in err
+    lost = "2 runs not started, for want of sources/lost-0:\n  targets/lost/toy_a-12-0\n"
+    assert lost in err
+
+    before = sweep_plans.files(folder)
+    status, out, err = sweep("toy.toml", "--methods=MPT,no source", "--shots=12")
+    assert (status, err) == (0, "")
+    assert out.splitlines()[-1].split() == ["all", "3", "3", "0", "0"]
+    assert sweep_plans.files(folder) == before
+
+    source = folder / "sources" / "mpt-0"
+    (folder / "targets" / "MPT" / "toy_a-12-0" / "test" / "metrics.json").unlink()
+    before = sweep_plans.files(source)
+    status, out, err = sweep("toy.toml", "--methods=MPT", "--shots=12")
+    assert (status, err) == (0, "")
+    assert out.splitlines()[-1].startswith("[1/1] targets/MPT/toy_a-12-0: ")
+    assert sweep_plans.files(source) == before

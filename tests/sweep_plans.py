@@ -1,0 +1,55 @@
+"""A plan for tests, as a table of TOML and as an object."""
+
+import json
+import pathlib
+
+from mpt_jax.sweep.plan import Method, Plan, Source, Stage
+
+PLAN = Plan(
+    name="plan",
+    methods=(
+        Method("MPT", source="mpt"),
+        Method("no teachers", ("gin/methods/spot.gin",), ("D=4",), source="shared"),
+        Method("attention", source="mpt/teachers"),
+        Method("scratch", ("gin/methods/prompt_tuning.gin",)),
+    ),
+    sources=(
+        Source("shared", ("gin/methods/shared_prompt.gin",), ("E=5",), teachers="mpt"),
+        Source("mpt"),
+        Source("idle"),
+    ),
+    tasks=("a", "b"),
+    shots=("16", "full"),
+    seeds=(0, 3),
+    settings=("A=1",),
+    source=Stage(("gin/mpt_source.gin",), ("B=2",)),
+    target=Stage(("gin/mpt_target.gin",), ("C=3",)),
+    evaluation=Stage(("gin/mpt_eval.gin",), ("F=6",)),
+    by_shots={"16": ("TRAIN_STEPS=9",)},
+)
+
+
+def finish(run, score=0.0):
+    """Makes `run` look as if it were finished."""
+    if run.scores:
+        run.scores.parent.mkdir(parents=True)
+        run.scores.write_text(json.dumps({"mean": {"key_metric": score}}))
+    else:
+        checkpoint = run.folder / "checkpoints" / "checkpoint_7"
+        checkpoint.mkdir(parents=True)
+        (checkpoint / "commit_success.txt").touch()
+        (run.folder / "run.json").write_text(json.dumps({"total_steps": 7}))
+
+
+def begin(run):
+    """Makes `run` look as if it were interrupted after a checkpoint."""
+    checkpoint = run.folder / "checkpoints" / "checkpoint_3"
+    checkpoint.mkdir(parents=True)
+    (checkpoint / "commit_success.txt").touch()
+    (run.folder / "run.json").write_text(json.dumps({"total_steps": 7}))
+    (run.folder / "config.gin").touch()
+
+
+def files(folder: pathlib.Path):
+    """Every file below `folder`, with when it was written."""
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
