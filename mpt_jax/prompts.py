@@ -11,7 +11,6 @@ Letters: B batch, P prompt length, D model width, K tasks, R rank.
 """
 
 from collections.abc import Mapping
-from typing import Any
 
 import flax.linen as nn
 import jax
@@ -19,17 +18,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from mpt_jax.backbone.network import Transformer
+from mpt_jax.bank import AXES as AXES
+from mpt_jax.bank import Bank
 from mpt_jax.errors import UserError, did_you_mean
-
-Bank = Mapping[str, Any]
-
-# Logical axes of the leaves; the partitioner replicates all of them but `embed`'s rule decides D.
-AXES = {
-    "shared": ("prompt_length", "embed"),
-    "task_u": ("tasks", "prompt_length", "rank"),
-    "task_v": ("tasks", "rank", "embed"),
-    "task_prompts": ("tasks", "prompt_length", "embed"),
-}
 
 
 def compose(bank: Bank, task_ids: jax.Array) -> jax.Array:
