@@ -5,11 +5,13 @@ and mistakes answer at once.
 """
 
 import argparse
+import importlib
 import logging
 import os
 import shlex
 import sys
 from collections.abc import Sequence
+from types import ModuleType
 from typing import NoReturn
 
 from mpt_jax.engine import gin_files
@@ -25,6 +27,12 @@ GIN_COMMANDS = {
     "infer": ("mpt_jax.t5x.infer", "infer", "predict on a task and write the predictions"),
     "tasks": ("mpt_jax.tasks.listing", "show", "list the tasks, or look into one"),
 }
+# Other sub-commands: name -> (module, help). The module imports nothing heavy; it has
+# `add_arguments(parser)`, their `FLAGS`, and `run(arguments)`, which returns the exit status.
+PLAIN_COMMANDS = {
+    "report": ("mpt_jax.report.command", "tables and pictures of finished runs, in one page"),
+}
+COMMANDS = (*GIN_COMMANDS, *PLAIN_COMMANDS)
 # What `t5x tasks` reads before the given gin files, and where none is given.
 TASKS_FILE = "gin/tasks.gin"
 SHIPPED_TASKS_FILE = "gin/suites/shipped.gin"
@@ -49,8 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line `argv` (default: the process's) and returns the exit status."""
     argv = list(sys.argv[1:] if argv is None else argv)
     try:
-        arguments, overrides = parse_arguments(argv)
-        _run_gin(arguments, overrides)
+        return run(argv)
     except UserError as error:
         print(f"t5x: error: {error}", file=sys.stderr)
         return EXIT_BAD_INPUT
@@ -58,6 +65,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         what = ": ".join(["interrupted", *map(str, interrupt.args)])
         print(f"t5x: {what}; to resume: {shlex.join(['t5x', *argv])}", file=sys.stderr)
         return EXIT_INTERRUPTED
+
+
+def run(argv: Sequence[str]) -> int:
+    """Runs the command line `argv` as `main` does, but raises what went wrong.
+
+    Raises:
+        UserError: bad input.
+        KeyboardInterrupt: Ctrl-C or SIGTERM, after the state was saved.
+    """
+    arguments, overrides = parse_arguments(argv)
+    if arguments.command in PLAIN_COMMANDS:
+        return _plain(arguments.command).run(arguments)
+    _run_gin(arguments, overrides)
     return 0
 
 
@@ -76,7 +96,12 @@ def parse_arguments(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]
     _check_command(plain)
     arguments, unknown = parser.parse_known_args(plain)
     if unknown:
-        raise UserError(_unknown_flag(unknown[0]))
+        raise UserError(_unknown_flag(arguments.command, unknown[0]))
+    if overrides and arguments.command in PLAIN_COMMANDS:
+        raise UserError(
+            f"t5x {arguments.command} takes no --gin.{overrides[0]}: gin settings are for "
+            f"{', '.join(GIN_COMMANDS)}; those of a sweep are in its plan."
+        )
     return arguments, overrides
 
 
@@ -114,7 +139,18 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("task", nargs="?", metavar="NAME", help="a task, or a mixture")
         else:
             _add_process_flags(command)
+    for name, (_, summary) in PLAIN_COMMANDS.items():
+        description = f"{summary[0].upper()}{summary[1:]}."
+        command = commands.add_parser(
+            name, help=summary, description=description, allow_abbrev=False
+        )
+        _plain(name).add_arguments(command)
     return parser
+
+
+def _plain(name: str) -> ModuleType:
+    """The module of a sub-command that is not configured by gin."""
+    return importlib.import_module(PLAIN_COMMANDS[name][0])
 
 
 def _add_process_flags(command: argparse.ArgumentParser) -> None:
@@ -137,19 +173,22 @@ def _add_process_flags(command: argparse.ArgumentParser) -> None:
 def _check_command(plain: Sequence[str]) -> None:
     """Refuses an unknown sub-command with the nearest one."""
     if not plain:
-        raise UserError(f"no command: one of {', '.join(GIN_COMMANDS)} (see `t5x --help`).")
-    if not plain[0].startswith("-") and plain[0] not in GIN_COMMANDS:
+        raise UserError(f"no command: one of {', '.join(COMMANDS)} (see `t5x --help`).")
+    if not plain[0].startswith("-") and plain[0] not in COMMANDS:
         raise UserError(
-            f"unknown command {plain[0]!r}.{did_you_mean(plain[0], GIN_COMMANDS)} "
-            f"Commands: {', '.join(GIN_COMMANDS)}."
+            f"unknown command {plain[0]!r}.{did_you_mean(plain[0], COMMANDS)} "
+            f"Commands: {', '.join(COMMANDS)}."
         )
 
 
-def _unknown_flag(argument: str) -> str:
+def _unknown_flag(command: str, argument: str) -> str:
     name, equals, value = argument.partition("=")
     if not name.startswith("-"):
         return f"unexpected argument {argument!r}; values belong to flags as --flag=value."
     macro = name.lstrip("-")
+    if command in PLAIN_COMMANDS:
+        flags = [*_plain(command).FLAGS, "--help"]
+        return f"unknown flag {name!r}.{did_you_mean(name, flags)} Flags: {', '.join(flags)}."
     if macro.isupper():
         return f"unknown flag {name!r}: gin macros are set with --gin.{macro}{equals}{value}."
     flags = ["--gin_file", "--gin_search_paths", "--gin.NAME=VALUE", "--help"]
@@ -167,7 +206,8 @@ def _run_gin(arguments: argparse.Namespace, overrides: list[str]) -> None:
         )
     search_paths = [path for path in arguments.gin_search_paths.split(",") if path]
     # A user's own modules, named by a gin file, are found in the working directory, last.
-    sys.path.append(os.getcwd())
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
     # Read by tensorflow and the C++ libraries when they are first imported.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
