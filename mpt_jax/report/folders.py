@@ -1,5 +1,6 @@
 """Finds the run folders among the folders that a report was asked for."""
 
+import os
 from collections.abc import Iterator, Sequence
 
 from etils import epath
@@ -22,7 +23,7 @@ def find(paths: Sequence[str]) -> list[epath.Path]:
     Raises:
         UserError: a path that is missing, is no folder, or neither is nor contains a run.
     """
-    found: dict[epath.Path, epath.Path] = {}
+    found: dict[str, epath.Path] = {}
     for path in paths:
         folder = epath.Path(path)
         if not folder.exists():
@@ -36,12 +37,12 @@ def find(paths: Sequence[str]) -> list[epath.Path]:
                 "it or below. Give the MODEL_DIR of a `t5x train`, or a folder that holds some."
             )
         for run in runs:
-            found.setdefault(run.resolve(), run)
+            found.setdefault(os.path.realpath(run), run)
     return list(found.values())
 
 
-def _below(folder: epath.Path, seen: set[epath.Path]) -> Iterator[epath.Path]:
-    real = folder.resolve()
+def _below(folder: epath.Path, seen: set[str]) -> Iterator[epath.Path]:
+    real = os.path.realpath(folder)
     if real in seen:  # a link that leads back
         return
     seen.add(real)

@@ -68,7 +68,8 @@ def _draw(maps: Sequence[Similarity]) -> Figure:
         else:
             panel.set_visible(False)
     place = {"shrink": 0.8 / rows, "aspect": 16, "anchor": (0, 1)}
-    figure.colorbar(mesh, ax=grid.flatten().tolist(), label="cosine similarity", **place)
+    bar = figure.colorbar(mesh, ax=grid.flatten().tolist(), label="cosine similarity", **place)
+    bar.solids.set(rasterized=False, edgecolor="face")  # no embedded bitmap, no seams
     return figure
 
 

@@ -222,8 +222,8 @@ def _number(value: Any) -> float:
 
 
 def _series(lines: Sequence[dict], name: str) -> Series:
-    values = {line["step"]: _number(line.get(name)) for line in lines}
-    return {step: value for step, value in values.items() if math.isfinite(value)}
+    values = ((line["step"], _number(line.get(name))) for line in lines)
+    return {step: value for step, value in values if math.isfinite(value)}
 
 
 def _bank(folder: epath.Path, problems: list[Problem]) -> tuple[dict, tuple[str, ...]]:

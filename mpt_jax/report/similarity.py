@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from mpt_jax.report.runs import TARGET, Run
+from mpt_jax.report.runs import Run
 from mpt_jax.report.settings import Setting
 
 _FACTORS = {"task_u", "task_v"}
@@ -73,16 +73,24 @@ def of_setting(setting: Setting, of_factors: bool) -> list[Similarity]:
     return found
 
 
+def rows_of_bank(bank: Mapping[str, np.ndarray], num_tasks: int, of_factors: bool):
+    """[K, P, D]: the factors or prompts of each task of a bank.
+
+    None where it has none: no factors, one prompt for several tasks, or leaves that its method
+    composes in a way of its own.
+    """
+    if of_factors:
+        return factors(bank) if set(bank) >= _FACTORS else None
+    known = set(bank) in _OF_TASKS or (set(bank) == {"shared"} and num_tasks == 1)
+    return prompts(bank, num_tasks) if known else None
+
+
 def _rows(runs: list[Run], of_factors: bool) -> dict[str, np.ndarray] | None:
-    """Task -> [P, D], where every bank of `runs` says it."""
+    """Task -> [P, D]; None where a run or a task has none."""
     rows: dict[str, np.ndarray] = {}
     for run in runs:
-        names = set(run.bank)
-        alone = run.stage == TARGET and len(run.bank_tasks) == 1
-        if of_factors and not names >= _FACTORS:
+        made = rows_of_bank(run.bank, len(run.bank_tasks), of_factors)
+        if made is None:
             return None
-        if not of_factors and names not in _OF_TASKS and not (alone and names == {"shared"}):
-            return None  # one prompt for all tasks, or leaves that are composed in another way
-        made = factors(run.bank) if of_factors else prompts(run.bank, len(run.bank_tasks))
         rows.update(zip(run.bank_tasks, made, strict=True))
     return rows if {task for run in runs for task in run.tasks} <= set(rows) else None
