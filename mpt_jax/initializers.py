@@ -25,7 +25,8 @@ class Start:
         vocabulary: the seqio vocabulary of the inputs.
         tasks: names of the run's K tasks.
         label_words: task -> label words; empty for tasks without.
-        backbone: fingerprint of the backbone.
+        backbone: fingerprint of the backbone's frozen part.
+        backbone_shapes: nested dict of the backbone's parameters, or of what has their shapes.
     """
 
     embedding: jax.Array
@@ -33,14 +34,28 @@ class Start:
     tasks: tuple[str, ...]
     label_words: Mapping[str, tuple[str, ...]]
     backbone: str
+    backbone_shapes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def load_prompts(self, path: str) -> tuple[dict[str, np.ndarray], prompt_file.PromptInfo]:
-        """Read a prompt file and refuse one of another backbone (UserError)."""
+        """Read the prompts of a finished run.
+
+        Raises:
+            UserError: those of another backbone, or a product that is more than a prompt bank.
+        """
         bank, info = prompt_file.load(path)
-        prompt_file.check_backbone(
-            path, info, self.embedding.shape[1], self.embedding.shape[0], self.backbone
-        )
+        self.check_product(path, info)
+        if not bank.keys() <= prompts.AXES.keys():
+            raise UserError(
+                f"{path} is the product of the method {info.method!r}, which no other method can "
+                "start from: give the prompts of a source run (gin/mpt_source.gin) or of prompt "
+                "tuning."
+            )
         return bank, info
+
+    def check_product(self, path: str, info: prompt_file.PromptInfo) -> None:
+        """Refuse the product of a run on another backbone (UserError)."""
+        width, size = self.embedding.shape[1], self.embedding.shape[0]
+        prompt_file.check_backbone(path, info, width, size, self.backbone)
 
 
 Initializer = Callable[[jax.Array, int, Start], jax.Array]
@@ -101,26 +116,84 @@ def random_uniform(rng: jax.Array, length: int, start: Start, scale: float = 0.5
     return jax.random.uniform(rng, (length, start.embedding.shape[1]), minval=-scale, maxval=scale)
 
 
-def from_prompt_file(
-    rng: jax.Array, length: int, start: Start, path: str, task: str | None = None
-) -> jax.Array:
-    """A prompt of another run, composed: of one `task`, or of the mean task (default).
+@dataclasses.dataclass(frozen=True)
+class FromPromptFile:
+    """A prompt of another run, composed (SPoT, Vu et al. 2022).
+
+    Attributes:
+        path: prompt file, or the run folder that holds it.
+        task: whose prompt; None: of the mean task.
 
     Raises:
-        UserError: no such file or task, another backbone, another length.
+        UserError: no such file; when called: no such task, another backbone, another length.
     """
-    del rng
-    bank, info = start.load_prompts(path)
-    one = (
-        prompts.mean_factors(bank) if task is None else prompts.select_task(bank, info.tasks, task)
-    )
-    prompt = prompts.compose(jax.tree.map(jnp.asarray, one), jnp.zeros((1,), jnp.int32))[0]
-    if prompt.shape[0] != length:
+
+    path: str
+    task: str | None = None
+
+    def __post_init__(self):
+        prompt_file.resolve(self.path)  # refused before a large backbone is read
+
+    def __call__(self, rng: jax.Array, length: int, start: Start) -> jax.Array:
+        """[P, D]."""
+        del rng
+        bank, info = start.load_prompts(self.path)
+        if self.task is None:
+            one = prompts.mean_factors(bank)
+        else:
+            one = prompts.select_task(bank, info.tasks, self.task)
+        return _composed(self.path, one, 1, length)[0]
+
+
+@dataclasses.dataclass(frozen=True)
+class MostSimilar:
+    """The source task's prompt that is nearest to a first prompt of the target task.
+
+    SPoT's retrieval (Vu et al. 2022, section 3): the embedding of a task is its prompt after a
+    short prompt tuning, averaged over positions; the source with the largest cosine wins.
+
+    Attributes:
+        path: prompt file (or run folder) of the sources.
+        target_prompts: that of a short prompt-tuning run on the run's tasks.
+
+    Raises:
+        UserError: no such file; when called: the target file lacks the task, another backbone,
+            another length.
+    """
+
+    path: str
+    target_prompts: str
+
+    def __post_init__(self):
+        prompt_file.resolve(self.path)
+        prompt_file.resolve(self.target_prompts)
+
+    def __call__(self, rng: jax.Array, length: int, start: Start) -> jax.Array:
+        """[P, D]; one for all tasks of the run is chosen by their mean prompt."""
+        del rng
+        bank, info = start.load_prompts(self.path)
+        sources = _composed(self.path, bank, len(info.tasks), length)
+        first, first_info = start.load_prompts(self.target_prompts)
+        chosen = [prompts.select_task(first, first_info.tasks, task) for task in start.tasks]
+        targets = [_composed(self.target_prompts, one, 1, length)[0] for one in chosen]
+        similarity = _cosine(sources.mean(axis=1), jnp.stack(targets).mean(axis=(0, 1)))
+        return sources[jnp.argmax(similarity)]
+
+
+def _composed(path: str, bank: prompts.Bank, tasks: int, length: int) -> jax.Array:
+    """The prompts [K, P, D] of a bank of K tasks, whose length must be that of the run."""
+    found = prompts.compose(jax.tree.map(jnp.asarray, bank), jnp.arange(tasks))
+    if found.shape[1] != length:
         raise UserError(
-            f"prompt file {path} holds prompts of length {prompt.shape[0]}, this run asks for "
-            f"{length}: set PROMPT_LENGTH = {prompt.shape[0]}."
+            f"prompt file {path} holds prompts of length {found.shape[1]}, this run asks for "
+            f"{length}: set PROMPT_LENGTH = {found.shape[1]}."
         )
-    return prompt
+    return found
+
+
+def _cosine(many: jax.Array, one: jax.Array) -> jax.Array:
+    """[N, D], [D] -> [N]."""
+    return many @ one / (jnp.linalg.norm(many, axis=1) * jnp.linalg.norm(one))
 
 
 def _base_size(start: Start) -> int:

@@ -4,11 +4,13 @@ The two wings of the project meet here: what is trained (backbone, prompt bank, 
 distillation) on one side, how a run runs (engine) on the other.
 """
 
+import contextlib
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
@@ -20,13 +22,10 @@ from mpt_jax import initializers, metrics, prompt_file, prompts
 from mpt_jax.backbone import axes, decoding, network, store
 from mpt_jax.backbone.config import T5Config
 from mpt_jax.engine.feature_converter import TaskIdFeatureConverter
-from mpt_jax.methods.base import Method, PromptMethod, label_parameters
+from mpt_jax.errors import UserError
+from mpt_jax.methods.base import Method, label_parameters
 
 Batch = Mapping[str, jax.Array]
-
-_BANK_AXES = tuple(
-    (rf"(prompt_bank|teacher)/{leaf}", names) for leaf, names in prompts.AXES.items()
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,6 +61,13 @@ class EncoderDecoderModel:
 
     FEATURE_CONVERTER_CLS = TaskIdFeatureConverter
 
+    def __post_init__(self):
+        if self.distillation is not None and not self.method.prompt_length:
+            raise UserError(
+                f"distillation is of prompts, and the method {self.method.name!r} has none: use "
+                "gin/mpt_target.gin, or add --gin_file=gin/methods/no_distillation.gin."
+            )
+
     def describe(self) -> dict[str, Any]:
         """What this model is, for the record of a run."""
         return {"method": self.method.name, "distillation": self.distillation is not None}
@@ -72,7 +78,7 @@ class EncoderDecoderModel:
     def module(self) -> prompts.PromptedTransformer:
         """The Flax module: the backbone, and the method's prompt bank where it has one."""
         shapes = self.method.bank_shapes(len(self.tasks), self.config.emb_dim)
-        bank = prompts.PromptBank(shapes) if shapes else None
+        bank = prompts.PromptBank(shapes, self.method.compose) if shapes else None
         return prompts.PromptedTransformer(self.config, prompt_bank=bank)
 
     def get_initial_variables(
@@ -96,6 +102,9 @@ class EncoderDecoderModel:
         if self.distillation is not None:
             shape = (len(self.tasks), self.method.prompt_length, self.config.emb_dim)
             params["teacher"] = {"task_prompts": jnp.zeros(shape)}
+        added = self.method.added_shapes({tree: params[tree] for tree in store.BACKBONE_TREES})
+        for name, shapes in added.items():
+            params[name] = jax.tree.map(jnp.zeros, shapes, is_leaf=lambda x: isinstance(x, tuple))
         names = traverse_util.flatten_dict(self.param_axes(params), sep="/")
         metadata = {
             f"{path}_axes": flax_partitioning.AxisMetadata(names=axis)
@@ -105,7 +114,11 @@ class EncoderDecoderModel:
 
     def param_axes(self, params: Mapping) -> dict:
         """Logical axis names of every parameter, as tuples in a tree like `params`."""
-        return axes.param_axes(params, _BANK_AXES)
+        bank = [
+            (rf"(prompt_bank|teacher)/{leaf}", names)
+            for leaf, names in self.method.bank_axes.items()
+        ]
+        return axes.param_axes(params, [*bank, *self.method.axis_rules])
 
     def param_labels(self, params: Mapping) -> dict:
         """Learning-rate group of every trained parameter, "frozen" for the others."""
@@ -130,23 +143,25 @@ class EncoderDecoderModel:
         )
 
     def start(self, params: Mapping, rng: jax.Array) -> dict:
-        """Put what the method adds beside a loaded backbone, initialised (host side).
+        """Put what the method adds beside or into a loaded backbone, initialised (host side).
 
         Raises:
             UserError: source or teacher prompts that are missing or of another backbone.
         """
+        backbone = {name: params[name] for name in store.BACKBONE_TREES}
         context = initializers.Start(
             embedding=params["token_embedder"]["embedding"],
             vocabulary=self.input_vocabulary,
             tasks=self.tasks,
             label_words={task: tuple(self.label_words.get(task, ())) for task in self.tasks},
-            backbone=store.fingerprint(params),
+            backbone=store.fingerprint(params, self.method.tuned_backbone),
+            backbone_shapes=backbone,
         )
-        backbone = {name: params[name] for name in store.BACKBONE_TREES}
         added = dict(self.method.start(context, rng))
         if self.distillation is not None:
             added["teacher"] = distill.load_teachers(self.distillation, context)
-        return {**backbone, **added}
+        leaves = {**traverse_util.flatten_dict(backbone), **traverse_util.flatten_dict(added)}
+        return traverse_util.unflatten_dict(leaves)
 
     def save(
         self,
@@ -158,15 +173,14 @@ class EncoderDecoderModel:
         feature_lengths: Mapping[str, int],
     ) -> None:
         """Write the product of a run: a prompt file, or what else the method trains."""
-        is_prompt = isinstance(self.method, PromptMethod)
         info = prompt_file.PromptInfo(
             method=self.method.name,
             tasks=self.tasks,
-            length=self.method.prompt_length if is_prompt else 0,
+            length=self.method.prompt_length,
             width=self.config.emb_dim,
-            rank=self.method.rank if is_prompt else 0,
+            rank=self.method.rank,
             vocabulary_size=self.config.vocab_size,
-            backbone=store.fingerprint(params),
+            backbone=store.fingerprint(params, self.method.tuned_backbone),
             feature_lengths=dict(feature_lengths),
             label_words={task: list(words) for task, words in self.label_words.items()},
             input_forms=dict(self.input_forms),
@@ -236,18 +250,26 @@ class EncoderDecoderModel:
 
     def _apply(self, params, batch, dropout_rng, state_names, task_prompts=None):
         """Logits [B, S, V] and the named hidden states of one forward pass."""
-        outputs, collected = self.module.apply(
-            {"params": {name: tree for name, tree in params.items() if name != "teacher"}},
-            batch["encoder_input_tokens"],
-            batch["decoder_input_tokens"],
-            task_prompts,
-            task_ids=batch["task_ids"],
-            enable_dropout=dropout_rng is not None,
-            rngs=None if dropout_rng is None else {"dropout": dropout_rng},
-            mutable=["hidden_states"] if state_names else [],
-        )
+        with self._adapted(params):
+            outputs, collected = self.module.apply(
+                {"params": params},
+                batch["encoder_input_tokens"],
+                batch["decoder_input_tokens"],
+                task_prompts,
+                task_ids=batch["task_ids"],
+                enable_dropout=dropout_rng is not None,
+                rngs=None if dropout_rng is None else {"dropout": dropout_rng},
+                mutable=["hidden_states"] if state_names else [],
+            )
         states = collected.get("hidden_states", {})
         return outputs, distill.select_states(states, state_names)
+
+    def _adapted(self, params: Mapping) -> contextlib.AbstractContextManager:
+        """Within it the modules of the backbone act with what the method adds to them."""
+        interceptor = self.method.interceptor(params)
+        if interceptor is None:
+            return contextlib.nullcontext()
+        return nn.intercept_methods(interceptor)
 
     def _distill(self, params, batch, logits, states, counts) -> dict[str, jax.Array]:
         """L_logits and L_hidden against the teacher prompts, through the same backbone."""
@@ -316,19 +338,20 @@ class EncoderDecoderModel:
         self, params: Mapping, batch: Batch, rng: jax.Array | None = None
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
         """Decoded ids [B, S] int32 and {"scores": [B]} (log-probability of the output)."""
-        variables = {"params": params}
-        task_prompts = self.module.apply(variables, batch["task_ids"], method="embed_prompts")
-        encoded = self.module.apply(
-            variables, batch["encoder_input_tokens"], task_prompts, method="encode"
-        )
-        ids, scores = self.decode_fn(
-            self.module,
-            params,
-            encoded,
-            network.encoder_valid(batch["encoder_input_tokens"], task_prompts),
-            max_decode_length=batch["decoder_input_tokens"].shape[1],
-            rng=rng,
-        )
+        variables, tokens = {"params": params}, batch["encoder_input_tokens"]
+        with self._adapted(params):
+            task_prompts = self.module.apply(
+                variables, batch["task_ids"], tokens, method="embed_prompts"
+            )
+            encoded = self.module.apply(variables, tokens, task_prompts, method="encode")
+            ids, scores = self.decode_fn(
+                self.module,
+                params,
+                encoded,
+                network.encoder_valid(tokens, task_prompts),
+                max_decode_length=batch["decoder_input_tokens"].shape[1],
+                rng=rng,
+            )
         return ids, {"scores": scores}
 
     def score_batch(self, params: Mapping, batch: Batch) -> jax.Array:

@@ -1,7 +1,9 @@
 """The product of a run: `prompts.safetensors` (the bank) and `prompts.json` (what it is).
 
 Kilobytes, self-describing, and refused with a clear message on a backbone that it was not
-trained on (contract 5 of the design).
+trained on (contract 5 of the design). A method that tunes more than prompts writes the same
+description beside other tensors, named by their path in the parameters: `adapter.safetensors`, or
+the whole backbone, `backbone/model.safetensors`.
 """
 
 import dataclasses
@@ -19,19 +21,21 @@ from mpt_jax.bank import AXES, Bank
 from mpt_jax.errors import UserError
 
 FILE_NAME = "prompts.safetensors"
+ADAPTER_FILE = "adapter.safetensors"
+BACKBONE_FOLDER = "backbone"
 FORMAT = "mpt_jax.prompts/1"
 
 
 @dataclasses.dataclass(frozen=True)
 class PromptInfo:
-    """What a prompt file says of itself.
+    """What the product of a run says of itself.
 
     Attributes:
         method: the method that trained the bank, e.g. "mpt".
         tasks: names of the K tasks, in the order of the bank's rows.
-        length, width, rank: P, D and R (0: no factors).
+        length, width, rank: P (0: no prompt), D and R (0: no factors).
         vocabulary_size: V of the backbone.
-        backbone: fingerprint of the backbone's weights (`backbone.store.fingerprint`).
+        backbone: fingerprint of the backbone's frozen weights (`backbone.store.fingerprint`).
         feature_lengths: token limits, {"inputs": T, "targets": S}.
         label_words: task -> its label words, for tasks that have them.
         input_forms: task -> how its inputs are written, e.g. "review: {text}", where it is stated.
@@ -59,37 +63,53 @@ def resolve(path: str) -> str:
     Raises:
         UserError: neither is there.
     """
-    file = os.path.join(path, FILE_NAME) if epath.Path(path).is_dir() else path
-    if not epath.Path(file).is_file():
+    names = (FILE_NAME, ADAPTER_FILE, f"{BACKBONE_FOLDER}/model.safetensors")
+    places = [os.path.join(path, name) for name in names] if epath.Path(path).is_dir() else [path]
+    file = next((place for place in places if epath.Path(place).is_file()), None)
+    if file is None:
         raise UserError(
-            f"no prompt file at {path!r}: give a {FILE_NAME} or the folder of a finished run."
+            f"no prompt file at {path!r}: give a {FILE_NAME} or the folder of a finished run "
+            "(source prompts are made by `t5x train --gin_file=gin/mpt_source.gin`)."
         )
     return file
 
 
-def save(directory: str, bank: Bank, info: PromptInfo) -> str:
+def save(directory: str, bank: Bank, info: PromptInfo, name: str = FILE_NAME) -> str:
     """Write both files into `directory`, each atomically; returns the safetensors path.
 
     The description travels in the safetensors header too, so that the two cannot be mismatched;
     `prompts.json` is the copy for people.
 
+    Args:
+        directory: made where it is missing.
+        bank: the tensors by name, on this host.
+        info: their description.
+        name: of the safetensors file.
+
     Raises:
         UserError: they cannot be written.
     """
-    description = {"format": FORMAT, **dataclasses.asdict(info)}
-    path = os.path.join(directory, FILE_NAME)
+    path = os.path.join(directory, name)
     tensors = {name: np.asarray(leaf, np.float32) for name, leaf in bank.items()}
-    header = {"mpt_jax": json.dumps(description)}
-    files.write_whole(path, safetensors.numpy.save(tensors, metadata=header))
-    files.write_whole(_json_path(path), json.dumps(description, indent=2) + "\n")
+    files.write_whole(path, safetensors.numpy.save(tensors, metadata=header(info)))
+    files.write_whole(_json_path(path), json.dumps(_description(info), indent=2) + "\n")
     return path
+
+
+def header(info: PromptInfo) -> dict[str, str]:
+    """The description as a text of a safetensors header."""
+    return {"mpt_jax": json.dumps(_description(info))}
+
+
+def _description(info: PromptInfo) -> dict[str, Any]:
+    return {"format": FORMAT, **dataclasses.asdict(info)}
 
 
 def load(path: str) -> tuple[dict[str, np.ndarray], PromptInfo]:
     """Read a prompt file (or the run folder that holds one).
 
     Returns:
-        the bank, float32 leaves shaped as in `prompts`, and its description.
+        the tensors by name, float32, those of a bank shaped as in `prompts`, and the description.
 
     Raises:
         UserError: no file, truncated, corrupted, another format, or leaves that do not fit the
@@ -147,8 +167,8 @@ def _check_shapes(file: str, bank: Bank, info: PromptInfo) -> None:
         "rank": info.rank,
     }
     for name, leaf in sorted(bank.items()):
-        if name not in AXES:
-            raise UserError(f"{file} holds a tensor {name!r} that no prompt bank has.")
+        if name not in AXES:  # the method's own: checked where it is put to use
+            continue
         expected = tuple(sizes[axis] for axis in AXES[name])
         if leaf.shape != expected:
             raise UserError(

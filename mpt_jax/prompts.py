@@ -7,34 +7,49 @@ A bank is a flat dict of arrays. Which leaves it holds is the method's choice:
 - `task_prompts` [K, P, D]: one whole prompt per task (Lester et al. 2021);
 - `shared` [P, D] alone: one prompt for all tasks.
 
-Letters: B batch, P prompt length, D model width, K tasks, R rank.
+A method may bring further leaves and compose them in its own way (`methods/attempt.py`).
+Letters: B batch, T input length, P prompt length, D model width, K tasks, R rank.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mpt_jax.backbone.network import Transformer
+from mpt_jax.backbone.network import Transformer, encoder_valid
 from mpt_jax.bank import AXES as AXES
 from mpt_jax.bank import Bank
 from mpt_jax.errors import UserError, did_you_mean
 
 
-def compose(bank: Bank, task_ids: jax.Array) -> jax.Array:
+class Text(NamedTuple):
+    """The input that a prompt is put in front of, for prompts that depend on it."""
+
+    embedded: jax.Array  # [B, T, D]
+    valid: jax.Array  # [B, T] bool, False at padding
+
+
+# bank, task_ids [B], text -> prompts [B, P, D]
+Compose = Callable[[Bank, jax.Array, Text | None], jax.Array]
+
+
+def compose(bank: Bank, task_ids: jax.Array, text: Text | None = None) -> jax.Array:
     """The prompt of each example.
 
     Args:
         bank: leaves as in the module docstring, float.
         task_ids: [B] int32, in [0, K).
+        text: without effect; part of `Compose`.
 
     Returns:
         [B, P, D]: `shared * (task_u[k] @ task_v[k])` (elementwise product; paper, section 3.1),
         or the task's own prompt, or the shared prompt B times. Cost: B·P·D multiplications per
         rank, whatever K is.
     """
+    del text
     if "task_prompts" in bank:
         return bank["task_prompts"][task_ids]
     shared = bank["shared"]
@@ -105,19 +120,19 @@ class PromptBank(nn.Module):
 
     Attributes:
         shapes: leaf name -> shape, e.g. from `factorized_shapes`.
+        compose: how prompts are made of the leaves.
     """
 
     shapes: Mapping[str, tuple[int, ...]]
+    compose: Compose = compose
 
     @nn.compact
-    def __call__(self, task_ids: jax.Array) -> jax.Array:
-        """task_ids [B] int32 -> prompts [B, P, D] float32."""
+    def __call__(self, task_ids: jax.Array, text: Text) -> jax.Array:
+        """task_ids [B] int32 and their text -> prompts [B, P, D] float32."""
         # A placeholder start: the method's `start` replaces it once the backbone is loaded.
         init = nn.initializers.uniform(scale=0.5)
-        return compose(
-            {name: self.param(name, init, tuple(shape)) for name, shape in self.shapes.items()},
-            task_ids,
-        )
+        bank = {name: self.param(name, init, tuple(shape)) for name, shape in self.shapes.items()}
+        return self.compose(bank, task_ids, text)
 
 
 class PromptedTransformer(Transformer):
@@ -126,21 +141,25 @@ class PromptedTransformer(Transformer):
     Parameter names of the backbone stay T5X's; the bank adds the sub-tree `prompt_bank/`.
 
     Attributes:
-        prompt_bank: the module that gives prompts [B, P, D] for task ids [B]; None: no prompt.
+        prompt_bank: the module that gives prompts [B, P, D] for task ids [B] and their text;
+            None: no prompt.
     """
 
     prompt_bank: nn.Module | None = None
 
-    def embed_prompts(self, task_ids: jax.Array | None) -> jax.Array | None:
-        """task_ids [B] int32 -> prompts [B, P, D]; None for a model without prompts."""
+    def embed_prompts(
+        self, task_ids: jax.Array | None, encoder_input_tokens: jax.Array
+    ) -> jax.Array | None:
+        """[B], [B, T] int32 -> prompts [B, P, D]; None for a model without prompts."""
         if self.prompt_bank is None or task_ids is None:
             return None
-        return self.prompt_bank(task_ids)
+        embedded = self.token_embedder(encoder_input_tokens)
+        return self.prompt_bank(task_ids, Text(embedded, encoder_valid(encoder_input_tokens)))
 
     def encode(self, encoder_input_tokens, prompts=None, *, task_ids=None, enable_dropout=False):
         """As `Transformer.encode`; prompts [B, P, D] default to those of task_ids [B]."""
         if prompts is None:
-            prompts = self.embed_prompts(task_ids)
+            prompts = self.embed_prompts(task_ids, encoder_input_tokens)
         return super().encode(encoder_input_tokens, prompts, enable_dropout=enable_dropout)
 
     def __call__(
@@ -154,7 +173,7 @@ class PromptedTransformer(Transformer):
     ):
         """As `Transformer.__call__`; prompts [B, P, D] default to those of task_ids [B]."""
         if prompts is None:
-            prompts = self.embed_prompts(task_ids)
+            prompts = self.embed_prompts(task_ids, encoder_input_tokens)
         return super().__call__(
             encoder_input_tokens, decoder_input_tokens, prompts, enable_dropout=enable_dropout
         )

@@ -114,19 +114,19 @@ def test_from_prompt_file_composes_the_mean_task_or_a_named_one(tmp_path):
     bank = toy_start.factors(rank=2)
     path = toy_start.write(tmp_path, bank)
     mean = bank["shared"] * (bank["task_u"].mean(axis=0) @ bank["task_v"].mean(axis=0))
-    prompt = initializers.from_prompt_file(KEY, 4, START, path)
+    prompt = initializers.FromPromptFile(path)(KEY, 4, START)
     np.testing.assert_allclose(prompt, mean, rtol=1e-5, atol=1e-6)
     named = bank["shared"] * (bank["task_u"][1] @ bank["task_v"][1])
-    prompt = initializers.from_prompt_file(KEY, 4, START, str(tmp_path), task="b")
+    prompt = initializers.FromPromptFile(str(tmp_path), task="b")(KEY, 4, START)
     np.testing.assert_allclose(prompt, named, rtol=1e-5, atol=1e-6)
 
 
 def test_from_prompt_file_of_whole_prompts(tmp_path):
     prompts = np.random.default_rng(2).normal(size=(2, 4, toy_start.WIDTH)).astype(np.float32)
     path = toy_start.write(tmp_path, {"task_prompts": prompts})
-    mean = initializers.from_prompt_file(KEY, 4, START, path)
+    mean = initializers.FromPromptFile(path)(KEY, 4, START)
     np.testing.assert_allclose(mean, prompts.mean(axis=0), rtol=1e-6)
-    named = initializers.from_prompt_file(KEY, 4, START, path, task="b")
+    named = initializers.FromPromptFile(path, task="b")(KEY, 4, START)
     np.testing.assert_array_equal(named, prompts[1])
 
 
@@ -141,6 +141,40 @@ def test_from_prompt_file_of_whole_prompts(tmp_path):
 )
 def test_from_prompt_file_refuses(tmp_path, arguments, message):
     path = toy_start.write(tmp_path, toy_start.factors())
-    arguments = {"length": 4, "start": START, "path": path, **arguments}
+    arguments = {"length": 4, "start": START, "path": path, "task": None, **arguments}
     with pytest.raises(UserError, match=message):
-        initializers.from_prompt_file(KEY, **arguments)
+        start = initializers.FromPromptFile(arguments["path"], arguments["task"])
+        start(KEY, arguments["length"], arguments["start"])
+
+
+def test_most_similar_takes_the_source_nearest_in_mean(tmp_path):
+    sources = np.random.default_rng(2).normal(size=(3, 4, toy_start.WIDTH)).astype(np.float32)
+    first = np.random.default_rng(3).normal(size=(2, 4, toy_start.WIDTH)).astype(np.float32)
+    first[1] += 5 * sources[2].mean(axis=0)  # of the second task, whatever its positions
+    first[0] -= 5 * sources[2].mean(axis=0)
+    path = toy_start.write(tmp_path / "sources", {"task_prompts": sources})
+    probe = toy_start.write(tmp_path / "probe", {"task_prompts": first}, tasks=("nli", "qa"))
+    start = toy_start.start(tasks=("qa",))
+    found = initializers.MostSimilar(path, probe)(KEY, 4, start)
+    np.testing.assert_array_equal(found, sources[2])
+
+    mean = sources.mean(axis=1)
+    own = first[0].mean(axis=0)
+    cosine = mean @ own / np.linalg.norm(mean, axis=1) / np.linalg.norm(own)
+    found = initializers.MostSimilar(path, probe)(KEY, 4, toy_start.start(tasks=("nli",)))
+    np.testing.assert_array_equal(found, sources[cosine.argmax()])
+
+
+def test_most_similar_needs_prompts_of_the_task(tmp_path):
+    path = toy_start.write(tmp_path, toy_start.factors())
+    with pytest.raises(UserError, match="'nli' is not in the prompt bank, which holds a, b, c"):
+        initializers.MostSimilar(path, path)(KEY, 4, START)
+    with pytest.raises(UserError, match="no prompt file at 'nowhere'"):
+        initializers.MostSimilar(path, "nowhere")
+
+
+def test_the_product_of_another_kind_of_method_is_no_start(tmp_path):
+    bank = {**toy_start.factors(), "attention_bias": np.zeros(toy_start.WIDTH, np.float32)}
+    path = toy_start.write(tmp_path, bank, method="attempt")
+    with pytest.raises(UserError, match="product of the method 'attempt', which no other method"):
+        initializers.FromPromptFile(path)(KEY, 4, START)

@@ -217,5 +217,6 @@ def test_prompts_of_a_model_are_those_of_its_bank():
     model = toy.model()
     params = _started(model)
     ids = jnp.asarray([1, 1, 0])
-    found = model.module.apply({"params": params}, ids, method="embed_prompts")
+    text = jnp.ones((3, 5), jnp.int32)
+    found = model.module.apply({"params": params}, ids, text, method="embed_prompts")
     np.testing.assert_array_equal(found, prompts.compose(params["prompt_bank"], ids))

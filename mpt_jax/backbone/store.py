@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,7 +22,13 @@ CONFIG = "config.json"
 BACKBONE_TREES = ("encoder", "decoder", "token_embedder")
 
 
-def save(directory: str, params: Mapping, config: T5Config, dtype: str = "float32") -> None:
+def save(
+    directory: str,
+    params: Mapping,
+    config: T5Config,
+    dtype: str = "float32",
+    header: Mapping[str, str] | None = None,
+) -> None:
     """Write the backbone part of `params` and its config, each file atomically.
 
     Args:
@@ -29,6 +36,7 @@ def save(directory: str, params: Mapping, config: T5Config, dtype: str = "float3
         params: nested dict of parameters, whole on this host; only `BACKBONE_TREES` are written.
         config: its sizes.
         dtype: of the stored weights, "float32" or "bfloat16" (half the size).
+        header: texts to write into the weights' file beside the tensors.
 
     Raises:
         UserError: the files cannot be written.
@@ -36,7 +44,8 @@ def save(directory: str, params: Mapping, config: T5Config, dtype: str = "float3
     tensors = {
         name: np.asarray(leaf, dtype) for name, leaf in _by_layer(_flat_backbone(params)).items()
     }
-    files.write_whole(os.path.join(directory, WEIGHTS), safetensors.numpy.save(tensors))
+    content = safetensors.numpy.save(tensors, metadata=dict(header) if header else None)
+    files.write_whole(os.path.join(directory, WEIGHTS), content)
     files.write_whole(os.path.join(directory, CONFIG), config.to_json() + "\n")
 
 
@@ -75,14 +84,20 @@ def load(path: str, shapes: Mapping, shardings: Mapping, dtype: str = "float32")
     return traverse_util.unflatten_dict(loaded, sep="/")
 
 
-def fingerprint(params: Mapping) -> str:
+def fingerprint(params: Mapping, tuned: str = "") -> str:
     """16 hex digits that tell one backbone from another, whatever file it was read from.
 
     Hashes each parameter's name, shape and 16 evenly spaced values rounded to bfloat16, so a copy
     stored in bfloat16 has the fingerprint of its float32 original, and nothing large is fetched.
+
+    Args:
+        params: nested dict of parameters.
+        tuned: pattern of the backbone's parameters that train, which are left out.
     """
     digest = hashlib.sha256()
-    flat = _flat_backbone(params)
+    flat = {
+        path: leaf for path, leaf in _flat_backbone(params).items() if not re.fullmatch(tuned, path)
+    }
     shapes = _tensor_shapes(flat)
     samples = hosts.fetch(_samples(flat))
     for name in sorted(samples):

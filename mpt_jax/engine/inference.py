@@ -34,7 +34,7 @@ def evaluate(
     predictions).
 
     Args:
-        model: with the prompts to evaluate, e.g. `methods.restored.RestoredPrompts`.
+        model: with the prompts to evaluate, e.g. `methods.restored.Restored`.
         dataset_cfg: tasks, split, lengths and batch size.
         restore_checkpoint_cfg: the backbone.
         partitioner: the mesh.

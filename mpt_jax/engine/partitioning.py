@@ -43,6 +43,8 @@ def standard_logical_axis_rules(additional_rules: LogicalAxisRules = ()) -> Logi
         ("prompt_length", None),
         ("tasks", None),
         ("rank", None),
+        ("sources", None),
+        ("bottleneck", None),
         *additional_rules,
     )
 

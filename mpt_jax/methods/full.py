@@ -1,6 +1,7 @@
 """Full training: every parameter of the backbone, no prompt; pretraining and fine-tuning."""
 
 import dataclasses
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,6 +23,7 @@ class FullTraining(Method):
     from_scratch: bool = False
 
     name = "full"
+    tuned_backbone = BACKBONE
     groups = ((BACKBONE, "backbone"),)
 
     @property
@@ -29,15 +31,13 @@ class FullTraining(Method):
         """Pretraining starts from random weights."""
         return not self.from_scratch
 
-    def bank_shapes(self, num_tasks: int, width: int):
-        """No prompt."""
-        return {}
-
     def start(self, start: initializers.Start, rng: jax.Array):
         """Adds nothing."""
         return {}
 
     def save(self, directory: str, params: Mapping, config: Any, info: prompt_file.PromptInfo):
-        """Write `backbone/model.safetensors` and `backbone/config.json`."""
+        """Write `backbone/model.safetensors`, `.json` of the run, and `backbone/config.json`."""
+        folder = os.path.join(directory, prompt_file.BACKBONE_FOLDER)
         backbone = hosts.fetch({name: params[name] for name in store.BACKBONE_TREES})
-        hosts.on_first(lambda: store.save(f"{directory}/backbone", backbone, config))
+        header = prompt_file.header(info)
+        hosts.on_first(lambda: store.save(folder, backbone, config, header=header))

@@ -57,12 +57,20 @@ class PromptTuning(PromptMethod):
         """Each task's prompt starts from its own draw, whichever tasks run beside it."""
         if not self.per_task:
             return {"prompt_bank": {"shared": self.initializer(rng, self.prompt_length, start)}}
-        prompts = [
-            self.initializer(
-                jax.random.fold_in(rng, zlib.crc32(task.encode()) & 0x7FFFFFFF),
-                self.prompt_length,
-                dataclasses.replace(start, tasks=(task,)),
-            )
-            for task in start.tasks
-        ]
-        return {"prompt_bank": {"task_prompts": jnp.stack(prompts)}}
+        prompts = own_prompts(self.initializer, self.prompt_length, start, rng)
+        return {"prompt_bank": {"task_prompts": prompts}}
+
+
+def own_prompts(
+    initializer: initializers.Initializer, length: int, start: initializers.Start, rng: jax.Array
+) -> jax.Array:
+    """A prompt for each of the K tasks [K, P, D], which does not depend on the other tasks."""
+    prompts = [
+        initializer(
+            jax.random.fold_in(rng, zlib.crc32(task.encode()) & 0x7FFFFFFF),
+            length,
+            dataclasses.replace(start, tasks=(task,)),
+        )
+        for task in start.tasks
+    ]
+    return jnp.stack(prompts)

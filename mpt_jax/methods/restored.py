@@ -1,39 +1,151 @@
-"""A finished prompt file, for evaluation and inference: nothing trains."""
+"""The product of a finished run, of whatever method, for evaluation and inference."""
 
 import dataclasses
+import functools
+import importlib
+import pkgutil
+from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from flax import traverse_util
 
-from mpt_jax import initializers, prompt_file
-from mpt_jax.methods.base import BACKBONE, FROZEN, PromptMethod
+from mpt_jax import initializers, methods, prompt_file
+from mpt_jax.backbone import store
+from mpt_jax.errors import UserError
+from mpt_jax.methods.base import FROZEN, Method
 
 
 @dataclasses.dataclass(frozen=True)
-class RestoredPrompts(PromptMethod):
-    """The bank of a prompt file as it is.
+class Restored(Method):
+    """What a run has trained, as it is: nothing trains.
 
     Attributes:
-        path: the prompt file, or the run folder that holds it.
+        path: the prompt or adapter file, or the run folder that holds it.
+        module: imported first, where it defines the method that has trained the product.
     """
 
     path: str
+    module: str | None = None
 
     name = "restored"
-    groups = (("prompt_bank/.*", FROZEN), (BACKBONE, FROZEN))
+    groups = ((".*", FROZEN),)
+
+    @functools.cached_property
+    def _product(self) -> tuple[dict[str, np.ndarray], prompt_file.PromptInfo]:
+        return prompt_file.load(self.path)
+
+    @functools.cached_property
+    def _trained_by(self) -> type[Method]:
+        return by_name(self._product[1].method, self.module)
+
+    @property
+    def _bank(self) -> dict[str, np.ndarray]:
+        """The leaves of a prompt bank: other parameters are named by a path."""
+        return {name: leaf for name, leaf in self._product[0].items() if "/" not in name}
+
+    @property
+    def _others(self) -> dict[str, np.ndarray]:
+        return {path: leaf for path, leaf in self._product[0].items() if "/" in path}
+
+    @property
+    def tuned_backbone(self) -> str:
+        """That of the method: the file knows the rest of the backbone."""
+        return self._trained_by.tuned_backbone
+
+    @property
+    def bank_axes(self) -> Mapping[str, Any]:
+        """Those of the method."""
+        return self._trained_by.bank_axes
+
+    @property
+    def axis_rules(self):
+        """Those of the method."""
+        return self._trained_by.axis_rules
+
+    @property
+    def compose(self):
+        """That of the method."""
+        return self._trained_by.compose
+
+    @property
+    def interceptor(self):
+        """That of the method."""
+        return self._trained_by.interceptor
 
     def bank_shapes(self, num_tasks: int, width: int):
         """The shapes in the file, which must be as wide as the backbone."""
-        bank, info = prompt_file.load(self.path)
+        info = self._product[1]
         prompt_file.check_backbone(self.path, info, width, info.vocabulary_size, info.backbone)
-        return {name: leaf.shape for name, leaf in bank.items()}
+        return {name: leaf.shape for name, leaf in self._bank.items()}
+
+    def added_shapes(self, backbone: Mapping):
+        """The shapes in the file of what the method has added to the backbone.
+
+        Raises:
+            UserError: tuned parameters of the backbone that it does not have in that shape.
+        """
+        own = traverse_util.flatten_dict(backbone, sep="/")
+        added = {}
+        for path, leaf in self._others.items():
+            if path.split("/")[0] not in store.BACKBONE_TREES:
+                added[path] = leaf.shape
+            elif path not in own or tuple(own[path].shape) != leaf.shape:
+                raise UserError(
+                    f"{self.path} holds {path} of shape {leaf.shape}, which this backbone does not "
+                    "have: set the model gin to that of its run."
+                )
+        return traverse_util.unflatten_dict(added, sep="/")
 
     def start(self, start: initializers.Start, rng: jax.Array):
-        """The file's bank, after it was checked against the backbone."""
-        bank, _ = start.load_prompts(self.path)
-        return {"prompt_bank": {name: jnp.asarray(leaf) for name, leaf in bank.items()}}
+        """The file's parameters, after it was checked against the backbone."""
+        start.check_product(self.path, self._product[1])
+        started = traverse_util.unflatten_dict(
+            {path: jnp.asarray(leaf) for path, leaf in self._others.items()}, sep="/"
+        )
+        if self._bank:
+            started["prompt_bank"] = {name: jnp.asarray(leaf) for name, leaf in self._bank.items()}
+        return started
+
+    def save(self, directory: str, params: Mapping, config: Any, info: prompt_file.PromptInfo):
+        """Nothing was trained.
+
+        Raises:
+            UserError: always.
+        """
+        raise UserError("a restored product is for `t5x eval` and `t5x infer`; it does not train.")
+
+
+def by_name(name: str, module: str | None = None) -> type[Method]:
+    """The method whose `name` it is, among those in `mpt_jax/methods/` and in `module`.
+
+    Raises:
+        UserError: there is none, or no such module.
+    """
+    if module is not None:
+        try:
+            importlib.import_module(module)
+        except ModuleNotFoundError as error:
+            raise UserError(f"Cannot import METHOD_MODULE {module!r}: {error}.") from error
+    for shipped in pkgutil.iter_modules(methods.__path__):
+        importlib.import_module(f"{methods.__name__}.{shipped.name}")
+    known = {cls.name: cls for cls in _concrete(Method)}
+    if name not in known:
+        raise UserError(
+            f"the product was trained by a method {name!r} that is not known here, only "
+            f"{', '.join(sorted(known))}: name the module that defines it, "
+            "--gin.METHOD_MODULE=MODULE."
+        )
+    return known[name]
+
+
+def _concrete(base: type[Method]) -> list[type[Method]]:
+    found = [base] if isinstance(getattr(base, "name", None), str) else []
+    return found + [cls for child in base.__subclasses__() for cls in _concrete(child)]
 
 
 def tasks_of(path: str) -> tuple[str, ...]:
-    """Names of the K tasks of a prompt file, in its order (UserError: unreadable)."""
+    """Names of the K tasks of a product, in its order (UserError: unreadable)."""
     return prompt_file.load(path)[1].tasks

@@ -14,7 +14,7 @@ from mpt_jax.engine.data import DatasetConfig
 from mpt_jax.engine.partitioning import PjitPartitioner
 from mpt_jax.errors import UserError
 from mpt_jax.methods.mpt import MPT
-from mpt_jax.methods.restored import RestoredPrompts
+from mpt_jax.methods.restored import Restored
 from mpt_jax.tasks.mixtures import bind_tasks
 
 TASKS = ("toy_a", "toy_b")
@@ -38,7 +38,7 @@ def _folder(tmp_path_factory):
 @pytest.fixture(name="infer")
 def _infer(folder, tmp_path):
     """`inference.infer` of given lines, as a function that returns the records."""
-    model = toy.model(RestoredPrompts(folder), TASKS)
+    model = toy.model(Restored(folder), TASKS)
 
     def run(text, output="out.jsonl", batch_size=4, model=model, **changes):
         (tmp_path / "lines.txt").write_text(text, encoding="utf-8")
@@ -64,7 +64,7 @@ def records(path):
 
 def test_infer_predicts_what_evaluation_did(folder, infer, tmp_path, capsys):
     results = inference.evaluate(
-        model=toy.model(RestoredPrompts(folder), TASKS),
+        model=toy.model(Restored(folder), TASKS),
         dataset_cfg=DatasetConfig(
             mixture_or_task_name=bind_tasks(list(TASKS), module="toy_tasks"),
             task_feature_lengths=LENGTHS,

@@ -10,7 +10,7 @@ import toy_start
 from mpt_jax import prompt_file, prompts
 from mpt_jax.errors import UserError
 from mpt_jax.methods.mpt import MPT
-from mpt_jax.methods.restored import RestoredPrompts
+from mpt_jax.methods.restored import Restored
 
 KEY = jax.random.key(3)
 
@@ -121,7 +121,7 @@ def test_the_product_comes_back_exactly(tmp_path):
     params["prompt_bank"]["task_u"] += 0.1
     results = {"nli": {"accuracy": 12.5}}
     model.save(str(tmp_path), params, step=9, results=results, feature_lengths={"inputs": 6})
-    restored = toy.model(RestoredPrompts(str(tmp_path))).start(toy.backbone(), KEY)
+    restored = toy.model(Restored(str(tmp_path))).start(toy.backbone(), KEY)
     jax.tree.map(np.testing.assert_array_equal, restored["prompt_bank"], params["prompt_bank"])
     _, info = prompt_file.load(str(tmp_path))
     assert (info.method, info.tasks, info.step) == ("mpt", toy.TASKS, 9)

@@ -1,7 +1,5 @@
 """How whole prompts start, and that a task's start does not depend on the tasks beside it."""
 
-import functools
-
 import jax
 import numpy as np
 import pytest
@@ -11,7 +9,7 @@ import toy_start
 from mpt_jax import initializers, prompt_file
 from mpt_jax.errors import UserError
 from mpt_jax.methods.prompt_tuning import PromptTuning
-from mpt_jax.methods.restored import RestoredPrompts
+from mpt_jax.methods.restored import Restored
 
 KEY = jax.random.key(4)
 WORDS = {"nli": ("yes", "no"), "qa": ("maybe",)}
@@ -50,9 +48,7 @@ def test_each_task_starts_from_its_own_label_words():
 
 def test_starting_from_a_source_prompt(tmp_path):
     source = toy_start.factors()
-    initializer = functools.partial(
-        initializers.from_prompt_file, path=toy_start.write(tmp_path, source), task="c"
-    )
+    initializer = initializers.FromPromptFile(toy_start.write(tmp_path, source), task="c")
     expected = source["shared"] * (source["task_u"][2] @ source["task_v"][2])
     for prompt in _bank(PromptTuning(4, initializer))["task_prompts"]:
         np.testing.assert_allclose(prompt, expected, rtol=1e-5, atol=1e-6)
@@ -70,7 +66,7 @@ def test_the_product_comes_back_exactly(tmp_path, per_task):
     model = toy.model(PromptTuning(prompt_length=4, per_task=per_task))
     params = model.start(toy.backbone(), KEY)
     model.save(str(tmp_path), params, step=2, results={}, feature_lengths={})
-    restored = toy.model(RestoredPrompts(str(tmp_path))).start(toy.backbone(), KEY)
+    restored = toy.model(Restored(str(tmp_path))).start(toy.backbone(), KEY)
     jax.tree.map(np.testing.assert_array_equal, restored["prompt_bank"], params["prompt_bank"])
     _, info = prompt_file.load(str(tmp_path))
     assert (info.method, info.rank, info.length) == ("prompt_tuning", 0, 4)

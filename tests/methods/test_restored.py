@@ -6,8 +6,10 @@ import pytest
 import toy
 import toy_start
 
+from mpt_jax import prompt_file
 from mpt_jax.errors import UserError
-from mpt_jax.methods.restored import RestoredPrompts, tasks_of
+from mpt_jax.methods.adapter import Adapter
+from mpt_jax.methods.restored import Restored, by_name, tasks_of
 
 KEY = jax.random.key(0)
 
@@ -24,7 +26,7 @@ KEY = jax.random.key(0)
 def test_the_bank_is_the_files(tmp_path, bank):
     path = toy_start.write(tmp_path, bank)
     for where in (path, str(tmp_path)):
-        method = RestoredPrompts(where)
+        method = Restored(where)
         found = method.start(toy_start.start(), KEY)["prompt_bank"]
         assert found.keys() == bank.keys()
         jax.tree.map(np.testing.assert_array_equal, found, bank)
@@ -40,13 +42,13 @@ def test_tasks_are_the_files_in_its_order(tmp_path):
 def test_another_backbone_is_refused(tmp_path):
     path = toy_start.write(tmp_path, toy_start.factors())
     with pytest.raises(UserError, match="fingerprint abc, but this backbone has other"):
-        RestoredPrompts(path).start(toy_start.start(backbone="other"), KEY)
+        Restored(path).start(toy_start.start(backbone="other"), KEY)
     with pytest.raises(UserError, match=r"width \(D\) 6, but this backbone has 8"):
-        RestoredPrompts(path).bank_shapes(3, 8)  # before the backbone itself is read
+        Restored(path).bank_shapes(3, 8)  # before the backbone itself is read
 
 
 def test_a_missing_file_is_named():
-    for use in (tasks_of, lambda path: RestoredPrompts(path).bank_shapes(1, 1)):
+    for use in (tasks_of, lambda path: Restored(path).bank_shapes(1, 1)):
         with pytest.raises(UserError, match="no prompt file at 'nowhere'"):
             use("nowhere")
 
@@ -56,5 +58,23 @@ def test_nothing_trains():
         "encoder": {"norm": {"scale": 0}},
         "prompt_bank": {"shared": 0, "task_u": 0, "task_v": 0, "task_prompts": 0},
     }
-    labels = toy.model(RestoredPrompts("unused")).param_labels(params)
+    labels = toy.model(Restored("unused")).param_labels(params)
     assert set(jax.tree.leaves(labels)) == {"frozen"}
+
+
+def test_a_method_that_nobody_knows(tmp_path):
+    path = toy_start.write(tmp_path, toy_start.factors(), method="scaled")
+    with pytest.raises(UserError, match="method 'scaled' that is not known here.*METHOD_MODULE"):
+        by_name(prompt_file.load(path)[1].method)
+    with pytest.raises(UserError, match="Cannot import METHOD_MODULE 'no_such_module'"):
+        by_name("scaled", "no_such_module")
+
+
+def test_tuned_weights_of_another_backbone_are_refused(tmp_path):
+    model = toy.model(Adapter(reduction=4))
+    params = model.start(toy.backbone(), KEY)
+    params["encoder"]["encoder_norm"] = {"scale": np.ones(3, np.float32)}
+    model.save(str(tmp_path), params, step=1, results={}, feature_lengths={})
+    message = r"holds encoder/encoder_norm/scale of shape \(3,\), which this backbone"
+    with pytest.raises(UserError, match=message):
+        Restored(str(tmp_path)).added_shapes(toy.backbone())

@@ -1,0 +1,73 @@
+"""Adapters: Hugging Face's T5 with the same adapters by hooks, parameter counts, what moves."""
+
+import adapted_golden
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import t5_golden
+import toy
+import toy_run
+
+from mpt_jax.backbone.config import T5Config
+from mpt_jax.errors import UserError
+from mpt_jax.methods.adapter import Adapter
+
+KEY = jax.random.key(0)
+METHOD = Adapter(reduction=4)
+
+
+@pytest.mark.parametrize("version", t5_golden.VERSIONS)
+def test_as_adapters_in_hugging_faces_t5(version):
+    adapted_golden.check(Adapter(reduction=3), version, "adapter", "adapted")
+
+
+def test_it_starts_near_the_backbone():
+    model = toy.model(METHOD)
+    params = model.start(toy.backbone(), KEY)
+    kernels = [leaf for leaf in jax.tree.leaves(params["adapter"]) if leaf.ndim == 2]
+    assert len(kernels) == 2 * 8  # self-attention and feed-forward of 2 + 2 layers
+    spread = np.concatenate([np.ravel(leaf) for leaf in kernels])
+    assert 0.007 < spread.std() < 0.011 and np.abs(spread).max() <= 0.0228  # 2 std of a cut normal
+    biases = [leaf for leaf in jax.tree.leaves(params["adapter"]) if leaf.ndim == 1]
+    assert len(biases) == len(kernels) and not any(leaf.any() for leaf in biases)
+
+
+def test_only_adapters_and_layer_norms_move():
+    model = toy.model(METHOD)
+    # A copy: a step reuses the buffers of what trains, here some of the backbone's.
+    params = model.start(jax.tree.map(jnp.array, toy.backbone()), KEY)
+    before = jax.tree.map(np.array, params)
+    run = toy_run.Run(model, params)
+    run.step(toy.batch([0, 1, 2, 0]))
+    after = run.trainable
+    assert after.keys() == {"adapter", "encoder", "decoder"}
+    for stack in ("encoder", "decoder"):
+        names = {path[-2:] for path, _ in _flat(after[stack])}
+        assert {kind for _, kind in names} == {"scale"}
+    assert "encoder_norm" in after["encoder"] and "decoder_norm" in after["decoder"]
+    for path, leaf in _flat(after):
+        old = before
+        for name in path:
+            old = old[name]
+        assert not np.array_equal(leaf, old), path
+
+
+def _flat(tree, path=()):
+    if not isinstance(tree, dict):
+        return [(path, tree)]
+    return [item for name, child in tree.items() for item in _flat(child, (*path, name))]
+
+
+@pytest.mark.parametrize("reduction", [0, 17])
+def test_a_bottleneck_of_nothing(reduction):
+    with pytest.raises(UserError, match=f"reduction = {reduction} leaves no bottleneck.*1 to 16"):
+        toy.model(Adapter(reduction)).start(toy.backbone(), KEY)
+
+
+def test_scanned_layers_are_refused():
+    config = T5Config(**{**toy.CONFIG.__dict__, "scan_layers": True})
+    model = toy.model(METHOD)
+    object.__setattr__(model, "config", config)
+    with pytest.raises(UserError, match=r"'adapter' adds to single layers.*scan_layers = False"):
+        jax.eval_shape(lambda key: model.get_initial_variables(key, toy.SHAPES), KEY)
