@@ -27,8 +27,13 @@ thead th { border-bottom: 1.5px solid #333; } tbody tr + tr td { border-top: 1px
 td.mean, th.mean { border-left: 1px solid #999; }
 .list td { text-align: left; white-space: normal; overflow-wrap: anywhere; }
 .list th { text-align: left; }
-@media print { body { margin: 0; max-width: none; font-size: 11px; }
-               figure, tr { break-inside: avoid; } h2 { break-after: avoid; } }
+@page { size: A4 landscape; margin: 12mm; }
+@media print {
+  body { margin: 0; padding: 0; max-width: none; font-size: 11px; }
+  .wide { overflow: visible; } table { font-size: 9.5px; } th, td { padding: .2rem .35rem; }
+  figure, tr { break-inside: avoid; } h2, thead { break-after: avoid; }
+  figure svg { max-height: 145mm; width: auto; }
+}
 """
 _PAGE = """<!DOCTYPE html>
 <html lang="en">
