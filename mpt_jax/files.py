@@ -16,7 +16,7 @@ def write_whole(
     Args:
         path: the file.
         content: all of it.
-        setting: the gin macro that decides where it lies, for the message.
+        setting: what decides where it lies, for the message: a gin macro or a flag ("--output").
 
     Raises:
         UserError: it cannot be written; what was there before is as it was.
@@ -56,7 +56,8 @@ def _partial(path: str | os.PathLike) -> epath.Path:
 
 
 def _unwritable(path: epath.Path, error: OSError, setting: str) -> UserError:
+    flag = setting if setting.startswith("--") else f"--gin.{setting}"
     return UserError(
         f"cannot write {path}: {error.strerror or error}. Free space there, or choose another "
-        f"place with --gin.{setting}=PATH."
+        f"place with {flag}=PATH."
     )

@@ -17,8 +17,8 @@ import safetensors.numpy
 from etils import epath
 
 from mpt_jax import files
+from mpt_jax.bank import AXES, Bank
 from mpt_jax.errors import UserError
-from mpt_jax.prompts import AXES, Bank
 
 FILE_NAME = "prompts.safetensors"
 ADAPTER_FILE = "adapter.safetensors"

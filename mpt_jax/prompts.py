@@ -12,7 +12,7 @@ Letters: B batch, T input length, P prompt length, D model width, K tasks, R ran
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
@@ -20,17 +20,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from mpt_jax.backbone.network import Transformer, encoder_valid
+from mpt_jax.bank import AXES as AXES
+from mpt_jax.bank import Bank
 from mpt_jax.errors import UserError, did_you_mean
-
-Bank = Mapping[str, Any]
-
-# Logical axes of the leaves; the partitioner replicates all of them but `embed`'s rule decides D.
-AXES = {
-    "shared": ("prompt_length", "embed"),
-    "task_u": ("tasks", "prompt_length", "rank"),
-    "task_v": ("tasks", "rank", "embed"),
-    "task_prompts": ("tasks", "prompt_length", "embed"),
-}
 
 
 class Text(NamedTuple):

@@ -1,0 +1,58 @@
+"""Finds the run folders among the folders that a report was asked for."""
+
+import os
+from collections.abc import Iterator, Sequence
+
+from etils import epath
+
+from mpt_jax.errors import UserError
+
+RECORD_FILE = "run.json"
+METRICS_FILE = "metrics.jsonl"
+CONFIG_FILE = "config.gin"
+
+# What a run folder holds of its own: no other runs are looked for there.
+_PARTS = {"backbone", "checkpoints", "eval", "teachers", "tensorboard", "test"}
+# A folder with one of these is a run, if only one that failed at its start.
+_MARKS = (RECORD_FILE, CONFIG_FILE, METRICS_FILE)
+
+
+def find(paths: Sequence[str]) -> list[epath.Path]:
+    """The run folders that `paths` are or contain, at any depth; sorted within each, each once.
+
+    Raises:
+        UserError: a path that is missing, is no folder, or neither is nor contains a run.
+    """
+    found: dict[str, epath.Path] = {}
+    for path in paths:
+        folder = epath.Path(path)
+        if not folder.exists():
+            raise UserError(f"there is no folder {path!r}: give run folders, or what holds them.")
+        if not folder.is_dir():
+            raise UserError(f"{path!r} is a file: give run folders, or a folder that holds them.")
+        runs = list(_below(folder, set()))
+        if not runs:
+            raise UserError(
+                f"{path!r} is no run folder and contains none: none of {', '.join(_MARKS)} is in "
+                "it or below. Give the MODEL_DIR of a `t5x train`, or a folder that holds some."
+            )
+        for run in runs:
+            found.setdefault(os.path.realpath(run), run)
+    return list(found.values())
+
+
+def _below(folder: epath.Path, seen: set[str]) -> Iterator[epath.Path]:
+    real = os.path.realpath(folder)
+    if real in seen:  # a link that leads back
+        return
+    seen.add(real)
+    try:
+        children = sorted(folder.iterdir())
+    except OSError as error:
+        raise UserError(f"cannot read {folder}: {error.strerror or error}.") from error
+    is_run = any(child.name in _MARKS for child in children)
+    if is_run:
+        yield folder
+    for child in children:
+        if child.is_dir() and not (is_run and child.name in _PARTS):
+            yield from _below(child, seen)

@@ -1,0 +1,113 @@
+"""Heat maps of cosine similarity between tasks."""
+
+import math
+from collections.abc import Sequence
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from mpt_jax.report import similarity, style
+from mpt_jax.report.runs import SOURCE, TARGET
+from mpt_jax.report.settings import Setting, short_names
+from mpt_jax.report.similarity import Similarity
+from mpt_jax.report.style import Picture
+
+_COLOURS = "cividis"  # one hue scale that reads the same without red and green, and in grey
+_MOST_NUMBERED = 12  # tasks, whose numbers still fit into the squares
+
+_WHAT = {
+    False: ("prompts", "composed prompts"),
+    True: ("factors", "task factors u⊗v"),
+}
+
+
+def heat_maps(found: Sequence[Setting]) -> list[Picture]:
+    """Prompts and factors of source runs; then of target runs, of the most training examples."""
+    pictures = []
+    for stage in (SOURCE, TARGET):
+        settings = [s for s in found if s.stage == stage]
+        pictures += [_picture(stage, settings, of_factors) for of_factors in _WHAT]
+    return pictures
+
+
+def _picture(stage: str, settings: Sequence[Setting], of_factors: bool) -> Picture:
+    word, what = _WHAT[of_factors]
+    name = f"similarity_{stage}_{word}"
+    title = f"Similarity of the {what}, {stage} runs"
+    for setting in reversed(settings):  # the most training examples first
+        if maps := similarity.of_setting(setting, of_factors):
+            caption = (
+                f"{setting.title}. Cosine similarity of the {what} of each two tasks, flattened; "
+                f"mean over seeds ({', '.join(f'{m.label}: {m.seeds}' for m in maps)}). "
+            )
+            if stage == TARGET:
+                caption += "The rows are of the runs of one seed, one row per task."
+            else:
+                caption += "The rows are those of each run's prompt bank."
+            return Picture(name, title, caption, _draw(maps))
+    kind = "factors" if of_factors else "prompts"
+    why = f"no method has {kind} of its own for each of several tasks in finished {stage} runs"
+    return Picture(name, title, reason=f"Left out: {why}.")
+
+
+def _draw(maps: Sequence[Similarity]) -> Figure:
+    count = len(maps[0].tasks)
+    size = max(2.6, min(0.34 * count + 0.9, 7))
+    columns = style.columns_for(len(maps), max(1, min(style.MAX_COLUMNS, int(12 / size))))
+    rows = math.ceil(len(maps) / columns)
+    figure = Figure(
+        figsize=(max(columns * size + 1.3, 4.5), rows * (size + 0.25)), layout="constrained"
+    )
+    grid = figure.subplots(rows, columns, squeeze=False)
+    low = min(m.values.min() for m in maps)
+    low = max(-1.0, min(math.floor(low * 10) / 10, 0.9))
+    for i, panel in enumerate(grid.flatten()):
+        if i < len(maps):
+            mesh = _panel(panel, maps[i], low, named=i % columns == 0)
+        else:
+            panel.set_visible(False)
+    place = {"shrink": 0.8 / rows, "aspect": 16, "anchor": (0, 1)}
+    bar = figure.colorbar(mesh, ax=grid.flatten().tolist(), label="cosine similarity", **place)
+    bar.solids.set(rasterized=False, edgecolor="face")  # no embedded bitmap, no seams
+    return figure
+
+
+def _panel(panel: Axes, one: Similarity, low: float, named: bool):
+    count = len(one.tasks)
+    mesh = panel.pcolormesh(one.values, cmap=_COLOURS, vmin=low, vmax=1, linewidth=0)
+    short = list(short_names(one.tasks).values())
+    size = 8 if count <= _MOST_NUMBERED else max(4, 110 / count)
+    middle = [i + 0.5 for i in range(count)]
+    panel.set_xticks(middle, short, rotation=45, ha="right", rotation_mode="anchor", fontsize=size)
+    panel.set_yticks(middle, short if named else [""] * count, fontsize=size)
+    panel.set(title=one.label, aspect="equal")
+    panel.invert_yaxis()
+    panel.grid(visible=False)
+    panel.tick_params(length=0)
+    panel.spines[:].set_visible(False)
+    if count <= _MOST_NUMBERED:
+        _write_numbers(panel, one, low)
+    return mesh
+
+
+def _write_numbers(panel: Axes, one: Similarity, low: float) -> None:
+    for i, row in enumerate(one.values):
+        for j, value in enumerate(row):
+            red, green, blue, _ = matplotlib.colormaps[_COLOURS]((value - low) / (1 - low))
+            dark = 0.3 * red + 0.6 * green + 0.1 * blue < 0.5
+            panel.text(
+                j + 0.5,
+                i + 0.5,
+                _short(value),
+                ha="center",
+                va="center",
+                fontsize=6.5,
+                color="white" if dark else "black",
+            )
+
+
+def _short(value: float) -> str:
+    """0.354 -> ".35"; 1.0 -> "1"; -0.001 -> "0"."""
+    text = f"{round(value, 2) + 0.0:.2f}"  # + 0.0: no "-0.00"
+    return text.removesuffix(".00") if text.endswith(".00") else text.replace("0.", ".", 1)

@@ -1,0 +1,217 @@
+"""The page: tables, pictures and the list of what is left out, in one file that needs no other."""
+
+import re
+from collections.abc import Iterable, Sequence
+from html import escape
+
+from mpt_jax.report import reported
+from mpt_jax.report.runs import Problem, Run
+from mpt_jax.report.settings import Cell, Setting, short_names
+from mpt_jax.report.style import Picture
+from mpt_jax.report.tables import Row, rows
+
+_CSS = """
+body { font: 15px/1.45 system-ui, sans-serif; color: #111; background: #fff;
+       max-width: 84rem; margin: 2rem auto; padding: 0 1.2rem; }
+h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin: 2.4rem 0 .4rem; }
+p, figcaption { max-width: 58rem; } figure { margin: 1rem 0; }
+figcaption, .note { color: #444; font-size: .87rem; }
+figure svg { display: block; max-width: 100%; height: auto; }
+.wide { overflow-x: auto; }
+table { border-collapse: collapse; font-size: .82rem; font-variant-numeric: tabular-nums; }
+th, td { padding: .28rem .42rem; text-align: right; white-space: nowrap; }
+th { font-weight: 600; vertical-align: bottom; } th .note { font-weight: 400; font-size: .9em; }
+td i { font-style: normal; font-size: .86em; color: #444; }
+th:first-child, td:first-child { text-align: left; }
+thead th { border-bottom: 1.5px solid #333; } tbody tr + tr td { border-top: 1px solid #ddd; }
+td.mean, th.mean { border-left: 1px solid #999; }
+.list td { text-align: left; white-space: normal; overflow-wrap: anywhere; }
+.list th { text-align: left; }
+@page { size: A4 landscape; margin: 12mm; }
+@media print {
+  body { margin: 0; padding: 0; max-width: none; font-size: 11px; }
+  .wide { overflow: visible; } table { font-size: 9.5px; } th, td { padding: .2rem .35rem; }
+  figure, tr { break-inside: avoid; } h2, thead { break-after: avoid; }
+  figure svg { max-height: 145mm; width: auto; }
+}
+"""
+_PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8"/>
+<meta name="viewport" content="width=device-width, initial-scale=1"/>
+<title>{title}</title>
+<style>{css}</style>
+</head>
+<body>
+<h1>{title}</h1>
+{body}
+</body>
+</html>
+"""
+DAGGER = "†"
+
+
+def page(
+    runs: Sequence[Run],
+    found: Sequence[Setting],
+    pictures: Iterable[tuple[Picture, bytes]],
+    problems: Sequence[Problem],
+    as_reported: bool,
+) -> str:
+    """The whole page.
+
+    Args:
+        runs: the finished runs.
+        found: their settings, a table each.
+        pictures: each with its SVG; empty bytes where there is none.
+        problems: what is left out.
+        as_reported: whether to add the paper's figures.
+    """
+    parts = [_summary(runs, found, problems)]
+    parts += [_table(setting) for setting in found]
+    if as_reported:
+        parts.append(_reported_table())
+    parts += [_figure(picture, svg) for picture, svg in pictures]
+    parts.append(_problems(problems))
+    title = f"Report of {count(len(runs), 'run')}"
+    return _PAGE.format(css=_CSS, title=title, body="\n".join(parts))
+
+
+def _summary(runs: Sequence[Run], found: Sequence[Setting], problems: Sequence[Problem]) -> str:
+    labels = {label for setting in found for label in setting.labels}
+    tasks = {task for run in runs for task in run.tasks}
+    left_out = len({problem.folder for problem in problems})
+    text = (
+        f"{count(len(runs), 'finished run')}, {count(len(labels), 'method')}, "
+        f"{count(len(tasks), 'task')}. "
+    )
+    if left_out:
+        text += f'<a href="#left_out">{count(left_out, "folder")} left out</a>, wholly or in part.'
+    else:
+        text += "No run is left out."
+    return f"<p>{text}</p>"
+
+
+def _table(setting: Setting) -> str:
+    names = short_names(setting.tasks)
+    metrics = {task: run.key_metrics[task] for run in setting.runs for task in run.tasks}
+    body = rows(setting)
+    head = "".join(
+        f"<th>{escape(names[task])}<br/><span class='note'>{escape(metrics[task])}</span></th>"
+        for task in setting.tasks
+    )
+    lines = [
+        "<tr><th>method</th><th>tuned<br/>per task</th><th>seeds</th>"
+        f"{head}<th class='mean'>mean</th></tr>"
+    ]
+    lines = ["<thead>", *lines, "</thead>", "<tbody>", *map(_row, body), "</tbody>"]
+    notes = [
+        "Key metric of each task in percent, mean ± standard deviation over seeds. Best in bold. "
+        "The mean is over all tasks, its deviation that of each seed's mean."
+    ]
+    cells = [cell for row in body for cell in row.cells if cell]
+    if any(cell.validation for cell in cells):
+        notes.append(
+            f"{DAGGER} best validation score, for want of a test evaluation: it is chosen to be "
+            "high, and bold only where the column has no other."
+        )
+    if any(cell is None for row in body for cell in row.cells):
+        notes.append("–: no finished run; a mean needs a seed with all tasks.")
+    if any(cell.seeds < row.seeds for row in body for cell in row.cells if cell):
+        notes.append("A small number in brackets: fewer seeds than the row has elsewhere.")
+    notes.append(_training(setting))
+    return "\n".join(
+        [
+            f"<h2>{escape(setting.title)}</h2>",
+            f"<div class='wide'><table>{''.join(lines)}</table></div>",
+            f"<p class='note'>{escape(' '.join(notes))} "
+            f"CSV: <code>table_{setting.name}.csv</code>.</p>",
+        ]
+    )
+
+
+def _row(row: Row) -> str:
+    *cells, mean = [_cell(*each, row) for each in zip(row.cells, row.best, strict=True)]
+    start = f"<td>{escape(row.label)}</td><td>{_number(row.tuned)}</td><td>{row.seeds}</td>"
+    of_tasks = "".join(f"<td>{cell}</td>" for cell in cells)
+    return f"<tr>{start}{of_tasks}<td class='mean'>{mean}</td></tr>"
+
+
+def _cell(cell: Cell | None, best: bool, row: Row) -> str:
+    if cell is None:
+        return "–"
+    text = f"<b>{cell.mean:.1f}</b>" if best else f"{cell.mean:.1f}"
+    text += DAGGER if cell.validation else ""
+    text += "" if cell.std is None else f"<i> ± {cell.std:.1f}</i>"
+    return text if cell.seeds == row.seeds else f"{text} <small>({cell.seeds})</small>"
+
+
+def _training(setting: Setting) -> str:
+    """What the runs of a setting have in common, or not."""
+    steps = sorted({run.steps for run in setting.runs})
+    sizes = sorted({run.batch_size for run in setting.runs})
+    text = f"{_range(steps)} training steps of {_range(sizes)} examples."
+    if len(steps) > 1 or len(sizes) > 1:
+        text = f"The runs differ in their training: {text}"
+    return text
+
+
+def _range(values: Sequence[int]) -> str:
+    return f"{values[0]:,}" if len(values) == 1 else f"{values[0]:,} to {values[-1]:,}"
+
+
+def _reported_table() -> str:
+    lines = [
+        f"<tr><td>{p.letter} {escape(p.method)}</td><td>{p.tuned:,}</td>"
+        + "".join(
+            f"<td>{p.score(group):.1f}{' (?)' if group in p.from_memory else ''}</td>"
+            for group in (reported.GLUE, reported.SUPER_GLUE)
+        )
+        + "</tr>"
+        for p in reported.TABLE
+    ]
+    head = "<th>method</th><th>tuned<br/>per task</th><th>GLUE average</th>"
+    return (
+        "<h2>As reported in the paper</h2><div class='wide'><table><thead>"
+        f"<tr>{head}<th>SuperGLUE average</th></tr></thead><tbody>{''.join(lines)}</tbody></table>"
+        "</div><p class='note'>Wang et al. 2023, T5-Base, all training examples; no run of this "
+        "report. (?): quoted from memory.</p>"
+    )
+
+
+def _figure(picture: Picture, svg: bytes) -> str:
+    title = f"<h2>{escape(picture.title)}</h2>"
+    if picture.figure is None:
+        return f"{title}\n<p class='note'>{escape(picture.reason)}</p>"
+    drawing = re.sub(r"^.*?(?=<svg)", "", svg.decode("utf-8"), flags=re.S)
+    label = f'<svg role="img" aria-label="{escape(picture.title)}" '
+    drawing = drawing.replace("<svg ", label, 1)
+    files = f"Files: <code>{picture.name}.png</code>, <code>{picture.name}.svg</code>."
+    caption = f"<figcaption>{escape(picture.caption)} {files}</figcaption>"
+    return f"{title}\n<figure>{drawing}{caption}</figure>"
+
+
+def _problems(problems: Sequence[Problem]) -> str:
+    title = "<h2 id='left_out'>Left out</h2>"
+    if not problems:
+        return f"{title}\n<p>Nothing: every run is finished and readable.</p>"
+    lines = "".join(
+        f"<tr><td><code>{escape(p.folder)}</code></td><td>{p.status}</td>"
+        f"<td>{escape(p.reason)}</td></tr>"
+        for p in problems
+    )
+    head = "<thead><tr><th>folder</th><th>status</th><th>reason</th></tr></thead>"
+    return (
+        f"{title}\n<p>These are in no table and no picture.</p><div class='wide'>"
+        f"<table class='list'>{head}<tbody>{lines}</tbody></table></div>"
+    )
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value == round(value) else f"{value:,.1f}"
+
+
+def count(number: int, noun: str) -> str:
+    """`number` and the noun, in the plural unless it is one."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

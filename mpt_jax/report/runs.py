@@ -1,0 +1,265 @@
+"""Reads run folders into records; what cannot be used becomes a `Problem`, never nothing."""
+
+import dataclasses
+import json
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from etils import epath
+
+from mpt_jax import prompt_file
+from mpt_jax.engine import run_folder
+from mpt_jax.errors import UserError
+from mpt_jax.report.folders import CONFIG_FILE, METRICS_FILE, RECORD_FILE
+
+TEST, VALIDATION = "test", "validation"
+SOURCE, TARGET = "source", "target"
+
+_FIELDS = {
+    "label": str,
+    "method": str,
+    "tasks": list,
+    "key_metrics": dict,
+    "few_shot": (int, type(None)),
+    "seed": int,
+    "total_steps": int,
+    "batch_size": int,
+    "tuned_parameters": int,
+    "distillation": bool,
+}
+# Every run made from gin/mpt_source.gin has this macro, with teachers or without.
+_SOURCE_MACRO = "TEACHER_PROMPTS"
+
+Series = dict[int, float]  # step -> value
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Run:
+    """A finished run.
+
+    Attributes:
+        folder: where it is, as the user named it.
+        stage: SOURCE or TARGET.
+        label: its method's name in the report.
+        tasks: names of its K tasks.
+        key_metrics: task -> name of its key metric.
+        shots: training examples per task; None: all.
+        seed, steps, batch_size: of the training.
+        tuned_per_task: numbers that train, over K.
+        split: TEST, or VALIDATION where there is no test evaluation.
+        scores: task -> key metric on that split, percent.
+        validation: task -> key metric by step, percent.
+        losses: task -> training loss by step, nats per target token.
+        bank: leaves as in `prompts`, float32; empty where the method has no prompts.
+        bank_tasks: names of the bank's rows.
+    """
+
+    folder: str
+    stage: str
+    label: str
+    tasks: tuple[str, ...]
+    key_metrics: dict[str, str]
+    shots: int | None
+    seed: int
+    steps: int
+    batch_size: int
+    tuned_per_task: float
+    split: str
+    scores: dict[str, float]
+    validation: dict[str, Series]
+    losses: dict[str, Series]
+    bank: dict[str, np.ndarray]
+    bank_tasks: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """A run, or a part of one, that the report leaves out."""
+
+    folder: str
+    status: str  # "incomplete", "unreadable" or "not counted"
+    reason: str
+
+
+class _UnusableError(Exception):
+    """Args: status, reason."""
+
+
+def read(folders: Sequence[epath.Path]) -> tuple[list[Run], list[Problem]]:
+    """The finished runs, and what is left out of them and why, in the order of the folders."""
+    runs: list[Run] = []
+    problems: list[Problem] = []
+    counted: dict[tuple, str] = {}
+    for folder in folders:
+        try:
+            run = _read_run(folder, problems)
+            _check_is_first(run, counted)
+        except _UnusableError as unusable:
+            problems.append(Problem(folder.as_posix(), *unusable.args))
+        else:
+            runs.append(run)
+    return runs, problems
+
+
+def _read_run(folder: epath.Path, problems: list[Problem]) -> Run:
+    """One run.
+
+    Raises:
+        _UnusableError: it is incomplete or unreadable. A bad prompt file alone goes to `problems`.
+    """
+    record = _record(folder)
+    lines = _metric_lines(folder)
+    reached = max((line["step"] for line in lines), default=0)
+    if reached < record["total_steps"]:
+        raise _UnusableError("incomplete", f"at step {reached} of {record['total_steps']}")
+    keys = {task: record["key_metrics"][task] for task in record["tasks"]}
+    evals = [line for line in lines if line["kind"] == "eval"]
+    split, scores = _scores(folder, keys, evals)
+    bank, bank_tasks = _bank(folder, problems)
+    return Run(
+        folder=folder.as_posix(),
+        stage=SOURCE if _is_source(folder, record) else TARGET,
+        label=record["label"],
+        tasks=tuple(record["tasks"]),
+        key_metrics=keys,
+        shots=record["few_shot"],
+        seed=record["seed"],
+        steps=record["total_steps"],
+        batch_size=record["batch_size"],
+        tuned_per_task=record["tuned_parameters"] / len(keys),
+        split=split,
+        scores=scores,
+        validation={task: _series(evals, f"{task}/{key}") for task, key in keys.items()},
+        losses={
+            task: _series([x for x in lines if x["kind"] == "train"], f"task_loss/{task}")
+            for task in keys
+        },
+        bank=bank,
+        bank_tasks=bank_tasks,
+    )
+
+
+def _record(folder: epath.Path) -> dict[str, Any]:
+    file = folder / RECORD_FILE
+    if not file.exists():
+        reason = f"no {RECORD_FILE}: training failed at its start, or an earlier version made it"
+        raise _UnusableError("unreadable", reason)
+    record = _json(file)
+    if not isinstance(record, dict):
+        raise _UnusableError("unreadable", f"{RECORD_FILE} is no JSON object")
+    for name, kind in _FIELDS.items():
+        if name not in record or not isinstance(record[name], kind):
+            raise _UnusableError("unreadable", f"{RECORD_FILE} has no usable {name!r}")
+    if not record["tasks"] or set(record["tasks"]) - set(record["key_metrics"]):
+        raise _UnusableError("unreadable", f"{RECORD_FILE} does not name each task's key metric")
+    return record
+
+
+def _is_source(folder: epath.Path, record: dict[str, Any]) -> bool:
+    config = folder / CONFIG_FILE
+    text = config.read_text(encoding="utf-8") if config.exists() else ""
+    return record["distillation"] or _SOURCE_MACRO in run_folder.bindings(text)
+
+
+def _metric_lines(folder: epath.Path) -> list[dict[str, Any]]:
+    file = folder / METRICS_FILE
+    if not file.exists():
+        raise _UnusableError("incomplete", f"no {METRICS_FILE}: no step was logged yet")
+    texts = _text(file).splitlines()
+    lines = []
+    for number, text in enumerate(texts, 1):
+        try:
+            line = json.loads(text)
+            lines.append({**line, "step": int(line["step"]), "kind": line["kind"]})
+        except (ValueError, KeyError, TypeError) as error:
+            if number < len(texts):  # the last one may have been cut short by a crash
+                reason = f"{METRICS_FILE}, line {number}: no log line"
+                raise _UnusableError("unreadable", reason) from error
+    return lines
+
+
+def _scores(
+    folder: epath.Path, keys: dict[str, str], evals: Sequence[dict]
+) -> tuple[str, dict[str, float]]:
+    """The split, and each task's key metric there: the test's, else the best validation's.
+
+    The best evaluation is the one that the product of the run was taken from: the first with the
+    highest mean over tasks.
+    """
+    file = folder / "test" / "metrics.json"
+    if file.exists():
+        found = _json(file)
+        try:
+            scores = {task: _number(found[task][key]) for task, key in keys.items()}
+        except (KeyError, TypeError, ValueError) as error:
+            reason = "test/metrics.json lacks the key metric of a task"
+            raise _UnusableError("unreadable", reason) from error
+        return TEST, _finite(scores, "test/metrics.json")
+    if not evals:
+        reason = f"no test/metrics.json, and no evaluation in {METRICS_FILE}"
+        raise _UnusableError("incomplete", reason)
+    scored = [{task: _number(e.get(f"{task}/{key}")) for task, key in keys.items()} for e in evals]
+    best = max(scored, key=lambda scores: _or_lowest(sum(scores.values())))
+    return VALIDATION, _finite(best, METRICS_FILE)
+
+
+def _or_lowest(value: float) -> float:
+    return value if math.isfinite(value) else -math.inf
+
+
+def _finite(scores: dict[str, float], where: str) -> dict[str, float]:
+    for task, score in scores.items():
+        if not math.isfinite(score):
+            raise _UnusableError("unreadable", f"{where}: the score of {task} is not a number")
+    return scores
+
+
+def _number(value: Any) -> float:
+    """`value`; NaN for null, which JSON has in its place."""
+    return math.nan if value is None else float(value)
+
+
+def _series(lines: Sequence[dict], name: str) -> Series:
+    values = ((line["step"], _number(line.get(name))) for line in lines)
+    return {step: value for step, value in values if math.isfinite(value)}
+
+
+def _bank(folder: epath.Path, problems: list[Problem]) -> tuple[dict, tuple[str, ...]]:
+    if not (folder / prompt_file.FILE_NAME).exists():
+        return {}, ()
+    try:
+        bank, info = prompt_file.load((folder / prompt_file.FILE_NAME).as_posix())
+    except UserError as error:
+        reason = f"{error} It is left out of the heat maps alone."
+        problems.append(Problem(folder.as_posix(), "unreadable", reason))
+        return {}, ()
+    return bank, info.tasks
+
+
+def _check_is_first(run: Run, counted: dict[tuple, str]) -> None:
+    """Refuses a second run of the same cell, which would pass for another seed."""
+    cells = [(run.stage, run.label, run.shots, run.seed, len(run.tasks), t) for t in run.tasks]
+    for cell in cells:
+        if cell in counted:
+            raise _UnusableError(
+                "not counted",
+                f"same method, task, shots and seed as {counted[cell]}; --gin.LABEL=NAME at "
+                "training names a method apart",
+            )
+    counted.update(dict.fromkeys(cells, run.folder))
+
+
+def _json(file: epath.Path) -> Any:
+    try:
+        return json.loads(_text(file))
+    except ValueError as error:
+        raise _UnusableError("unreadable", f"{file.name} is not JSON ({error})") from error
+
+
+def _text(file: epath.Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise _UnusableError("unreadable", f"{file.name} cannot be read ({error})") from error

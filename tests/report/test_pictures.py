@@ -1,0 +1,156 @@
+"""What is drawn of what, read off the figures' own data, and what is left out with a sentence."""
+
+import matplotlib
+import pytest
+
+from mpt_jax.report import curves, heat_maps, reported, scores, style
+from mpt_jax.report.settings import ordered_labels, settings
+
+
+@pytest.fixture(name="draw")
+def _draw(read):
+    """Calls a drawing function with the settings of the runs, and the looks."""
+
+    def draw(function, *arguments):
+        runs, _ = read()
+        with matplotlib.rc_context(style.RC):
+            return function(settings(runs), style.looks(ordered_labels(runs)), *arguments)
+
+    return draw
+
+
+def _lines(panel):
+    return {line.get_label(): line for line in panel.get_lines() if line.get_label()[0] != "_"}
+
+
+def _legend(figure):
+    return [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def test_looks_differ_in_colour_marker_and_line():
+    looks = style.looks([f"method {i}" for i in range(7)]).values()
+    assert len({look.colour for look in looks}) == 7
+    many = style.looks([f"method {i}" for i in range(77)]).values()
+    assert len({(look.colour, look.marker) for look in many}) == 77
+
+
+def test_score_against_parameters(make_run, draw):
+    for i, (label, tuned) in enumerate([("big", 200_000), ("small", 300), ("part", 500)]):
+        make_run(f"{i}x", label=label, tasks=("x",), tuned=tuned, test={"x": 50 + i})
+        if label != "part":
+            make_run(f"{i}y", label=label, tasks=("y",), tuned=tuned, test={"y": 60 + i})
+    picture = draw(scores.against_parameters, False)
+    (panel,) = picture.figure.axes
+    assert panel.get_xscale() == "log"
+    assert "tuned parameters per task" in panel.get_xlabel()
+    points = {c.get_label(): c.lines[0].get_xydata().tolist() for c in panel.containers}
+    assert {k: v[0] for k, v in points.items()} == {
+        "big": [pytest.approx(200_000), 55],
+        "small": [pytest.approx(300), 56],
+    }
+    assert "without part" in picture.caption
+
+
+def test_points_of_equal_size_stand_apart_and_in_the_middle(make_run, draw):
+    for i, label in enumerate("abc"):
+        make_run(label, label=label, tuned=1000, test={"mini_rte": 50 + i})
+    (panel,) = draw(scores.against_parameters, False).figure.axes
+    x = [c.lines[0].get_xdata()[0] for c in panel.containers]
+    assert x[1] == pytest.approx(1000)
+    assert 850 < x[0] < 950 < 1050 < x[2] < 1150
+
+
+def test_the_papers_figures_are_letters_that_say_as_reported(make_run, draw):
+    make_run("a", tasks=("mnli",), shots=None)
+    picture = draw(scores.against_parameters, True)
+    (panel,) = picture.figure.axes
+    labels = [c.get_label() for c in panel.collections]
+    assert "as reported, GLUE: MPT" in labels
+    assert "as reported, GLUE: BitFit (?)" in labels
+    assert "from memory" in picture.caption
+    assert reported.group_of(["boolq", "cb"]) == "SuperGLUE"
+    few = draw(scores.against_parameters, False)
+    assert not any("as reported" in label for label in _legend(few.figure))
+
+
+def test_the_papers_figures_are_not_set_beside_few_examples(make_run, draw):
+    make_run("a", shots=16)
+    picture = draw(scores.against_parameters, True)
+    assert not any("as reported" in label for label in _legend(picture.figure))
+    assert "of which there are no runs" in picture.caption
+
+
+def test_few_shot_curves(make_run, draw):
+    for shots, score in ((4, 40), (16, 50), (None, 70)):
+        for seed in (0, 1):
+            make_run(f"{shots}{seed}", shots=shots, seed=seed, test={"mini_rte": score + 2 * seed})
+    (picture,) = draw(scores.few_shot)  # of one task: no picture by task
+    (panel,) = picture.figure.axes
+    line = _lines(panel)["MPT"]
+    assert line.get_xdata().tolist() == [2, 4, 5.5]  # log2, and "all" beside it
+    assert line.get_ydata().tolist() == [41, 51, 71]
+    assert [tick.get_text() for tick in panel.get_xticklabels()] == ["4", "16", "all"]
+    band = panel.collections[0].get_paths()[0].vertices[:, 1]
+    assert band.min() == pytest.approx(41 - 2**0.5)  # of 40 and 42
+    assert band.max() == pytest.approx(71 + 2**0.5)
+
+
+def test_few_shot_curves_compare_the_same_tasks(make_run, draw):
+    make_run("4x", shots=4, tasks=("x",), test={"x": 40})
+    make_run("16x", shots=16, tasks=("x",), test={"x": 50})
+    make_run("16y", shots=16, tasks=("y",), test={"y": 90})
+    (picture,) = draw(scores.few_shot)
+    assert _lines(picture.figure.axes[0])["MPT"].get_ydata().tolist() == [40, 50]
+
+
+def test_what_the_runs_do_not_support_is_left_out_with_a_sentence(make_run, draw):
+    make_run("a", shots=4)
+    for function in (scores.few_shot, lambda s, _: scores.ablations(s)):
+        (picture,) = draw(function)
+        assert picture.figure is None
+        assert picture.reason.startswith("Left out: ")
+    assert [bool(p.figure) for p in draw(curves.learning)] == [True, False]
+    maps = draw(lambda s, _: heat_maps.heat_maps(s))
+    assert len(maps) == 4
+    assert all(p.figure is None and p.reason for p in maps)
+
+
+def test_learning_curves_at_the_steps_that_all_runs_have(make_run, draw):
+    make_run("x0", tasks=("x",), evals=((25, 30), (50, 40), (100, 50)))
+    make_run("y0", tasks=("y",), evals=((50, 60), (100, 70)))
+    make_run("x1", tasks=("x",), seed=1, evals=((50, 44), (100, 50)))
+    make_run("y1", tasks=("y",), seed=1, evals=((50, 60), (100, 74)))
+    make_run("x2", tasks=("x",), seed=2, evals=((50, 0), (100, 0)))  # no y: not counted
+    target, _ = draw(curves.learning)
+    above, below = target.figure.axes
+    line = _lines(above)["MPT"]
+    assert line.get_xdata().tolist() == [50, 100]
+    assert line.get_ydata().tolist() == [51, 61]  # of 50 and 52; 60 and 62
+    assert _lines(below)["MPT"].get_ydata().tolist() == pytest.approx([0.02, 0.01])
+    assert "nats" in below.get_ylabel()
+    assert below.get_xlabel() == "training step"
+
+
+def test_families():
+    labels = ["MPT without a", "MPT", "MPT, joint", "MPTX", "SPoT", "MPT without a and b"]
+    assert scores.families(labels) == {
+        "MPT": ["MPT without a", "MPT, joint", "MPT without a and b"]
+    }
+
+
+def test_ablation_bars(make_run, draw):
+    make_run("a", label="MPT", test={"mini_rte": 60})
+    make_run("b", label="MPT without it", test={"mini_rte": 50})
+    make_run("c", label="other", test={"mini_rte": 40})
+    (picture,) = draw(lambda s, _: scores.ablations(s))
+    (panel,) = picture.figure.axes
+    assert picture.name == "ablation_mpt"
+    assert [bar.get_width() for bar in panel.patches] == [60, 50]
+    labels = [tick.get_text() for tick in panel.get_yticklabels()]
+    assert labels == ["MPT", "MPT without it"]
+
+
+def test_counts_are_short():
+    counts = (950, 2708, 77_668, 1_900_000, 2.2e8, 1.1e10)
+    short = [style.short_count(count) for count in counts]
+    assert short == ["950", "2.708K", "77.67K", "1.9M", "220M", "11B"]

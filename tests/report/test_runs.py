@@ -1,0 +1,141 @@
+"""Run folders become records; what is incomplete or unreadable is listed with its reason."""
+
+import json
+
+import numpy as np
+import pytest
+
+from mpt_jax.errors import UserError
+from mpt_jax.report import folders
+
+
+def test_a_finished_run(make_run, read):
+    make_run("a", tasks=("x", "y"), test={"x": 61.0, "y": 40.5}, tuned=5000, seed=3, label="M")
+    (run,), problems = read()
+    assert problems == []
+    assert (run.label, run.stage, run.shots, run.seed, run.split) == ("M", "target", 16, 3, "test")
+    assert run.scores == {"x": 61.0, "y": 40.5}
+    assert run.tuned_per_task == 2500
+    assert run.validation["x"] == {50: 40.0, 100: 50.0}
+    assert run.losses["y"] == {50: 0.02, 100: 0.01}
+    assert run.folder.endswith("runs/a")
+
+
+def test_without_a_test_evaluation_the_best_validation_counts(make_run, read):
+    # The mean is highest at step 20, and again at 30: the product is of the first. x alone is
+    # highest at step 10.
+    evals = [(10, {"x": 90, "y": 0}), (20, {"x": 50, "y": 60}), (30, {"x": 60, "y": 50})]
+    make_run("a", tasks=("x", "y"), evals=evals)
+    (run,), _ = read()
+    assert run.split == "validation"
+    assert run.scores == {"x": 50, "y": 60}
+
+
+def test_stages(make_run, read):
+    make_run("a", source=True)
+    make_run("b", distillation=True, seed=1)
+    make_run("c", seed=2)
+    runs, _ = read()
+    assert [run.stage for run in runs] == ["source", "source", "target"]
+
+
+def test_teachers_are_part_of_their_source_run(make_run, read):
+    make_run("deep/er/source", source=True)
+    make_run("deep/er/source/teachers", seed=1)
+    make_run("deep/er/source/checkpoints/x", seed=1)
+    make_run("deep/er/source/sibling", seed=2)
+    runs, problems = read()
+    assert [run.folder.rpartition("er/")[2] for run in runs] == ["source", "source/sibling"]
+    assert problems == []
+
+
+def _edit(path, old, new):
+    path.write_text(path.read_text().replace(old, new))
+
+
+@pytest.mark.parametrize(
+    ("break_it", "status", "reason"),
+    [
+        (lambda f: (f / "run.json").unlink(), "unreadable", "no run.json"),
+        (lambda f: (f / "run.json").write_text("{"), "unreadable", "run.json is not JSON"),
+        (lambda f: (f / "run.json").write_text("[]"), "unreadable", "run.json is no JSON object"),
+        (lambda f: (f / "run.json").write_bytes(b"\xff"), "unreadable", "cannot be read"),
+        (lambda f: _edit(f / "run.json", '"seed"', '"sead"'), "unreadable", "usable 'seed'"),
+        (lambda f: _edit(f / "run.json", '"mini_rte": "acc', '"x": "acc'), "unreadable", "metric"),
+        (lambda f: (f / "metrics.jsonl").unlink(), "incomplete", "no metrics.jsonl"),
+        (lambda f: _edit(f / "metrics.jsonl", '"step": 100', '"step": 7'), "incomplete", "step 50"),
+        (lambda f: _edit(f / "metrics.jsonl", '{"step": 50', "{"), "unreadable", "line 1"),
+        (lambda f: (f / "test/metrics.json").write_text("{}"), "unreadable", "lacks the key"),
+        (lambda f: _edit(f / "test/metrics.json", "61.0", "NaN"), "unreadable", "not a number"),
+    ],
+)
+def test_what_cannot_be_used_is_listed(make_run, read, break_it, status, reason):
+    break_it(make_run("bad", test={"mini_rte": 61.0}))
+    make_run("good", seed=1)
+    runs, (problem,) = read()
+    assert [run.folder.rpartition("/")[2] for run in runs] == ["good"]
+    assert problem.folder.endswith("runs/bad")
+    assert problem.status == status
+    assert reason in problem.reason
+
+
+def test_a_run_that_was_never_evaluated(make_run, read):
+    make_run("a", evals=())
+    assert read()[1][0].reason.startswith("no test/metrics.json, and no evaluation")
+
+
+def test_a_validation_score_that_is_null_everywhere(make_run, read):
+    make_run("a", evals=((100, None),))
+    assert "not a number" in read()[1][0].reason
+
+
+def test_a_last_line_that_a_crash_cut_short(make_run, read):
+    folder = make_run("a")
+    with (folder / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 1')
+    assert len(read()[0]) == 1
+
+
+def test_a_bad_prompt_file_costs_the_heat_maps_alone(make_run, read):
+    folder = make_run("a", bank={"shared": np.ones((2, 3), np.float32)})
+    content = (folder / "prompts.safetensors").read_bytes()
+    (folder / "prompts.safetensors").write_bytes(content[:-4])
+    (run,), (problem,) = read()
+    assert run.bank == {}
+    assert "heat maps alone" in problem.reason
+
+
+def test_a_second_run_of_the_same_cell_is_not_another_seed(make_run, read):
+    make_run("a", test={"mini_rte": 50.0})
+    make_run("b", test={"mini_rte": 70.0})
+    make_run("c", test={"mini_rte": 70.0}, label="another")
+    runs, (problem,) = read()
+    assert [run.label for run in runs] == ["MPT", "another"]
+    assert problem.status == "not counted"
+    assert "runs/a; --gin.LABEL=NAME" in problem.reason
+
+
+def test_folders_are_found_once(make_run, tmp_path):
+    inner = make_run("a/b")
+    (tmp_path / "runs/a/loop").symlink_to(tmp_path / "runs")
+    found = folders.find([str(tmp_path / "runs"), str(inner)])
+    assert [path.as_posix() for path in found] == [inner.as_posix()]
+
+
+def test_paths_that_hold_no_run(tmp_path):
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "empty/deeper").mkdir(parents=True)
+    for name, message in (
+        ("nowhere", "there is no folder"),
+        ("file", "is a file"),
+        ("empty", "is no run folder and contains none"),
+    ):
+        with pytest.raises(UserError, match=message):
+            folders.find([str(tmp_path / name)])
+
+
+def test_run_json_as_the_training_loop_writes_it():
+    from mpt_jax.engine import run_record
+
+    assert run_record.RECORD_FILE == folders.RECORD_FILE
+    assert json.loads("null") is None

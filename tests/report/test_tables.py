@@ -1,0 +1,62 @@
+"""Tables: what is best, and the CSV files to the digit."""
+
+from mpt_jax.report import tables
+from mpt_jax.report.settings import settings
+
+
+def _labels_of_best(setting):
+    return [
+        [row.label for row in tables.rows(setting) if row.best[i]]
+        for i in range(len(setting.tasks) + 1)
+    ]
+
+
+def test_the_best_of_each_column_and_its_equals(make_run, read):
+    for label, x, y in (("a", 50, 70), ("b", 60, 70.04), ("c", 40, 60)):
+        make_run(f"{label}x", label=label, tasks=("x",), test={"x": x})
+        make_run(f"{label}y", label=label, tasks=("y",), test={"y": y})
+    (setting,) = settings(read()[0])
+    assert _labels_of_best(setting) == [["b"], ["a", "b"], ["b"]]
+
+
+def test_a_validation_score_does_not_beat_a_test_score(make_run, read):
+    make_run("a", label="a", test={"mini_rte": 40})
+    make_run("b", label="b")  # 50 on validation
+    (setting,) = settings(read()[0])
+    assert _labels_of_best(setting) == [["a"], ["a"]]
+
+
+def test_validation_scores_compete_among_themselves_and_one_alone_does_not(make_run, read):
+    make_run("b", label="b")
+    assert _labels_of_best(settings(read()[0])[0]) == [[], []]
+    make_run("a", label="a", evals=((100, 40.0),))
+    assert _labels_of_best(settings(read()[0])[0]) == [["b"], ["b"]]
+
+
+def test_csv_of_a_table(make_run, read):
+    make_run("x0", tasks=("x",), test={"x": 50})
+    make_run("x1", tasks=("x",), seed=1, test={"x": 53})
+    make_run("y0", tasks=("y",))
+    (setting,) = settings(read()[0])
+    assert tables.table_csv(setting).splitlines() == [
+        "method,tuned_parameters_per_task,task,mean,std,seeds,split",
+        "MPT,2708,x,51.5000,2.1213,2,test",  # 3 / √2
+        "MPT,2708,y,50.0000,,1,validation",
+        "MPT,2708,mean,50.0000,,1,validation",
+    ]
+
+
+def test_csv_of_runs_and_of_what_is_left_out(make_run, read):
+    make_run("a", tasks=("x", "y"), shots=None, test={"x": 50, "y": 60.25}, label='quote " here')
+    make_run("b", reached=50)
+    runs, problems = read()
+    head, *lines = tables.runs_csv(runs).splitlines()
+    assert head.startswith("stage,method,shots,task,metric,seed,split,score,")
+    folder = runs[0].folder
+    assert lines == [
+        f'target,"quote "" here",all,x,accuracy,0,test,50.0000,1354,100,16,{folder}',
+        f'target,"quote "" here",all,y,accuracy,0,test,60.2500,1354,100,16,{folder}',
+    ]
+    assert tables.problems_csv(problems).splitlines()[1:] == [
+        f"{problems[0].folder},incomplete,at step 50 of 100"
+    ]
