@@ -64,9 +64,9 @@ def test_parameters_lie_as_their_logical_axes_say():
 
 
 def test_additional_rules_add_names():
-    rules = standard_logical_axis_rules(additional_rules=[("bottleneck", "model")])
+    rules = standard_logical_axis_rules(additional_rules=[("experts", "model")])
     partitioner = PjitPartitioner(num_partitions=2, logical_axis_rules=rules)
-    sharding = partitioner.sharding({"a": ("embed", "bottleneck")})["a"]
+    sharding = partitioner.sharding({"a": ("embed", "experts")})["a"]
     assert sharding.spec == PartitionSpec(None, "model")
 
 

@@ -129,8 +129,11 @@ def test_a_process_that_dies_fails_its_run_alone(lines, tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_lets_the_runs_that_are_going_save(number, lines, tmp_path):
+def test_a_signal_lets_the_runs_that_are_going_save(number, lines, tmp_path, request):
     """A run that is told to stop has the time to say so."""
+    # A shell starts what it sends to the background with Ctrl-C ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
     code = (
         "[__import__('signal').signal(15, lambda *_: (open('saved', 'w').close(), "
         "__import__('os')._exit(130))), open('ready', 'w').close(), "
