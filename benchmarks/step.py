@@ -28,10 +28,16 @@ from mpt_jax.models import EncoderDecoderModel
 TASKS = ("a", "b", "c", "d", "e", "f")
 
 
+def sizes(name: str) -> T5Config:
+    """The backbone of `gin/models/NAME.gin`; neither its weights nor its vocabulary are needed."""
+    unset = ["INITIAL_CHECKPOINT_PATH=None", *(["SPIECE_MODEL=None"] if name != "mini" else [])]
+    gin_config.parse([f"gin/models/{name}.gin"], unset)
+    return gin_config.call("mpt_jax.backbone.config", "T5Config")
+
+
 def main() -> None:
     args = parse_arguments()
-    gin_config.parse([f"gin/models/{args.size}.gin"], ["INITIAL_CHECKPOINT_PATH=None"])
-    config = gin_config.call("mpt_jax.backbone.config", "T5Config")
+    config = sizes(args.size)
     flops = args.batch * forward_flops(config, args.prompt + args.inputs, args.targets)
     print(f"{args.size}, {config.dtype}, {jax.device_count()} x {jax.devices()[0].device_kind}:")
     print(f"batch {args.batch}, inputs {args.inputs}, prompt {args.prompt}, targets {args.targets}")

@@ -29,3 +29,8 @@ def test_counted_flops_are_xla_s_count_less_the_elementwise_ones(version):
     compiled = jax.jit(module.apply).lower({"params": params}, inputs, targets).compile()
     counted = 2 * benchmark().forward_flops(config, length=20, targets=12)
     assert counted < compiled.cost_analysis()["flops"] < 1.02 * counted
+
+
+@pytest.mark.parametrize(("size", "width"), [("mini", 128), ("t5_small", 512), ("t5_1_1_xl", 2048)])
+def test_a_size_needs_no_files(size, width):
+    assert benchmark().sizes(size).emb_dim == width
