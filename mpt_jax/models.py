@@ -68,10 +68,6 @@ class EncoderDecoderModel:
                 "gin/mpt_target.gin, or add --gin_file=gin/methods/no_distillation.gin."
             )
 
-    def describe(self) -> dict[str, Any]:
-        """What this model is, for the record of a run."""
-        return {"method": self.method.name, "distillation": self.distillation is not None}
-
     # ---------------------------------------------------------------- parameters
 
     @functools.cached_property

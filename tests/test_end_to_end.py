@@ -88,8 +88,8 @@ def test_from_source_training_to_predictions(t5x, tmp_path):
     assert target.tasks == ("mini_rte",)
     assert json.loads((tmp_path / "runs/mpt_target/run.json").read_text()) == {
         "method": "mpt",
-        "distillation": False,
         "label": "mpt",
+        "stage": "target",
         "few_shot": 16,
         "seed": 0,
         "total_steps": 2,

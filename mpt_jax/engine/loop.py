@@ -157,7 +157,7 @@ def train(
     # ------------------------------------------------------------------ the loop
     stop = False
     window = MetricWindow(model.tasks)
-    description = f"{model.describe()['method']} {os.path.basename(os.path.normpath(model_dir))}"
+    description = f"{model.method.name} {os.path.basename(os.path.normpath(model_dir))}"
     with (
         contextlib.closing(checkpointer),
         Reporter(model_dir, total_steps, description, step) as reporter,

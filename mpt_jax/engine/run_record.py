@@ -18,18 +18,17 @@ def write(model_dir: str, model: Any, trainable: Mapping, facts: Mapping[str, An
 
     Args:
         model_dir: the run folder.
-        model: the model protocol; its `describe()` and `tasks` are recorded.
+        model: the model protocol; its method's name and its tasks are recorded.
         trainable: nested dict of the parameters that train, of all tasks; they are counted.
         facts: what else to record; a "label" of None is the method's name.
 
     Raises:
         UserError: the file cannot be written.
     """
-    described = model.describe()
     record = {
-        **described,
         **facts,
-        "label": facts.get("label") or described["method"],
+        "label": facts.get("label") or model.method.name,
+        "method": model.method.name,
         "tasks": list(model.tasks),
         "key_metrics": {task: info(task).metric for task in model.tasks},
         "tuned_parameters": sum(leaf.size for leaf in jax.tree.leaves(trainable)),

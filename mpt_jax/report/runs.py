@@ -10,9 +10,8 @@ import numpy as np
 from etils import epath
 
 from mpt_jax import prompt_file
-from mpt_jax.engine import run_folder
 from mpt_jax.errors import UserError
-from mpt_jax.report.folders import CONFIG_FILE, METRICS_FILE, RECORD_FILE
+from mpt_jax.report.folders import METRICS_FILE, RECORD_FILE
 
 TEST, VALIDATION = "test", "validation"
 SOURCE, TARGET = "source", "target"
@@ -27,10 +26,8 @@ _FIELDS = {
     "total_steps": int,
     "batch_size": int,
     "tuned_parameters": int,
-    "distillation": bool,
+    "stage": str,
 }
-# Every run made from gin/mpt_source.gin has this macro, with teachers or without.
-_SOURCE_MACRO = "TEACHER_PROMPTS"
 
 Series = dict[int, float]  # step -> value
 
@@ -107,9 +104,12 @@ def _read_run(folder: epath.Path, problems: list[Problem]) -> Run:
     """One run.
 
     Raises:
-        _UnusableError: it is incomplete or unreadable. A bad prompt file alone goes to `problems`.
+        _UnusableError: it is incomplete, unreadable or of another stage. A bad prompt file alone
+            goes to `problems`.
     """
     record = _record(folder)
+    if record["stage"] not in (SOURCE, TARGET):
+        raise _UnusableError("not counted", f"its stage is {record['stage']}")
     lines = _metric_lines(folder)
     reached = max((line["step"] for line in lines), default=0)
     if reached < record["total_steps"]:
@@ -120,7 +120,7 @@ def _read_run(folder: epath.Path, problems: list[Problem]) -> Run:
     bank, bank_tasks = _bank(folder, problems)
     return Run(
         folder=folder.as_posix(),
-        stage=SOURCE if _is_source(folder, record) else TARGET,
+        stage=record["stage"],
         label=record["label"],
         tasks=tuple(record["tasks"]),
         key_metrics=keys,
@@ -155,12 +155,6 @@ def _record(folder: epath.Path) -> dict[str, Any]:
     if not record["tasks"] or set(record["tasks"]) - set(record["key_metrics"]):
         raise _UnusableError("unreadable", f"{RECORD_FILE} does not name each task's key metric")
     return record
-
-
-def _is_source(folder: epath.Path, record: dict[str, Any]) -> bool:
-    config = folder / CONFIG_FILE
-    text = config.read_text(encoding="utf-8") if config.exists() else ""
-    return record["distillation"] or _SOURCE_MACRO in run_folder.bindings(text)
 
 
 def _metric_lines(folder: epath.Path) -> list[dict[str, Any]]:

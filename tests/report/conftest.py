@@ -47,12 +47,12 @@ def make_run(
         "total_steps": total_steps,
         "batch_size": 16,
         "tuned_parameters": tuned,
-        "distillation": False,
+        "stage": "source" if source else "target",
         **changed,
     }
     kept = {n: v for n, v in record.items() if v is not None or n not in changed}
     (folder / "run.json").write_text(json.dumps(kept))
-    (folder / "config.gin").write_text("TEACHER_PROMPTS = None\n" if source else "FEW_SHOT = 16\n")
+    (folder / "config.gin").write_text("FEW_SHOT = 16\n")
     lines = []
     for step, scores in evals:
         if step > (reached or total_steps):
@@ -108,7 +108,7 @@ def _comparison(tmp_path_factory):
 
     names = ("mini_cloze", "mini_nli")
     bank = {"shared": leaf(3, 4), "task_u": leaf(2, 3, 1), "task_v": leaf(2, 1, 4)}
-    make_run(root / "source", tasks=names, shots=None, bank=bank, source=True, distillation=True)
+    make_run(root / "source", tasks=names, shots=None, bank=bank, source=True)
     make_run(root / "source/teachers", tasks=names, shots=None)
     scores = {"MPT": 60.0, "MPT without distillation": 55.0, "prompt <tuning> & more": 50.0}
     for i, (label, base) in enumerate(scores.items()):

@@ -33,10 +33,11 @@ def test_without_a_test_evaluation_the_best_validation_counts(make_run, read):
 
 def test_stages(make_run, read):
     make_run("a", source=True)
-    make_run("b", distillation=True, seed=1)
-    make_run("c", seed=2)
-    runs, _ = read()
-    assert [run.stage for run in runs] == ["source", "source", "target"]
+    make_run("b")
+    make_run("c", stage="pretraining")
+    runs, problems = read()
+    assert [run.stage for run in runs] == ["source", "target"]
+    assert [(p.status, p.reason) for p in problems] == [("not counted", "its stage is pretraining")]
 
 
 def test_teachers_are_part_of_their_source_run(make_run, read):
