@@ -63,11 +63,11 @@ def test_nothing_trains():
 
 
 def test_a_method_that_nobody_knows(tmp_path):
-    path = toy_start.write(tmp_path, toy_start.factors(), method="scaled")
-    with pytest.raises(UserError, match="method 'scaled' that is not known here.*METHOD_MODULE"):
+    path = toy_start.write(tmp_path, toy_start.factors(), method="unheard_of")
+    with pytest.raises(UserError, match="method 'unheard_of' that is not known here.*METHOD_MODULE"):
         by_name(prompt_file.load(path)[1].method)
     with pytest.raises(UserError, match="Cannot import METHOD_MODULE 'no_such_module'"):
-        by_name("scaled", "no_such_module")
+        by_name("unheard_of", "no_such_module")
 
 
 def test_tuned_weights_of_another_backbone_are_refused(tmp_path):
