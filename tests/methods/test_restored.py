@@ -64,7 +64,8 @@ def test_nothing_trains():
 
 def test_a_method_that_nobody_knows(tmp_path):
     path = toy_start.write(tmp_path, toy_start.factors(), method="unheard_of")
-    with pytest.raises(UserError, match="method 'unheard_of' that is not known here.*METHOD_MODULE"):
+    unknown = "method 'unheard_of' that is not known here.*METHOD_MODULE"
+    with pytest.raises(UserError, match=unknown):
         by_name(prompt_file.load(path)[1].method)
     with pytest.raises(UserError, match="Cannot import METHOD_MODULE 'no_such_module'"):
         by_name("unheard_of", "no_such_module")
