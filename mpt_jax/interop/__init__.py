@@ -1,0 +1,1 @@
+"""Other people's formats: backbones and prompts, in and out."""
