@@ -1,5 +1,6 @@
 """What a backbone's folder says of itself: its configuration, vocabulary and fingerprint."""
 
+import dataclasses
 import os
 import pathlib
 from typing import TYPE_CHECKING, Any
@@ -26,7 +27,6 @@ def config_of(path: str, **choices: Any) -> T5Config:
     Raises:
         UserError: no backbone there.
     """
-    import dataclasses
 
     file = pathlib.Path(path) / store.CONFIG
     if not file.is_file():
@@ -46,7 +46,7 @@ def vocabulary_of(path: str) -> "seqio.SentencePieceVocabulary":
     if not os.path.isfile(file):
         raise UserError(f"{path!r} has no {VOCABULARY}: copy that of the backbone there.")
     plain = seqio.SentencePieceVocabulary(file)
-    sentinels = 32 if plain.base_vocab_size == 960 else 0
+    sentinels = 32 if plain.vocab_size == 960 else 0
     return seqio.SentencePieceVocabulary(file, extra_ids=sentinels)
 
 
