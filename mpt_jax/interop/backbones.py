@@ -27,7 +27,6 @@ def config_of(path: str, **choices: Any) -> T5Config:
     Raises:
         UserError: no backbone there.
     """
-
     file = pathlib.Path(path) / store.CONFIG
     if not file.is_file():
         raise UserError(f"{path!r} is no backbone folder: it has no {store.CONFIG}.")
