@@ -9,11 +9,10 @@ Finished cells are kept, so an interrupted run resumes.
 import argparse
 import os
 import pathlib
-import sys
 import time
 from collections.abc import Sequence
 
-from mpt_jax.errors import UserError
+from mpt_jax.errors import run_script
 from mpt_jax.sweep import cells, command, plan_file, table
 from mpt_jax.sweep.plan import Plan
 
@@ -69,7 +68,4 @@ def main(given: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except UserError as error:
-        sys.exit(f"mini_results: error: {error}")
+    run_script(main, "mini_results")

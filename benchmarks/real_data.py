@@ -17,13 +17,12 @@ import dataclasses
 import json
 import os
 import pathlib
-import sys
 import time
 from collections.abc import Iterator, Sequence
 
 from real import corpora
 
-from mpt_jax.errors import UserError
+from mpt_jax.errors import run_script
 from mpt_jax.sweep import cells, command, plan_file
 from mpt_jax.sweep.plan import FULL, Plan, Stage
 
@@ -168,7 +167,4 @@ def main(given: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except UserError as error:
-        sys.exit(f"real_data: error: {error}")
+    run_script(main, "real_data")

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mpt_jax import hosts, prompt_file, prompts
+from mpt_jax.bank import AXES
 from mpt_jax.errors import UserError
 
 
@@ -44,7 +45,7 @@ class Start:
         """
         bank, info = prompt_file.load(path)
         self.check_product(path, info)
-        if not bank.keys() <= prompts.AXES.keys():
+        if not bank.keys() <= AXES.keys():
             raise UserError(
                 f"{path} is the product of the method {info.method!r}, which no other method can "
                 "start from: give the prompts of a source run (gin/mpt_source.gin) or of prompt "

@@ -20,7 +20,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from mpt_jax.backbone.network import Transformer, encoder_valid
-from mpt_jax.bank import AXES as AXES
 from mpt_jax.bank import Bank
 from mpt_jax.errors import UserError, did_you_mean
 

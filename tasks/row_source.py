@@ -7,7 +7,7 @@ source can be checkpointed, and a checkpoint holds indices, not text.
 """
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import seqio
@@ -85,13 +85,13 @@ class RowSource(seqio.DataSource):
         shuffle: bool = True,
         seed: int | None = None,
         shard_info: seqio.ShardInfo | None = None,
-        *,
-        sequence_length: Mapping[str, int] | None = None,
-        use_cached: bool = False,
-        num_epochs: int | None = 1,
+        **as_of_task,
     ) -> tf.data.Dataset:
-        """One pass over `split`; repeated, each pass has an order of its own if `shuffle`."""
-        del sequence_length, use_cached, num_epochs  # part of SeqIO's interface, meant for tasks
+        """One pass over `split`; repeated, each pass has an order of its own if `shuffle`.
+
+        `as_of_task` is the rest of SeqIO's interface, without effect here.
+        """
+        del as_of_task
         if not self._in_memory(split):
             # An unshuffled source needs no seed, and a function source may not take one.
             return self._source.get_dataset(

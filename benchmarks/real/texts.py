@@ -1,13 +1,12 @@
 """What the backbone of `real_data.py` is pretrained with: a vocabulary, and corrupted spans."""
 
-import io
 import pathlib
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-import sentencepiece
 from real import corpora
 
+from mpt_jax.tasks.learn_vocabulary import learn_vocabulary
 from mpt_jax.tasks.mini.pretrain import corrupted
 
 PIECES = 8000
@@ -23,23 +22,12 @@ def vocabulary(texts: Mapping[str, Sequence[str]]) -> bytes:
     Args:
       texts: corpus -> its texts.
     """
-    model = io.BytesIO()
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=(text for of_one in texts.values() for text in of_one),
-        model_writer=model,
-        vocab_size=PIECES,
+    return learn_vocabulary(
+        (text for of_one in texts.values() for text in of_one),
+        PIECES,
         hard_vocab_limit=False,
-        model_type="unigram",
-        normalization_rule_name="nmt_nfkc_cf",
         character_coverage=1.0,  # e2e's references have prices in £
-        pad_id=0,
-        eos_id=1,
-        unk_id=2,
-        bos_id=-1,
-        num_threads=1,
-        minloglevel=2,
     )
-    return model.getvalue()
 
 
 def write_corruption(texts: Mapping[str, Sequence[str]], path: pathlib.Path) -> None:

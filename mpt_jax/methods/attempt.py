@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 
 from mpt_jax import initializers, prompt_file, prompts
+from mpt_jax.bank import AXES
 from mpt_jax.errors import UserError
 from mpt_jax.methods.base import BACKBONE, FROZEN, PromptMethod
 from mpt_jax.methods.prompt_tuning import own_prompts
@@ -88,7 +89,7 @@ class Attempt(PromptMethod):
         (BACKBONE, FROZEN),
     )
     bank_axes = {
-        **prompts.AXES,
+        **AXES,
         "source_prompts": ("sources", "prompt_length", "embed"),
         "attention_down": ("embed", "bottleneck"),
         "attention_up": ("bottleneck", "embed"),

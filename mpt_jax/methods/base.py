@@ -14,6 +14,7 @@ from flax import traverse_util
 
 from mpt_jax import hosts, prompt_file, prompts
 from mpt_jax.backbone.axes import AxisNames, Rule
+from mpt_jax.bank import AXES
 from mpt_jax.errors import UserError
 from mpt_jax.initializers import Start
 
@@ -45,7 +46,7 @@ class Method(abc.ABC):
     tuned_backbone = ""
     prompt_length = 0
     rank = 0
-    bank_axes: Mapping[str, AxisNames] = prompts.AXES
+    bank_axes: Mapping[str, AxisNames] = AXES
     axis_rules: Sequence[Rule] = ()
     needs_backbone = True
     independent_tasks = False

@@ -50,13 +50,13 @@ class LocalSource(seqio.DataSource):
         shuffle: bool = True,
         seed: int | None = None,
         shard_info: seqio.ShardInfo | None = None,
-        *,
-        sequence_length: Mapping[str, int] | None = None,
-        use_cached: bool = False,
-        num_epochs: int | None = 1,
+        **as_of_task,
     ) -> tf.data.Dataset:
-        """One pass over `split`; repeated, each pass has an order of its own if `shuffle`."""
-        del sequence_length, use_cached, num_epochs  # part of SeqIO's interface, meant for tasks
+        """One pass over `split`; repeated, each pass has an order of its own if `shuffle`.
+
+        `as_of_task` is the rest of SeqIO's interface, without effect here.
+        """
+        del as_of_task
         columns = self._columns(split)
         shard = shard_info or seqio.ShardInfo(0, 1)
         own = range(shard.index, self.num_input_examples(split), shard.num_shards)

@@ -5,13 +5,11 @@
 The same command gives the same pieces; the committed file is what runs use.
 """
 
-import io
 import pathlib
 import sys
 from collections.abc import Iterator
 
-import sentencepiece
-
+from mpt_jax.tasks.learn_vocabulary import learn_vocabulary
 from mpt_jax.tasks.mini import lexicon, pretrain, suite
 from mpt_jax.tasks.mini.vocabulary import PIECES
 
@@ -47,24 +45,13 @@ def world_words() -> list[str]:
 
 def train() -> bytes:
     """The serialised SentencePiece model: unigram, lower-casing, pad 0, eos 1, unk 2."""
-    model = io.BytesIO()
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=corpus(),
-        model_writer=model,
-        vocab_size=PIECES,
-        model_type="unigram",
-        normalization_rule_name="nmt_nfkc_cf",
+    return learn_vocabulary(
+        corpus(),
+        PIECES,
         split_by_unicode_script=False,  # `premise:` is one piece
         required_chars=_CHARACTERS,
         user_defined_symbols=[f"▁{word}" for word in world_words()],
-        pad_id=0,
-        eos_id=1,
-        unk_id=2,
-        bos_id=-1,
-        num_threads=1,
-        minloglevel=2,
     )
-    return model.getvalue()
 
 
 if __name__ == "__main__":
