@@ -31,6 +31,7 @@ PLAN = Plan(
 
 def finish(run, score=0.0):
     """Makes `run` look as if it were finished."""
+    record = {"total_steps": 7, "tuned_parameters": 1234}
     if run.scores:
         run.scores.parent.mkdir(parents=True)
         run.scores.write_text(json.dumps({"mean": {"key_metric": score}}))
@@ -38,7 +39,7 @@ def finish(run, score=0.0):
         checkpoint = run.folder / "checkpoints" / "checkpoint_7"
         checkpoint.mkdir(parents=True)
         (checkpoint / "commit_success.txt").touch()
-        (run.folder / "run.json").write_text(json.dumps({"total_steps": 7}))
+    (run.folder / "run.json").write_text(json.dumps(record))
 
 
 def begin(run):

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import safetensors
 from real import corpora
 
-from mpt_jax.sweep import cells, table
+from mpt_jax.sweep import table
 from mpt_jax.sweep.plan import Plan
 
 READING = "## Reading"  # what is below is written by hand, and stays
@@ -71,14 +71,10 @@ def commonest(copied: pathlib.Path, corpus: corpora.Corpus) -> str:
 
 def _table(records: list[dict], plan: Plan, root: pathlib.Path, shots: str) -> list[str]:
     by_name = {corpus.name: corpus for corpus in corpora.TARGETS}
-    body = []
-    for method, row in zip(plan.methods, table.rows(plan, records, shots), strict=True):
-        run = cells.target_run(plan, root, method, plan.tasks[0], shots, plan.seeds[0])
-        record = json.loads((run.folder / "run.json").read_text(encoding="utf-8"))
-        body.append([row[0], f"{record['tuned_parameters']:,}", *row[1:]])
+    body = table.rows(plan, records, shots)
     constant = [commonest(root / "data", by_name[task]) for task in plan.tasks]
     body.append(["always the commonest label", "0", *constant, "-"])
-    return table.markdown(["method", "tuned / task", *plan.tasks, "mean"], body)
+    return table.markdown(table.head(plan.tasks), body)
 
 
 def _facts(backbone: pathlib.Path, copied: pathlib.Path, times: Mapping[str, float]) -> list[str]:

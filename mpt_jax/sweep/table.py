@@ -11,26 +11,34 @@ from mpt_jax.sweep.plan import FULL, Plan
 
 
 def collect(plan: Plan, folder: pathlib.Path) -> list[dict]:
-    """One record per cell: method, task, shots, seed, and its key metric on test in percent."""
+    """A record of each cell.
+
+    Its method, task, shots and seed, its tuned parameters, and its key metric on test in percent.
+    """
     records = []
     for method in plan.methods:
         for task in plan.tasks:
             for k in plan.shots:
                 for seed in plan.seeds:
                     run = cells.target_run(plan, folder, method, task, k, seed)
-                    results = json.loads(run.scores.read_text(encoding="utf-8"))
-                    score = results["mean"]["key_metric"]
+                    score = _read(run.scores)["mean"]["key_metric"]
+                    tuned = _read(run.folder / "run.json")["tuned_parameters"]
                     cell = {"method": method.label, "task": task, "shots": k, "seed": seed}
-                    records.append({**cell, "score": score})
+                    records.append({**cell, "tuned_parameters": tuned, "score": score})
     return records
 
 
+def head(names: Sequence[str]) -> list[str]:
+    """What stands over `rows`, given the names of the plan's tasks."""
+    return ["method", "tuned / task", *names, "mean"]
+
+
 def rows(plan: Plan, records: Sequence[dict], shots: str) -> list[list[str]]:
-    """A row per method: its label, mean ± std over seeds for each task, and the mean over tasks."""
+    """A row per method, under `head`: mean ± std over seeds for each task and for their mean."""
     found = []
     for method in plan.methods:
-        row = [method.label]
         of_method = [r for r in records if (r["method"], r["shots"]) == (method.label, shots)]
+        row = [method.label, f"{max(r['tuned_parameters'] for r in of_method):,}"]
         for task in plan.tasks:
             row.append(mean_std([r["score"] for r in of_method if r["task"] == task]))
         by_seed = {}
@@ -47,10 +55,10 @@ def mean_std(scores: Sequence[float]) -> str:
     return f"{statistics.mean(scores):.1f} ± {spread:.1f}"
 
 
-def markdown(head: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
+def markdown(titles: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
     """The lines of a Markdown table."""
-    lines = [f"| {' | '.join(row)} |" for row in [head, *body]]
-    return [lines[0], "|---" * len(head) + "|", *lines[1:]]
+    lines = [f"| {' | '.join(row)} |" for row in [titles, *body]]
+    return [lines[0], "|---" * len(titles) + "|", *lines[1:]]
 
 
 def title(shots: str) -> str:
@@ -61,6 +69,12 @@ def title(shots: str) -> str:
 def write_csv(records: Sequence[dict], path: pathlib.Path) -> None:
     """Every cell, one line each."""
     with path.open("w", newline="", encoding="utf-8") as out:
-        writer = csv.DictWriter(out, ["method", "task", "shots", "seed", "score"])
+        writer = csv.DictWriter(
+            out, ["method", "task", "shots", "seed", "tuned_parameters", "score"]
+        )
         writer.writeheader()
         writer.writerows({**r, "score": f"{r['score']:.3f}"} for r in records)
+
+
+def _read(path: pathlib.Path) -> dict:
+    return json.loads(path.read_text(encoding="utf-8"))

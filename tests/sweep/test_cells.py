@@ -78,7 +78,7 @@ def test_source_runs_are_those_that_methods_need_and_their_teachers_come_first()
 
 def test_the_mini_comparison_has_its_documented_size_and_parses():
     runs = cells.all_runs(MINI, ROOT)
-    assert len(runs) == 5 * 8 * 3 * 3 + 4 * 3
+    assert len(runs) == 9 * 8 * 3 * 3 + 4 * 3
     assert len({run.name for run in runs}) == len(runs)
     cells.check(MINI, ROOT)
     few = cells.target_run(MINI, ROOT, MINI.methods[0], "mini_rte", "32", 1)
@@ -118,7 +118,7 @@ def test_a_source_run_is_left_as_long_as_a_cell_needs_it(tmp_path):
         ({"settings": ("TRIAN_STEPS=3",)}, "'TRIAN_STEPS'. Did you mean 'TRAIN_STEPS'"),
         ({"by_shots": {"full": ("EVAL_PERIODE=3",)}}, "full-0: --gin.EVAL_PERIODE: no gin file"),
         ({"target": Stage(("gin/mpt_target.gin",), ("TRAIN_STEPS",))}, "TRAIN_STEPS= has no value"),
-        ({"settings": ("SHARED_LEARNING_RATE=3",)}, "eval of targets/prompt"),  # it learns nothing
+        ({"settings": ("SHARED_LEARNING_RATE=3",)}, "eval of targets/full"),  # it learns nothing
         ({"target": Stage(("gin/mpt_eval.gin",))}, "no gin file uses a macro 'LABEL'"),
         ({"methods": (Method("a", ("gin/methods/spot.gin",)),)}, "SOURCE_PROMPTS (required by"),
         ({"settings": ("RANDOM_SEED=3",)}, "'RANDOM_SEED=3' has no effect: a sweep sets"),

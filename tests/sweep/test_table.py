@@ -14,27 +14,31 @@ def test_the_score_of_a_cell_is_its_key_metric(tmp_path):
     assert sorted(record["score"] for record in found) == list(range(4 * 2 * 2 * 2))
     # Cells are listed by shots, seed, task, method: 16-0-a: 0..3, 16-0-b: 4..7, 16-3-a: 8..11.
     cell = {"method": "no teachers", "task": "a", "shots": "16", "seed": 3}
-    assert {**cell, "score": 9} in found
+    assert {**cell, "tuned_parameters": 1234, "score": 9} in found
 
 
 def test_a_row_is_mean_and_sample_deviation_and_the_mean_is_over_seeds():
     scores = {"a": [10.0, 20.0], "b": [30.0, 30.0]}
     records = [
-        {"method": method.label, "task": task, "shots": "16", "seed": seed, "score": score}
+        {
+            **{"method": method.label, "task": task, "shots": "16", "seed": seed},
+            **{"tuned_parameters": 2708, "score": score},
+        }
         for method in PLAN.methods
         for task, by_seed in scores.items()
         for seed, score in enumerate(by_seed)
     ]
     row, *others = table.rows(PLAN, records, "16")
     # a: 15 and sqrt(((10-15)^2 + (20-15)^2) / 1); seeds' means over tasks: 20 and 25
-    assert row == ["MPT", "15.0 ± 7.1", "30.0 ± 0.0", "**22.5 ± 3.5**"]
+    assert row == ["MPT", "2,708", "15.0 ± 7.1", "30.0 ± 0.0", "**22.5 ± 3.5**"]
     assert [other[0] for other in others] == ["no teachers", "attention", "scratch"]
 
 
 def test_one_score_has_no_deviation():
     plan = dataclasses.replace(PLAN, methods=PLAN.methods[:1], tasks=("a",))
-    record = {"method": "MPT", "task": "a", "shots": "full", "seed": 0, "score": 12.34}
-    assert table.rows(plan, [record], "full") == [["MPT", "12.3 ± 0.0", "**12.3 ± 0.0**"]]
+    cell = {"method": "MPT", "task": "a", "shots": "full", "seed": 0}
+    record = {**cell, "tuned_parameters": 9, "score": 12.34}
+    assert table.rows(plan, [record], "full") == [["MPT", "9", "12.3 ± 0.0", "**12.3 ± 0.0**"]]
 
 
 def test_markdown_and_titles():
