@@ -113,9 +113,8 @@ def test_the_description_is_of_the_backbone(imported, t5, kind):
 @kinds
 def test_an_export_has_the_tensors_and_the_configuration_of_peft(imported, tmp_path, kind):
     peft.write(str(tmp_path), *imported[kind])
-    theirs, ours = (
-        safetensors.numpy.load_file(f / peft.WEIGHTS) for f in (GOLDEN / kind, tmp_path)
-    )
+    folders = (GOLDEN / kind, tmp_path)
+    theirs, ours = (safetensors.numpy.load_file(f / peft.WEIGHTS) for f in folders)
     assert theirs.keys() == ours.keys()
     for name in theirs:
         assert theirs[name].tobytes() == ours[name].tobytes()
