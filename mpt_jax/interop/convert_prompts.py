@@ -4,7 +4,6 @@ import os
 from collections.abc import Sequence
 
 import safetensors
-from etils import epath
 
 from mpt_jax import bank_tasks, prompt_file
 from mpt_jax.bank import Bank
@@ -13,7 +12,7 @@ from mpt_jax.interop import foreign, npy, peft
 from mpt_jax.prompt_file import PromptInfo
 
 OURS, PEFT, NPY = FORMATS = ("mpt_jax", "peft", "npy")
-# A backbone's own names, which the product of full training has.
+# How the names of pickled backbones begin.
 _OF_BACKBONES = ("pytorch_model", "model")
 
 
@@ -25,19 +24,22 @@ def is_prompts(src: str) -> bool:
 def format_of(src: str) -> str | None:
     """The format of the prompts at `src`, told by its files; None: there are none.
 
-    A pickle counts as what it would be, so that it is refused with the way out.
+    A pickle counts as what it would be, so that it is refused with the way out. In a bucket (gs://)
+    only our own files are known, by their name.
     """
-    folder, name = (src, "") if epath.Path(src).is_dir() else os.path.split(src)
-    if not name:
+    if "://" in src:
+        return OURS if src.endswith((prompt_file.FILE_NAME, prompt_file.ADAPTER_FILE)) else None
+    name = os.path.basename(src)
+    if os.path.isdir(src):
         for file, found in (
             (peft.CONFIG, PEFT),
             (prompt_file.FILE_NAME, OURS),
             (prompt_file.ADAPTER_FILE, OURS),
         ):
-            if (epath.Path(folder) / file).exists():
+            if os.path.exists(os.path.join(src, file)):
                 return found
         return None
-    if not epath.Path(src).is_file():
+    if not os.path.isfile(src):
         return None
     if name == peft.CONFIG or name.startswith("adapter_model."):
         return PEFT
@@ -45,8 +47,11 @@ def format_of(src: str) -> str | None:
         return OURS if _is_product(src) else None
     if name.endswith(foreign.PICKLES):
         return None if name.startswith(_OF_BACKBONES) else NPY
-    with epath.Path(src).open("rb") as stream:
-        found = stream.read(len(npy.MAGIC)) == npy.MAGIC
+    try:
+        with open(src, "rb") as stream:
+            found = stream.read(len(npy.MAGIC)) == npy.MAGIC
+    except OSError:
+        return None
     return NPY if found or name.endswith(".npy") else None
 
 

@@ -52,6 +52,7 @@ def test_prompts_are_told_from_backbones(ours, tmp_path):
         (f"{adapter}/{peft.WEIGHTS}", "peft"),
         (f"{tmp_path}/encoder.prompt.prompt.prompt", "npy"),
         (f"{tmp_path}/prompt.pt", "npy"),
+        ("gs://bucket/run/prompts.safetensors", "mpt_jax"),
     ):
         assert (format_of(path), is_prompts(path)) == (found, True)
     full = dataclasses.replace(prompt_file.load(ours)[1], method="full")
@@ -63,6 +64,7 @@ def test_prompts_are_told_from_backbones(ours, tmp_path):
     others = ("model.safetensors.index.json", "pytorch_model.bin", "checkpoint", "nowhere", ".")
     for name in (*backbones, *others):
         assert not is_prompts(str(tmp_path / name)), name
+    assert not is_prompts("gs://t5-data/pretrained_models/t5x/t5_base/checkpoint_999900")
 
 
 def test_each_format_into_each(ours, tmp_path):
