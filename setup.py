@@ -22,6 +22,7 @@ REQUIRES = [
     "etils[epath]>=1.15,<2",
     "numpy>=2.4.6,<3",
     "safetensors>=0.8.0,<0.9",
+    "ml_dtypes>=0.6.0,<0.7",
     "sentencepiece>=0.2.3,<0.3",
     "scikit-learn>=1.9.1,<2",
     "scipy>=1.17.1,<2",

@@ -1,10 +1,14 @@
-"""The leaves of a prompt bank and their axes; what they mean is said in `prompts`.
+"""The leaves of a prompt bank, their axes and rows; what they mean is said in `prompts`.
 
 Apart, so that a prompt file is read without jax.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+import numpy as np
+
+from mpt_jax.errors import UserError, did_you_mean
 
 Bank = Mapping[str, Any]
 
@@ -15,3 +19,27 @@ AXES = {
     "task_v": ("tasks", "rank", "embed"),
     "task_prompts": ("tasks", "prompt_length", "embed"),
 }
+PER_TASK = tuple(name for name, axes in AXES.items() if axes[0] == "tasks")
+_SHOWN = 20
+
+
+def rows_of(tasks: Sequence[str], names: Sequence[str]) -> np.ndarray:
+    """Where in `tasks` [K] each of `names` stands.
+
+    Raises:
+        UserError: a name that is not there; says which are.
+    """
+    places = {task: row for row, task in enumerate(tasks)}
+    for name in names:
+        if name not in places:
+            more = f" and {len(tasks) - _SHOWN:,} more" if len(tasks) > _SHOWN else ""
+            raise UserError(
+                f"task {name!r} is not in the prompt bank, which holds "
+                f"{', '.join(tasks[:_SHOWN])}{more}.{did_you_mean(name, tasks)}"
+            )
+    return np.array([places[name] for name in names], np.int64)
+
+
+def take(bank: Bank, rows: np.ndarray) -> dict[str, Any]:
+    """The bank of the tasks in `rows` [K'] alone."""
+    return {name: leaf[rows] if name in PER_TASK else leaf for name, leaf in bank.items()}

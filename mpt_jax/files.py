@@ -16,7 +16,8 @@ def write_whole(
     Args:
         path: the file.
         content: all of it.
-        setting: what decides where it lies, for the message: a gin macro or a flag ("--output").
+        setting: what decides where it lies, for the message: a gin macro, a flag ("--output"), or
+            "" for an argument without a name.
 
     Raises:
         UserError: it cannot be written; what was there before is as it was.
@@ -56,8 +57,8 @@ def _partial(path: str | os.PathLike) -> epath.Path:
 
 
 def _unwritable(path: epath.Path, error: OSError, setting: str) -> UserError:
-    flag = setting if setting.startswith("--") else f"--gin.{setting}"
+    flag = setting if setting.startswith("--") or not setting else f"--gin.{setting}"
     return UserError(
         f"cannot write {path}: {error.strerror or error}. Free space there, or choose another "
-        f"place with {flag}=PATH."
+        f"place{flag and f' with {flag}=PATH'}."
     )

@@ -9,6 +9,8 @@ the whole backbone, `backbone/model.safetensors`.
 import dataclasses
 import json
 import os
+import re
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -24,6 +26,8 @@ FILE_NAME = "prompts.safetensors"
 ADAPTER_FILE = "adapter.safetensors"
 BACKBONE_FOLDER = "backbone"
 FORMAT = "mpt_jax.prompts/1"
+_KEY = "mpt_jax"
+TASK_NAME = re.compile(r"[\w.:-]+")  # SeqIO's; no part of a path
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,7 +78,19 @@ def resolve(path: str) -> str:
     return file
 
 
-def save(directory: str, bank: Bank, info: PromptInfo, name: str = FILE_NAME) -> str:
+def destination(path: str) -> str:
+    """The `.safetensors` file to write for a path that names it, or the folder to put it in."""
+    return path if path.endswith(".safetensors") else os.path.join(path, FILE_NAME)
+
+
+def save(
+    directory: str,
+    bank: Bank,
+    info: PromptInfo,
+    name: str = FILE_NAME,
+    *,
+    setting: str = "MODEL_DIR",
+) -> str:
     """Write both files into `directory`, each atomically; returns the safetensors path.
 
     The description travels in the safetensors header too, so that the two cannot be mismatched;
@@ -85,20 +101,40 @@ def save(directory: str, bank: Bank, info: PromptInfo, name: str = FILE_NAME) ->
         bank: the tensors by name, on this host.
         info: their description.
         name: of the safetensors file.
+        setting: as in `files.write_whole`.
 
     Raises:
         UserError: they cannot be written.
     """
     path = os.path.join(directory, name)
-    tensors = {name: np.asarray(leaf, np.float32) for name, leaf in bank.items()}
-    files.write_whole(path, safetensors.numpy.save(tensors, metadata=header(info)))
-    files.write_whole(_json_path(path), json.dumps(_description(info), indent=2) + "\n")
+    tensors = {name: np.asarray(leaf, np.float32, order="C") for name, leaf in bank.items()}
+    content = safetensors.numpy.save(tensors, metadata=header(info))
+    files.write_whole(path, content, setting=setting)
+    text = json.dumps(_description(info), indent=2) + "\n"
+    files.write_whole(_json_path(path), text, setting=setting)
     return path
 
 
 def header(info: PromptInfo) -> dict[str, str]:
     """The description as a text of a safetensors header."""
-    return {"mpt_jax": json.dumps(_description(info))}
+    return {_KEY: json.dumps(_description(info))}
+
+
+def from_header(metadata: Mapping[str, str]) -> PromptInfo:
+    """The description that `header` has put into the free-form part of a safetensors header.
+
+    Raises:
+        ValueError: there is none, or it is damaged or of another format.
+    """
+    try:
+        description = json.loads(metadata[_KEY])
+        if description.pop("format") != FORMAT:
+            raise ValueError("another format")
+        info = PromptInfo(**{**description, "tasks": tuple(description["tasks"])})
+        _check_types(info)
+    except (KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f"no description of a prompt: {error!r}") from error
+    return info
 
 
 def _description(info: PromptInfo) -> dict[str, Any]:
@@ -119,15 +155,12 @@ def load(path: str) -> tuple[dict[str, np.ndarray], PromptInfo]:
     try:
         content = epath.Path(file).read_bytes()
         bank = safetensors.numpy.load(content)
-        description = json.loads(_metadata(content)["mpt_jax"])
-        if description.pop("format") != FORMAT:
-            raise KeyError("format")
-        info = PromptInfo(**{**description, "tasks": tuple(description["tasks"])})
+        info = from_header(_metadata(content))
     except (safetensors.SafetensorError, OSError) as error:
         raise UserError(
             f"{file} is truncated or corrupted ({error}): restore it from a copy, or train again."
         ) from error
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, ValueError) as error:  # KeyError: a dtype that numpy lacks
         raise UserError(
             f"{file} is a safetensors file but not a prompt file of mpt_jax (format {FORMAT})."
         ) from error
@@ -167,6 +200,8 @@ def _check_shapes(file: str, bank: Bank, info: PromptInfo) -> None:
         "rank": info.rank,
     }
     for name, leaf in sorted(bank.items()):
+        if leaf.dtype != np.float32:
+            raise UserError(f"{file} is corrupted: {name!r} is {leaf.dtype}, not float32.")
         if name not in AXES:  # the method's own: checked where it is put to use
             continue
         expected = tuple(sizes[axis] for axis in AXES[name])
@@ -177,6 +212,27 @@ def _check_shapes(file: str, bank: Bank, info: PromptInfo) -> None:
             )
     if not bank:
         raise UserError(f"{file} holds no prompt.")
+
+
+def _check_types(info: PromptInfo) -> None:
+    """Raises a ValueError or TypeError where a field is not what `PromptInfo` says."""
+    mappings = (
+        (info.feature_lengths, int),
+        (info.label_words, list),
+        (info.input_forms, str),
+        (info.metrics, dict),
+    )
+    for field, item in mappings:
+        if type(field) is not dict or any(type(value) is not item for value in field.values()):
+            raise TypeError("a mapping")
+    sizes = [info.length, info.width, info.rank, info.vocabulary_size, info.step]
+    sizes += info.feature_lengths.values()
+    if any(type(size) is not int or size < 0 for size in sizes):
+        raise TypeError("a size")
+    if not all(map(TASK_NAME.fullmatch, info.tasks)) or len(set(info.tasks)) < len(info.tasks):
+        raise ValueError("task names")
+    words = [word for words in info.label_words.values() for word in words]
+    "".join([info.method, info.backbone, *info.input_forms.values(), *words]).encode("utf-8")
 
 
 def _metadata(content: bytes) -> dict[str, str]:

@@ -20,8 +20,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from mpt_jax.backbone.network import Transformer, encoder_valid
-from mpt_jax.bank import Bank
-from mpt_jax.errors import UserError, did_you_mean
+from mpt_jax.bank import Bank, rows_of, take
+from mpt_jax.errors import UserError
 
 
 class Text(NamedTuple):
@@ -47,10 +47,15 @@ def compose(bank: Bank, task_ids: jax.Array, text: Text | None = None) -> jax.Ar
         [B, P, D]: `shared * (task_u[k] @ task_v[k])` (elementwise product; paper, section 3.1),
         or the task's own prompt, or the shared prompt B times. Cost: B·P·D multiplications per
         rank, whatever K is.
+
+    Raises:
+        UserError: the bank lacks leaves, as that of a damaged file does.
     """
     del text
     if "task_prompts" in bank:
         return bank["task_prompts"][task_ids]
+    if "shared" not in bank or ("task_u" in bank) != ("task_v" in bank):
+        raise UserError(f"a prompt bank of {', '.join(sorted(bank))} alone makes no prompt.")
     shared = bank["shared"]
     if "task_u" not in bank:
         return jnp.broadcast_to(shared, (task_ids.shape[0], *shared.shape))
@@ -102,16 +107,7 @@ def select_task(bank: Bank, tasks: tuple[str, ...], name: str) -> Bank:
     Raises:
         UserError: `name` is not one of the bank's tasks.
     """
-    if name not in tasks:
-        raise UserError(
-            f"task {name!r} is not in the prompt bank, which holds {', '.join(tasks)}."
-            + did_you_mean(name, tasks)
-        )
-    index = tasks.index(name)
-    return {
-        leaf: value if leaf == "shared" else value[index : index + 1]
-        for leaf, value in bank.items()
-    }
+    return take(bank, rows_of(tasks, [name]))
 
 
 class PromptBank(nn.Module):

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import seqio
 
+from mpt_jax.screen import Screen
 from mpt_jax.tasks.info import info
 from mpt_jax.tasks.listing.facts import SIDES, SplitFacts, read_split
-from mpt_jax.tasks.listing.tables import Screen
 from mpt_jax.tasks.mixtures import import_tasks, task_names
 
 _EXAMPLES = 3

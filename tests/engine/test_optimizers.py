@@ -68,6 +68,18 @@ def test_one_rate_serves_all_groups_and_frozen_leaves_need_none():
     assert tx.learning_rates(0).keys() == {"shared", "task"}
 
 
+@pytest.mark.parametrize("rule", [optimizers.adamw, optimizers.adafactor])
+def test_a_rate_of_zero_leaves_a_group_as_it_is_to_the_bit(rule):
+    """Tasks trained so fit a bank with that shared prompt (docs/prompts.md)."""
+    decay = {"weight_decay": 0.1, "clip_norm": 1.0} if rule is optimizers.adamw else {}
+    tx = rule({"shared": 0, "task": 0.4}, **decay).build(LABELS, AXES, SCHEDULE)
+    params = {"bank": {"shared": _random(0, (P, D)), "task_u": _random(1, (K, P))}}
+    grads = [{"bank": {"shared": _random(t, (P, D)), "task_u": _random(t, (K, P))}} for t in (2, 3)]
+    result, _ = _run(tx, params, grads)
+    assert np.asarray(result["bank"]["shared"]).tobytes() == params["bank"]["shared"].tobytes()
+    assert np.all(result["bank"]["task_u"] != params["bank"]["task_u"])
+
+
 def test_clip_norm_is_by_group_and_by_task():
     definition = optimizers.adamw(1.0, weight_decay=0.0, b1=0.0, b2=0.0, eps=1.0, clip_norm=1.0)
     tx = definition.build(LABELS, AXES, lambda count: jnp.ones(()))

@@ -1,6 +1,6 @@
 import io
 
-from mpt_jax.tasks.listing.tables import Screen
+from mpt_jax.screen import Screen
 
 COLUMNS, ROWS = ("task", "rows"), [("reviews", "1,000"), ("[b]", "5")]
 

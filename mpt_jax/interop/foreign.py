@@ -1,0 +1,149 @@
+"""What all readers of other people's prompts need: no pickle, bounded files, a description."""
+
+import dataclasses
+import json
+import os
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import ml_dtypes  # noqa: F401 - numpy's bfloat16, in which some adapters are stored
+import numpy as np
+import safetensors
+
+from mpt_jax.bank import PER_TASK, Bank
+from mpt_jax.errors import UserError, did_you_mean
+from mpt_jax.prompt_file import TASK_NAME, PromptInfo
+
+PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
+_LARGEST_JSON = 1 << 20
+_EXACT = ("F32", "F16", "BF16")  # all of which float32 holds without loss
+
+
+def refuse_pickle(path: str, target: str) -> None:
+    """Refuse a file that only torch reads, with the way to make `target` of it (UserError)."""
+    if path.endswith(PICKLES):
+        raise UserError(
+            f"{path} is a pickle, which may run any program when it is read. Where you trust it: "
+            f"tensors = torch.load({os.path.basename(path)!r}, weights_only=True), then "
+            f"safetensors.torch.save_file(tensors, {target!r}), or numpy.save of one prompt [P, D]."
+        )
+
+
+def read_json(file: str) -> dict[str, Any]:
+    """A JSON object of at most a megabyte.
+
+    Raises:
+        UserError: there is none.
+    """
+    try:
+        if os.path.getsize(file) > _LARGEST_JSON:
+            raise ValueError(f"more than {_LARGEST_JSON:,} bytes")
+        with open(file, encoding="utf-8") as stream:
+            content = json.load(stream)
+        if not isinstance(content, dict):
+            raise ValueError("no object")
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{file} is not the JSON object that it should be: {error}.") from error
+    return content
+
+
+def read_tensors(file: str, names: Collection[str]) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """The tensors of a safetensors file as float32, and the free-form part of its header.
+
+    Args:
+        file: on a disk.
+        names: of the tensors, which must be there and no others.
+
+    Raises:
+        UserError: damaged, a missing or extra tensor, or one that float32 cannot hold.
+    """
+    try:
+        with safetensors.safe_open(file, framework="np") as handle:
+            found = set(handle.keys())
+            for name in sorted(set(names) ^ found):
+                what = "lacks the tensor" if name in names else "holds an extra tensor"
+                raise UserError(f"{file} {what} {name!r}.{did_you_mean(name, found)}")
+            for name in names:
+                dtype = handle.get_slice(name).get_dtype()
+                if dtype not in _EXACT:
+                    raise UserError(
+                        f"{file}: the tensor {name!r} is {dtype}, not one of {', '.join(_EXACT)}: "
+                        "save it as float32."
+                    )
+            tensors = {name: handle.get_tensor(name).astype(np.float32) for name in names}
+            return tensors, handle.metadata() or {}
+    except (safetensors.SafetensorError, OSError) as error:
+        raise UserError(f"{file} is missing or damaged ({error}): copy it again.") from error
+
+
+def describe(
+    path: str,
+    bank: Bank,
+    tasks: Sequence[str] | None,
+    backbone: str,
+    told: PromptInfo | None = None,
+) -> PromptInfo:
+    """The description of a bank that another program has made or kept.
+
+    Args:
+        path: its file, for messages.
+        bank: `shared`, `task_u`, `task_v`, or `task_prompts`, on this host.
+        tasks: names of its K tasks; None: as `told`, else task_0, task_1, ...
+        backbone: path of the backbone that it was trained on.
+        told: the description in a file that we wrote.
+
+    Raises:
+        UserError: values that are not finite, other names than tasks, another width than the
+            backbone's, or no backbone.
+    """
+    for name, leaf in bank.items():
+        if not np.isfinite(leaf).all():
+            raise UserError(f"{path} is damaged: {name!r} holds values that are not finite.")
+    count = next(len(bank[name]) for name in PER_TASK if name in bank)
+    length, width = (bank["shared"] if "shared" in bank else bank["task_prompts"][0]).shape
+    rank = bank["task_u"].shape[2] if "task_u" in bank else 0
+    names = tuple(tasks or [f"task_{i}" for i in range(count)])
+    _check_names(path, names, count)
+    found = PromptInfo(
+        method="mpt" if rank else "prompt_tuning",
+        tasks=names,
+        length=length,
+        width=width,
+        rank=rank,
+        vocabulary_size=0,
+        backbone="",
+        feature_lengths={},
+        label_words={},
+        input_forms={},
+        step=0,
+        metrics={},
+    )
+    if told is not None and tasks is None and _sizes(told) == _sizes(found):
+        found = told
+
+    from mpt_jax.interop import backbones  # imports jax
+
+    config = backbones.config_of(backbone)
+    if width != config.emb_dim:
+        raise UserError(
+            f"{path} holds prompts of width {width}, the backbone {backbone} has {config.emb_dim}: "
+            "give the backbone that they were trained on with --backbone=PATH."
+        )
+    return dataclasses.replace(
+        found, vocabulary_size=config.vocab_size, backbone=backbones.fingerprint_of(backbone)
+    )
+
+
+def _sizes(info: PromptInfo) -> tuple[int, ...]:
+    return len(info.tasks), info.length, info.width, info.rank
+
+
+def _check_names(path: str, names: Sequence[str], count: int) -> None:
+    if len(names) != count or len(set(names)) < count:
+        raise UserError(
+            f"{path} holds the prompts of {count} task{'s' * (count != 1)}, and --tasks names "
+            f"{len(set(names))}: name each of them, in their order."
+        )
+    for name in names:
+        if not TASK_NAME.fullmatch(name):
+            raise UserError(f"{name!r} is no name of a task: use letters, digits and _ . : -")
