@@ -2,6 +2,8 @@
 
 import contextlib
 import os
+import shutil
+from collections.abc import Iterator
 
 from etils import epath
 
@@ -30,7 +32,7 @@ def write_whole(
     except OSError as error:
         with contextlib.suppress(OSError):  # the folder is gone or read-only: nothing to remove
             partial.unlink(missing_ok=True)
-        raise _unwritable(path, error, setting) from error
+        raise unwritable(path, error, setting) from error
 
 
 def check_writable(path: str | os.PathLike, *, setting: str) -> None:
@@ -47,7 +49,33 @@ def check_writable(path: str | os.PathLike, *, setting: str) -> None:
         partial.touch()
         partial.unlink()
     except OSError as error:
-        raise _unwritable(path, error, setting) from error
+        raise unwritable(path, error, setting) from error
+
+
+@contextlib.contextmanager
+def whole_folder(path: str, *, setting: str) -> Iterator[str]:
+    """A new folder to write files into, which becomes `path` once all of them are written.
+
+    Args:
+        path: a folder that does not exist or is empty, on a local disk.
+        setting: as in `write_whole`.
+
+    Raises:
+        UserError: it holds something, or cannot be written; nothing is left of it.
+    """
+    path = os.path.normpath(path)
+    partial = f"{path}.partial"
+    try:
+        if os.path.exists(path) and (not os.path.isdir(path) or os.listdir(path)):
+            raise UserError(f"{path} exists and is not an empty folder: choose another place.")
+        shutil.rmtree(partial, ignore_errors=True)  # of a run that was killed
+        os.makedirs(partial)
+        yield partial
+        os.replace(partial, path)
+    except OSError as error:
+        raise unwritable(path, error, setting) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _partial(path: str | os.PathLike) -> epath.Path:
@@ -55,7 +83,8 @@ def _partial(path: str | os.PathLike) -> epath.Path:
     return path.with_name(f"{path.name}.partial")
 
 
-def _unwritable(path: epath.Path, error: OSError, setting: str) -> UserError:
+def unwritable(path: str | os.PathLike, error: OSError, setting: str) -> UserError:
+    """The message that `path` cannot be written; `setting` is what decides where it lies."""
     flag = setting if setting.startswith("--") else f"--gin.{setting}"
     return UserError(
         f"cannot write {path}: {error.strerror or error}. Free space there, or choose another "
