@@ -27,6 +27,7 @@ from mpt_jax.predictor import TRUNCATE, Prediction, Predictor, Row, TextReader
 
 MINI = "mini"
 DECODING = ("num_beams", "length_penalty", "temperature", "top_k", "top_p")
+_ROWS = 32
 LENGTHS = {"inputs": 512, "targets": 64}  # tokens, where no prompt file says otherwise
 
 
@@ -70,7 +71,7 @@ def load(
     dtype: str = "float32",
     lengths: Mapping[str, int] | None = None,
     too_long: str = TRUNCATE,
-    batch_size: int = 32,
+    batch_size: int | None = None,
     num_partitions: int = 1,
     method_module: str | None = None,
     seed: int = 0,
@@ -84,7 +85,7 @@ def load(
         dtype: of parameters and computation, "float32" or "bfloat16".
         lengths: token limits, {"inputs": T, "targets": S}; by default those of the prompt file.
         too_long: what to do with a longer text: "truncate" it and warn, or "refuse" it.
-        batch_size: texts at a time; a multiple of the devices that share them.
+        batch_size: texts at a time; by default 32 for each device that shares them.
         num_partitions: devices that share each tensor of the model; the rest shares the texts.
         method_module: imported first, where your own method has trained `prompts`.
         seed: of sampling.
@@ -116,6 +117,7 @@ def load(
         decode_fn=functools.partial(decoding.generate, **decoding_options),
     )
     partitioner = PjitPartitioner(num_partitions)
+    batch_size = batch_size or _ROWS * partitioner.data_partitions
     restore = RestoreCheckpointConfig(path, dtype=dtype)
     shapes = token_shapes(batch_size, lengths)
     params = initial_params(model, partitioner, restore, shapes, jax.random.key(0))

@@ -31,6 +31,7 @@ GIN_COMMANDS = {
 # `add_arguments(parser)`, their `FLAGS`, and `run(arguments)`, which returns the exit status.
 PLAIN_COMMANDS = {
     "sweep": ("mpt_jax.sweep.command", "train and score a plan: methods × tasks × shots × seeds"),
+    "export": ("mpt_jax.export.command", "a model that runs without this package, with its card"),
     "report": ("mpt_jax.report.command", "tables and pictures of finished runs, in one page"),
 }
 COMMANDS = (*GIN_COMMANDS, *PLAIN_COMMANDS)

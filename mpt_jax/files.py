@@ -53,12 +53,11 @@ def check_writable(path: str | os.PathLike, *, setting: str) -> None:
 
 
 @contextlib.contextmanager
-def whole_folder(path: str, *, setting: str) -> Iterator[str]:
+def whole_folder(path: str) -> Iterator[str]:
     """A new folder to write files into, which becomes `path` once all of them are written.
 
     Args:
         path: a folder that does not exist or is empty, on a local disk.
-        setting: as in `write_whole`.
 
     Raises:
         UserError: it holds something, or cannot be written; nothing is left of it.
@@ -73,7 +72,10 @@ def whole_folder(path: str, *, setting: str) -> Iterator[str]:
         yield partial
         os.replace(partial, path)
     except OSError as error:
-        raise unwritable(path, error, setting) from error
+        raise UserError(
+            f"cannot write {path}: {error.strerror or error}. Free space there, or choose another "
+            "place."
+        ) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 

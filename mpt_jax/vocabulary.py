@@ -17,6 +17,7 @@ class SentencePiece:
         extra_ids: T5's sentinels `<extra_id_0>`, ... to add, the first with the highest id.
 
     Attributes:
+        file: as given.
         vocab_size: number of ids, sentinels included.
         extra_ids: as given.
         pad_id, eos_id, unk_id: special ids.
@@ -45,7 +46,7 @@ class SentencePiece:
                 f"{file} cannot be read as a SentencePiece model ({error}): give the vocabulary "
                 "file of the backbone, spiece.model."
             ) from error
-        self._pieces = pieces
+        self._pieces, self.file = pieces, file
         self.extra_ids = extra_ids
         self.vocab_size: int = pieces.GetPieceSize()
         self.eos_id: int = pieces.eos_id()
