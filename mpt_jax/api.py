@@ -137,6 +137,7 @@ class LoadedModel:
         lengths: token limits, {"inputs": T, "targets": S}.
         info: what the prompt file says of itself; None without one.
         predictor: the model, its parameters and programs.
+        reader: makes rows of texts.
     """
 
     def __init__(
@@ -148,7 +149,7 @@ class LoadedModel:
     ):
         self.predictor, self.lengths, self.info = predictor, lengths, info
         self.tasks = tuple(reader.tasks)
-        self._reader = reader
+        self.reader = reader
 
     def predict(
         self,
@@ -218,8 +219,8 @@ class LoadedModel:
         Raises:
             UserError: no such task; a method without prompts.
         """
-        task_id = self._reader.task_id(task)
-        row = None if text is None else self._reader.row(text, task_id, "the text")
+        task_id = self.reader.task_id(task)
+        row = None if text is None else self.reader.row(text, task_id, "the text")
         return self.predictor.embed_prompt(task_id, row)
 
     def _rows(
@@ -233,13 +234,13 @@ class LoadedModel:
             tasks = [task] * len(texts)
         elif isinstance(tasks, str) or len(tasks) != len(texts):
             raise UserError(f"tasks must be {len(texts)} names, one for each text.")
-        ids = [self._reader.task_id(name) for name in tasks]
+        ids = [self.reader.task_id(name) for name in tasks]
         rows = [
-            self._reader.row(text, task_id, f"text {number}")
+            self.reader.row(text, task_id, f"text {number}")
             for number, (text, task_id) in enumerate(zip(texts, ids, strict=True))
         ]
         if truncated := sum(row.truncated for row in rows):
-            warnings.warn(self._reader.truncation(truncated, len(rows)), stacklevel=4)
+            warnings.warn(self.reader.truncation(truncated, len(rows)), stacklevel=4)
         return rows
 
     def _labels(self, rows: Sequence[Row], labels: Sequence[str] | None) -> tuple[str, ...]:

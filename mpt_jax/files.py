@@ -53,31 +53,39 @@ def check_writable(path: str | os.PathLike, *, setting: str) -> None:
 
 
 @contextlib.contextmanager
-def whole_folder(path: str) -> Iterator[str]:
-    """A new folder to write files into, which becomes `path` once all of them are written.
-
-    Args:
-        path: a folder that does not exist or is empty, on a local disk.
+def new_folder(path: str | os.PathLike) -> Iterator[epath.Path]:
+    """A folder to write into, on a disk, that becomes `path` when the block ends without error.
 
     Raises:
-        UserError: it holds something, or cannot be written; nothing is left of it.
+        UserError: `path` exists and is not an empty folder, or it cannot be written.
     """
-    path = os.path.normpath(path)
-    partial = f"{path}.partial"
+    path, partial = epath.Path(path), _partial(path)
+    check_new_folder(path)
+    if partial.exists():
+        raise UserError(
+            f"{partial} was left by something that was killed while it wrote: remove it first."
+        )
     try:
-        if os.path.exists(path) and (not os.path.isdir(path) or os.listdir(path)):
-            raise UserError(f"{path} exists and is not an empty folder: choose another place.")
-        shutil.rmtree(partial, ignore_errors=True)  # of a run that was killed
-        os.makedirs(partial)
+        partial.mkdir(parents=True)
+    except OSError as error:
+        raise _not_made(path, error) from error
+    try:
         yield partial
         os.replace(partial, path)
     except OSError as error:
-        raise UserError(
-            f"cannot write {path}: {error.strerror or error}. Free space there, or choose another "
-            "place."
-        ) from error
+        raise _not_made(path, error) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def check_new_folder(path: str | os.PathLike) -> None:
+    """Refuses a place for a new folder that is taken.
+
+    Raises:
+        UserError: there is a file, or a folder that is not empty.
+    """
+    if os.path.lexists(path) and not (os.path.isdir(path) and not os.listdir(path)):
+        raise UserError(f"{path} exists: remove it, or name a folder that is new or empty.")
 
 
 def _partial(path: str | os.PathLike) -> epath.Path:
@@ -91,4 +99,10 @@ def unwritable(path: str | os.PathLike, error: OSError, setting: str) -> UserErr
     return UserError(
         f"cannot write {path}: {error.strerror or error}. Free space there, or choose another "
         f"place with {flag}=PATH."
+    )
+
+
+def _not_made(path: epath.Path, error: OSError) -> UserError:
+    return UserError(
+        f"cannot write {path}: {error.strerror or error}. Free space there, or name another place."
     )

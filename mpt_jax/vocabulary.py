@@ -6,6 +6,8 @@ tokenised within tf.data.
 
 from collections.abc import Iterable
 
+from etils import epath
+
 from mpt_jax.errors import UserError
 
 
@@ -13,7 +15,7 @@ class SentencePiece:
     """Text to ids and back.
 
     Args:
-        file: a SentencePiece model, e.g. `spiece.model`.
+        file: a SentencePiece model, on a disk or in a bucket (gs://).
         extra_ids: T5's sentinels `<extra_id_0>`, ... to add, the first with the highest id.
 
     Attributes:
@@ -34,8 +36,7 @@ class SentencePiece:
         from sentencepiece import sentencepiece_model_pb2 as protos
 
         try:
-            with open(file, "rb") as stream:
-                model = protos.ModelProto.FromString(stream.read())
+            model = protos.ModelProto.FromString(epath.Path(file).read_bytes())
             for i in reversed(range(extra_ids)):
                 kind = protos.ModelProto.SentencePiece.USER_DEFINED
                 model.pieces.add(piece=f"▁<extra_id_{i}>", score=0.0, type=kind)

@@ -58,18 +58,18 @@ def build(
     Raises:
         UserError: bad files, as `api.load`; a folder that is not empty or cannot be written.
     """
-    with files.whole_folder(folder) as place:
+    with files.new_folder(folder) as place:
         loaded = api.load(backbone, prompts, dtype=dtype, method_module=method_module)
         weights = traverse_util.flatten_dict(hosts.fetch(loaded.predictor.params), sep="/")
-        safetensors.numpy.save_file(weights, os.path.join(place, WEIGHTS))
+        safetensors.numpy.save_file(weights, place / WEIGHTS)
         program = greedy_program(loaded, weights, platforms)
-        _write(place, PROGRAM, program)
-        shutil.copyfile(loaded.predictor.model.input_vocabulary.file, f"{place}/{VOCABULARY}")
+        (place / PROGRAM).write_bytes(program)
+        shutil.copyfile(loaded.predictor.model.input_vocabulary.file, place / VOCABULARY)
         about = _about(loaded, weights, platforms)
-        _write(place, ABOUT, (json.dumps(about, indent=2) + "\n").encode())
+        (place / ABOUT).write_text(json.dumps(about, indent=2) + "\n")
         _copy_product(prompts, place)
-        sizes = {name: os.path.getsize(os.path.join(place, name)) for name in os.listdir(place)}
-        _write(place, CARD, card.write(loaded.info, about, sizes).encode())
+        sizes = {file.name: os.path.getsize(file) for file in place.iterdir()}
+        (place / CARD).write_bytes(card.write(loaded.info, about, sizes).encode("utf-8"))
 
 
 def greedy_program(
@@ -129,7 +129,7 @@ def _about(
     }
 
 
-def _copy_product(prompts: str, folder: str) -> None:
+def _copy_product(prompts: str, folder: os.PathLike) -> None:
     """The prompt or adapter file, kilobytes; a whole backbone is in the weights already."""
     product = prompt_file.resolve(prompts)
     if os.path.basename(product) not in (prompt_file.FILE_NAME, prompt_file.ADAPTER_FILE):
@@ -137,8 +137,3 @@ def _copy_product(prompts: str, folder: str) -> None:
     for file in (product, os.path.splitext(product)[0] + ".json"):
         if os.path.exists(file):
             shutil.copy(file, folder)
-
-
-def _write(folder: str, name: str, content: bytes) -> None:
-    with open(os.path.join(folder, name), "wb") as file:
-        file.write(content)
