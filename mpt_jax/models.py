@@ -27,6 +27,15 @@ from mpt_jax.methods.base import Method, label_parameters
 Batch = Mapping[str, jax.Array]
 
 
+class _FeatureConverter:
+    """The class of SeqIO's converter; with it comes TensorFlow, which prediction does without."""
+
+    def __get__(self, model: Any, owner: type) -> type:
+        from mpt_jax.engine.feature_converter import TaskIdFeatureConverter
+
+        return TaskIdFeatureConverter
+
+
 @dataclasses.dataclass(frozen=True)
 class EncoderDecoderModel:
     """A T5, the method that adapts it, and the tasks it is adapted to.
@@ -58,12 +67,7 @@ class EncoderDecoderModel:
     z_loss: float = 0.0
     decode_fn: Callable = decoding.generate
 
-    @property
-    def FEATURE_CONVERTER_CLS(self):  # noqa: N802  (T5X's name)
-        """SeqIO's converter to batches; imported with TensorFlow, which prediction does without."""
-        from mpt_jax.engine.feature_converter import TaskIdFeatureConverter
-
-        return TaskIdFeatureConverter
+    FEATURE_CONVERTER_CLS = _FeatureConverter()
 
     def __post_init__(self):
         if self.distillation is not None and not self.method.prompt_length:

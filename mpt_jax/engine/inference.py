@@ -9,7 +9,7 @@ from typing import Any
 
 import jax
 
-from mpt_jax import files, hosts
+from mpt_jax import files, hosts, prompt_file
 from mpt_jax.engine import step as step_lib
 from mpt_jax.engine.data import DatasetConfig
 from mpt_jax.engine.evaluation import Evaluator
@@ -123,13 +123,7 @@ def infer(
             or is of another run.
     """
     partitioner.check_batch_size(batch_size)
-    info = model.method.info
-    limit = task_feature_lengths["inputs"]
-    reader = TextReader(model.input_vocabulary, model.tasks, limit, too_long)
-    lines = InputLines(inputs, reader, task, info.input_forms, input_format)
-    if inputs == STANDARD_INPUT and jax.process_count() > 1:
-        raise UserError("INPUTS = '-' is read by one process: give several hosts a file.")
-    lines.check()
+    lines = open_lines(model, inputs, task, task_feature_lengths["inputs"], input_format, too_long)
     with OutputLines(output) as out:
         params = _params(
             model, partitioner, restore_checkpoint_cfg, task_feature_lengths, batch_size
@@ -137,25 +131,44 @@ def infer(
         predictor = Predictor(
             model, params, partitioner, lengths=task_feature_lengths, batch_size=batch_size
         )
-        answer = _ranker(predictor, info.label_words) if rank_labels else predictor.predict
+        answer = _ranker(predictor, model.method.info) if rank_labels else predictor.predict
         count = truncated = 0
         size = None
         for number, rows in enumerate(_batches(lines.rows(), batch_size)):
             size = size or predictor.rows_for(len(rows))
-            asked = [{"task": model.tasks[row.task_id], "input": row.text} for row in rows]
             count, truncated = count + len(rows), truncated + sum(row.truncated for row in rows)
             if count < out.done:
-                out.skip(asked)
+                out.skip([record(model.tasks, row) for row in rows])
                 continue
             answers = answer(rows, size, number)
-            out.put(
-                [
-                    {**record, "prediction": answer.text, "score": round(answer.score, 6)}
-                    for record, answer in zip(asked, answers, strict=True)
-                ]
-            )
+            out.put([record(model.tasks, *pair) for pair in zip(rows, answers, strict=True)])
     if truncated and hosts.is_first():
-        print(f"t5x: warning: {reader.truncation(truncated, count)}", file=sys.stderr)
+        print(f"t5x: warning: {lines.reader.truncation(truncated, count)}", file=sys.stderr)
+
+
+def open_lines(
+    model: Any,
+    inputs: str,
+    task: str | None,
+    limit: int,
+    input_format: str | None = None,
+    too_long: str = TRUNCATE,
+) -> InputLines:
+    """The lines of text, checked where they are a file; arguments and errors are `infer`'s."""
+    if inputs == STANDARD_INPUT and jax.process_count() > 1:
+        raise UserError("INPUTS = '-' is read by one process: give several hosts a file.")
+    reader = TextReader(model.input_vocabulary, model.tasks, limit, too_long)
+    lines = InputLines(inputs, reader, task, model.method.info.input_forms, input_format)
+    lines.check()
+    return lines
+
+
+def record(tasks: Sequence[str], row: Row, answer: Prediction | None = None) -> dict[str, Any]:
+    """What a line of the output says; without an answer, what it says of the input."""
+    asked = {"task": tasks[row.task_id], "input": row.text}
+    if answer is None:
+        return asked
+    return {**asked, "prediction": answer.text, "score": round(answer.score, 6)}
 
 
 def _batches(rows: Iterator[Row], size: int) -> Iterator[list[Row]]:
@@ -164,11 +177,11 @@ def _batches(rows: Iterator[Row], size: int) -> Iterator[list[Row]]:
 
 
 def _ranker(
-    predictor: Predictor, label_words: Mapping[str, Sequence[str]]
+    predictor: Predictor, info: prompt_file.PromptInfo
 ) -> Callable[[list[Row], int, int], list[Prediction]]:
     """As `Predictor.predict`, but of a task's label words the most likely one."""
     tasks = predictor.model.tasks
-    words = [tuple(label_words.get(task, ())) for task in tasks]
+    words = [tuple(info.label_words.get(task, ())) for task in tasks]
 
     def rank(rows: list[Row], size: int, number: int) -> list[Prediction]:
         for row in rows:
