@@ -17,6 +17,7 @@ lint: $(INSTALLED)
 
 bench: $(INSTALLED)
 	$(BIN)/python benchmarks/step.py --size=mini
+	$(BIN)/python benchmarks/bank.py
 
 # An interpreter that is too old would fail late, with a message about some dependency.
 $(INSTALLED): setup.py constraints.txt

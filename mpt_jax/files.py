@@ -2,6 +2,8 @@
 
 import contextlib
 import os
+import shutil
+from collections.abc import Iterator
 
 from etils import epath
 
@@ -31,7 +33,7 @@ def write_whole(
     except OSError as error:
         with contextlib.suppress(OSError):  # the folder is gone or read-only: nothing to remove
             partial.unlink(missing_ok=True)
-        raise _unwritable(path, error, setting) from error
+        raise unwritable(path, error, setting) from error
 
 
 def check_writable(path: str | os.PathLike, *, setting: str) -> None:
@@ -48,7 +50,43 @@ def check_writable(path: str | os.PathLike, *, setting: str) -> None:
         partial.touch()
         partial.unlink()
     except OSError as error:
-        raise _unwritable(path, error, setting) from error
+        raise unwritable(path, error, setting) from error
+
+
+@contextlib.contextmanager
+def new_folder(path: str | os.PathLike) -> Iterator[epath.Path]:
+    """A folder to write into, on a disk, that becomes `path` when the block ends without error.
+
+    Raises:
+        UserError: `path` exists and is not an empty folder, or it cannot be written.
+    """
+    path, partial = epath.Path(path), _partial(path)
+    check_new_folder(path)
+    if partial.exists():
+        raise UserError(
+            f"{partial} was left by something that was killed while it wrote: remove it first."
+        )
+    try:
+        partial.mkdir(parents=True)
+    except OSError as error:
+        raise _not_made(path, error) from error
+    try:
+        yield partial
+        os.replace(partial, path)
+    except OSError as error:
+        raise _not_made(path, error) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def check_new_folder(path: str | os.PathLike) -> None:
+    """Refuses a place for a new folder that is taken.
+
+    Raises:
+        UserError: there is a file, or a folder that is not empty.
+    """
+    if os.path.lexists(path) and not (os.path.isdir(path) and not os.listdir(path)):
+        raise UserError(f"{path} exists: remove it, or name a folder that is new or empty.")
 
 
 def _partial(path: str | os.PathLike) -> epath.Path:
@@ -56,9 +94,16 @@ def _partial(path: str | os.PathLike) -> epath.Path:
     return path.with_name(f"{path.name}.partial")
 
 
-def _unwritable(path: epath.Path, error: OSError, setting: str) -> UserError:
+def unwritable(path: str | os.PathLike, error: OSError, setting: str) -> UserError:
+    """The message that `path` cannot be written; `setting` is what decides where it lies."""
     flag = setting if setting.startswith("--") or not setting else f"--gin.{setting}"
     return UserError(
         f"cannot write {path}: {error.strerror or error}. Free space there, or choose another "
         f"place{flag and f' with {flag}=PATH'}."
+    )
+
+
+def _not_made(path: epath.Path, error: OSError) -> UserError:
+    return UserError(
+        f"cannot write {path}: {error.strerror or error}. Free space there, or name another place."
     )

@@ -21,11 +21,19 @@ from mpt_jax import distillation as distill
 from mpt_jax import initializers, metrics, prompt_file, prompts
 from mpt_jax.backbone import axes, decoding, network, store
 from mpt_jax.backbone.config import T5Config
-from mpt_jax.engine.feature_converter import TaskIdFeatureConverter
 from mpt_jax.errors import UserError
 from mpt_jax.methods.base import Method, label_parameters
 
 Batch = Mapping[str, jax.Array]
+
+
+class _FeatureConverter:
+    """The class of SeqIO's converter; with it comes TensorFlow, which prediction does without."""
+
+    def __get__(self, model: Any, owner: type) -> type:
+        from mpt_jax.engine.feature_converter import TaskIdFeatureConverter
+
+        return TaskIdFeatureConverter
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +67,7 @@ class EncoderDecoderModel:
     z_loss: float = 0.0
     decode_fn: Callable = decoding.generate
 
-    FEATURE_CONVERTER_CLS = TaskIdFeatureConverter
+    FEATURE_CONVERTER_CLS = _FeatureConverter()
 
     def __post_init__(self):
         if self.distillation is not None and not self.method.prompt_length:
@@ -334,21 +342,49 @@ class EncoderDecoderModel:
         self, params: Mapping, batch: Batch, rng: jax.Array | None = None
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
         """Decoded ids [B, S] int32 and {"scores": [B]} (log-probability of the output)."""
-        variables, tokens = {"params": params}, batch["encoder_input_tokens"]
         with self._adapted(params):
-            task_prompts = self.module.apply(
-                variables, batch["task_ids"], tokens, method="embed_prompts"
-            )
-            encoded = self.module.apply(variables, tokens, task_prompts, method="encode")
+            encoded, valid = self._encode(params, batch)
             ids, scores = self.decode_fn(
                 self.module,
                 params,
                 encoded,
-                network.encoder_valid(tokens, task_prompts),
+                valid,
                 max_decode_length=batch["decoder_input_tokens"].shape[1],
                 rng=rng,
             )
         return ids, {"scores": scores}
+
+    def embed_prompts(self, params: Mapping, batch: Batch) -> jax.Array | None:
+        """The prompts [B, P, D] of a batch's `task_ids`; None for a method without prompts."""
+        tokens = batch["encoder_input_tokens"]
+        return self.module.apply(
+            {"params": params}, batch["task_ids"], tokens, method="embed_prompts"
+        )
+
+    def _encode(self, params: Mapping, batch: Batch) -> tuple[jax.Array, jax.Array]:
+        """Prompt and text, encoded [B, P+T, D], and which positions may be seen [B, P+T]."""
+        tokens, task_prompts = batch["encoder_input_tokens"], self.embed_prompts(params, batch)
+        encoded = self.module.apply({"params": params}, tokens, task_prompts, method="encode")
+        return encoded, network.encoder_valid(tokens, task_prompts)
+
+    def rank_batch(self, params: Mapping, batch: Batch) -> jax.Array:
+        """Log-likelihood of each of an example's label words, [B, L] float32, in nats.
+
+        A text is encoded once, however many labels there are.
+
+        Args:
+            params: nested dict.
+            batch: encoder_input_tokens [B, T], task_ids [B], and label_tokens [B, L, S]: words with
+                their end token, then padding.
+        """
+        count, words, length = batch["label_tokens"].shape
+        targets = batch["label_tokens"].reshape(count * words, length)
+        fed = jnp.pad(targets, ((0, 0), (1, 0)))[:, :-1]
+        with self._adapted(params):
+            encoded, valid = (jnp.repeat(x, words, axis=0) for x in self._encode(params, batch))
+            logits = self.module.apply({"params": params}, encoded, valid, fed, method="decode")
+        losses = optax.softmax_cross_entropy_with_integer_labels(logits, targets)
+        return -jnp.sum(losses * (targets != network.PAD_ID), axis=1).reshape(count, words)
 
     def score_batch(self, params: Mapping, batch: Batch) -> jax.Array:
         """Log-likelihood of each example's target, [B] float32, in nats."""

@@ -1,8 +1,10 @@
 """Every command in the README and in docs/ runs, with tiny sizes; every path they name exists."""
 
 import dataclasses
+import io
 import pathlib
 import re
+import runpy
 import shlex
 import shutil
 
@@ -91,8 +93,17 @@ def test_command_runs(workplace, monkeypatch, command):
     monkeypatch.chdir(workplace)
     words = shlex.split(command)
     words = words[words.index("t5x") + 1 :]
+    if "--gin.INPUTS=-" in words:
+        questions = (workplace / "questions.jsonl").open("rb")
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(questions))
     words = [word for word in words if not word.startswith(PROCESS_FLAGS)]
     assert cli.main([*words, *_tiny(words)]) == 0
+
+
+def test_the_python_of_using_runs(workplace, monkeypatch, capsys):
+    monkeypatch.chdir(workplace)
+    runpy.run_path("using.py")
+    assert capsys.readouterr().out.endswith("(2, 2)\n(20, 128)\n")
 
 
 def _tiny(words: list[str]) -> list[str]:

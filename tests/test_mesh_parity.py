@@ -11,8 +11,7 @@ import toy_run
 from mpt_jax import distillation
 from mpt_jax.backbone import store
 from mpt_jax.engine import optimizers
-from mpt_jax.engine.checkpoints import RestoreCheckpointConfig
-from mpt_jax.engine.initialize import initial_params
+from mpt_jax.engine.initialize import RestoreCheckpointConfig, initial_params
 from mpt_jax.engine.partitioning import PjitPartitioner
 from mpt_jax.methods.full import FullTraining
 from mpt_jax.methods.mpt import MPT

@@ -24,6 +24,7 @@ from mpt_jax.engine.data_position import (
     RestoreDataPosition,
     SaveDataPosition,
 )
+from mpt_jax.engine.initialize import RestoreCheckpointConfig
 from mpt_jax.errors import UserError
 
 _STATE, _EXTRA, _DATA = "state", "extra", "data"
@@ -48,33 +49,6 @@ class SaveCheckpointConfig:
                 raise UserError(
                     f"utils.SaveCheckpointConfig.{name} must be at least 1, got {value}."
                 )
-
-
-@dataclasses.dataclass(frozen=True)
-class RestoreCheckpointConfig:
-    """What a run starts from: the backbone's checkpoint.
-
-    Attributes:
-        path: the backbone's checkpoint; None: random weights, for a method that trains all.
-        mode: "specific" (`path` is the checkpoint itself), the only one of T5X's that is read.
-        dtype: of the restored parameters, "float32" or "bfloat16".
-    """
-
-    path: str | None
-    mode: str = "specific"
-    dtype: str = "float32"
-
-    def __post_init__(self):
-        if self.mode != "specific":
-            raise UserError(
-                f"utils.RestoreCheckpointConfig.mode must be 'specific', got {self.mode!r}: give"
-                " the folder of the checkpoint itself as path."
-            )
-        if self.dtype not in ("float32", "bfloat16"):
-            raise UserError(
-                "utils.RestoreCheckpointConfig.dtype must be 'float32' or 'bfloat16', got"
-                f" {self.dtype!r}."
-            )
 
 
 @dataclasses.dataclass(frozen=True)

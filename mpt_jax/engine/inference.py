@@ -1,23 +1,29 @@
 """Runs that train nothing: evaluation of a split, and prediction for lines of text."""
 
+import itertools
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
-import numpy as np
 
-from mpt_jax import files, hosts
+from mpt_jax import files, hosts, prompt_file
 from mpt_jax.engine import step as step_lib
-from mpt_jax.engine.checkpoints import RestoreCheckpointConfig
-from mpt_jax.engine.data import DatasetConfig, pad_rows
+from mpt_jax.engine.data import DatasetConfig
 from mpt_jax.engine.evaluation import Evaluator
-from mpt_jax.engine.initialize import check_backbone_is_there, initial_params, token_shapes
-from mpt_jax.engine.length_buckets import cut_batch
+from mpt_jax.engine.initialize import (
+    RestoreCheckpointConfig,
+    check_backbone_is_there,
+    initial_params,
+    token_shapes,
+)
+from mpt_jax.engine.input_lines import STANDARD_INPUT, InputLines
+from mpt_jax.engine.output_lines import OutputLines
 from mpt_jax.engine.partitioning import PjitPartitioner
-from mpt_jax.errors import UserError, did_you_mean
+from mpt_jax.errors import UserError
+from mpt_jax.predictor import TRUNCATE, Prediction, Predictor, Row, TextReader
 
 
 def evaluate(
@@ -89,45 +95,104 @@ def infer(
     batch_size: int,
     task: str | None = None,
     output: str | None = None,
+    input_format: str | None = None,
+    too_long: str = TRUNCATE,
+    rank_labels: bool = False,
 ) -> None:
-    """Predict for lines of text, one input each; write a JSON object a line, in order.
+    """Predict for lines of text; write a JSON object a line, in order, batch by batch.
+
+    A file is checked from end to end before the work; a run that was stopped goes on where it was
+    (see `output_lines`).
 
     Args:
-        model: with trained prompts.
+        model: with trained prompts, a `methods.restored.Restored`.
         restore_checkpoint_cfg: the backbone.
         partitioner: the mesh.
-        inputs: a UTF-8 text file; empty lines are refused.
-        task_feature_lengths: token limits; longer inputs are cut.
-        batch_size: rows decoded at a time.
-        task: whose prompt to use; may be left out where there is one task.
+        inputs: a UTF-8 file of plain text or, named *.jsonl, of JSON objects with "input" (or the
+            fields of their task's form of inputs) and perhaps "task"; "-": standard input.
+        task_feature_lengths: token limits.
+        batch_size: rows decoded at a time, of any tasks.
+        task: of rows that name none; may be left out where the bank has one.
         output: file to write; None: standard output.
+        input_format: "text" or "jsonl", where the name does not say it.
+        too_long: "truncate" longer texts, and say how many, or "refuse" them.
+        rank_labels: predict the most likely of the task's label words, in place of decoding.
 
     Raises:
-        UserError: unknown task, unreadable or empty input, an output that cannot be written;
-            all before any work is done.
+        UserError: unknown task, bad input (the line is named), an output that cannot be written
+            or is of another run.
     """
     partitioner.check_batch_size(batch_size)
-    task_id = _task_id(model.tasks, task)
-    lines = _read_lines(inputs)
-    if output is not None:
-        hosts.on_first(lambda: files.check_writable(output, setting="OUTPUT"))
-    params = _params(model, partitioner, restore_checkpoint_cfg, task_feature_lengths, batch_size)
-    predict = step_lib.make_eval_step(model.predict_batch_with_aux, partitioner)
-    records = []
-    for start in range(0, len(lines), batch_size):
-        chunk = lines[start : start + batch_size]
-        batch = pad_rows(_text_batch(model, chunk, task_id, task_feature_lengths), batch_size)
-        batch = cut_batch(batch, {"inputs": _powers_of_two(task_feature_lengths["inputs"])})
-        ids, aux = jax.device_get(predict({}, params, partitioner.shard_whole_batch(batch)))
-        for text, row, score in zip(chunk, ids, aux["scores"], strict=False):
-            record = {
-                "task": model.tasks[task_id],
-                "input": text,
-                "prediction": model.output_vocabulary.decode(row.tolist()),
-                "score": round(float(score), 6),
-            }
-            records.append(json.dumps(record, ensure_ascii=False) + "\n")
-    _put_out("".join(records), output)
+    lines = open_lines(model, inputs, task, task_feature_lengths["inputs"], input_format, too_long)
+    with OutputLines(output) as out:
+        params = _params(
+            model, partitioner, restore_checkpoint_cfg, task_feature_lengths, batch_size
+        )
+        predictor = Predictor(
+            model, params, partitioner, lengths=task_feature_lengths, batch_size=batch_size
+        )
+        answer = _ranker(predictor, model.method.info) if rank_labels else predictor.predict
+        count = truncated = 0
+        size = None
+        for number, rows in enumerate(_batches(lines.rows(), batch_size)):
+            size = size or predictor.rows_for(len(rows))
+            count, truncated = count + len(rows), truncated + sum(row.truncated for row in rows)
+            if count < out.done:
+                out.skip([record(model.tasks, row) for row in rows])
+                continue
+            answers = answer(rows, size, number)
+            out.put([record(model.tasks, *pair) for pair in zip(rows, answers, strict=True)])
+    if truncated and hosts.is_first():
+        print(f"t5x: warning: {lines.reader.truncation(truncated, count)}", file=sys.stderr)
+
+
+def open_lines(
+    model: Any,
+    inputs: str,
+    task: str | None,
+    limit: int,
+    input_format: str | None = None,
+    too_long: str = TRUNCATE,
+) -> InputLines:
+    """The lines of text, checked where they are a file; arguments and errors are `infer`'s."""
+    if inputs == STANDARD_INPUT and jax.process_count() > 1:
+        raise UserError("INPUTS = '-' is read by one process: give several hosts a file.")
+    reader = TextReader(model.input_vocabulary, model.tasks, limit, too_long)
+    lines = InputLines(inputs, reader, task, model.method.info.input_forms, input_format)
+    lines.check()
+    return lines
+
+
+def record(tasks: Sequence[str], row: Row, answer: Prediction | None = None) -> dict[str, Any]:
+    """What a line of the output says; without an answer, what it says of the input."""
+    asked = {"task": tasks[row.task_id], "input": row.text}
+    if answer is None:
+        return asked
+    return {**asked, "prediction": answer.text, "score": round(answer.score, 6)}
+
+
+def _batches(rows: Iterator[Row], size: int) -> Iterator[list[Row]]:
+    while batch := list(itertools.islice(rows, size)):
+        yield batch
+
+
+def _ranker(
+    predictor: Predictor, info: prompt_file.PromptInfo
+) -> Callable[[list[Row], int, int], list[Prediction]]:
+    """As `Predictor.predict`, but of a task's label words the most likely one."""
+    tasks = predictor.model.tasks
+    words = [tuple(info.label_words.get(task, ())) for task in tasks]
+
+    def rank(rows: list[Row], size: int, number: int) -> list[Prediction]:
+        for row in rows:
+            if not words[row.task_id]:
+                raise UserError(f"task {tasks[row.task_id]!r} has no label words to rank.")
+        labels = [words[row.task_id] for row in rows]
+        scores = predictor.rank(rows, labels, size)
+        best = [int(found.argmax()) for found in scores]
+        return [Prediction(labels[r][i], float(scores[r][i])) for r, i in enumerate(best)]
+
+    return rank
 
 
 def _params(
@@ -139,56 +204,3 @@ def _params(
 ) -> dict:
     shapes = token_shapes(batch_size, lengths)
     return initial_params(model, partitioner, restore, shapes, jax.random.key(0))
-
-
-def _task_id(tasks: tuple[str, ...], task: str | None) -> int:
-    if task is None and len(tasks) == 1:
-        return 0
-    if task not in tasks:
-        asked = "no TASK was given" if task is None else f"task {task!r} is not in the prompt file"
-        raise UserError(f"{asked}; it holds {', '.join(tasks)}." + did_you_mean(task or "", tasks))
-    return tasks.index(task)
-
-
-def _read_lines(path: str) -> list[str]:
-    try:
-        with open(path, encoding="utf-8") as file:
-            lines = file.read().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read INPUTS {path!r} as UTF-8 text: {error}.") from error
-    if not lines:
-        raise UserError(f"INPUTS {path!r} is empty: give one input a line.")
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            raise UserError(f"INPUTS {path!r}, line {number} is empty: remove it or fill it.")
-    return lines
-
-
-def _text_batch(
-    model: Any, lines: list[str], task_id: int, lengths: Mapping[str, int]
-) -> dict[str, np.ndarray]:
-    """Tokenised lines as a batch [B, T]; the decoder side is empty and S long."""
-    vocabulary = model.input_vocabulary
-    tokens = np.zeros((len(lines), lengths["inputs"]), np.int32)
-    for row, line in zip(tokens, lines, strict=True):
-        ids = [*vocabulary.encode(line)[: len(row) - 1], vocabulary.eos_id]
-        row[: len(ids)] = ids
-    empty = np.zeros((len(lines), lengths["targets"]), np.int32)
-    return {
-        "encoder_input_tokens": tokens,
-        "decoder_input_tokens": empty,
-        "decoder_target_tokens": empty,
-        "decoder_loss_weights": empty,
-        "task_ids": np.full((len(lines),), task_id, np.int32),
-    }
-
-
-def _powers_of_two(limit: int) -> list[int]:
-    return [length for length in (2**n for n in range(4, 20)) if length < limit]
-
-
-def _put_out(text: str, path: str | None) -> None:
-    if path is not None:
-        hosts.on_first(lambda: files.write_whole(path, text, setting="OUTPUT"))
-    elif hosts.is_first():
-        sys.stdout.write(text)

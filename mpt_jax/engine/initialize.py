@@ -1,5 +1,6 @@
 """Where a run's parameters come from: backbone from a checkpoint, the method's part on top."""
 
+import dataclasses
 import functools
 from collections.abc import Mapping
 from typing import Any
@@ -7,9 +8,35 @@ from typing import Any
 import jax
 from etils import epath
 
-from mpt_jax.engine.checkpoints import RestoreCheckpointConfig
 from mpt_jax.engine.partitioning import PjitPartitioner
 from mpt_jax.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class RestoreCheckpointConfig:
+    """What a run starts from: the backbone's checkpoint.
+
+    Attributes:
+        path: the backbone's checkpoint; None: random weights, for a method that trains all.
+        mode: "specific" (`path` is the checkpoint itself), the only one of T5X's that is read.
+        dtype: of the restored parameters, "float32" or "bfloat16".
+    """
+
+    path: str | None
+    mode: str = "specific"
+    dtype: str = "float32"
+
+    def __post_init__(self):
+        if self.mode != "specific":
+            raise UserError(
+                f"utils.RestoreCheckpointConfig.mode must be 'specific', got {self.mode!r}: give"
+                " the folder of the checkpoint itself as path."
+            )
+        if self.dtype not in ("float32", "bfloat16"):
+            raise UserError(
+                "utils.RestoreCheckpointConfig.dtype must be 'float32' or 'bfloat16', got"
+                f" {self.dtype!r}."
+            )
 
 
 def check_backbone_is_there(model: Any, restore: RestoreCheckpointConfig | None) -> None:

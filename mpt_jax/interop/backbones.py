@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 
+from mpt_jax import vocabulary
 from mpt_jax.backbone import network, store
 from mpt_jax.backbone.config import T5Config
 from mpt_jax.errors import UserError
@@ -41,12 +42,24 @@ def vocabulary_of(path: str) -> "seqio.SentencePieceVocabulary":
     """
     import seqio
 
+    return seqio.SentencePieceVocabulary(*_sentencepiece(path))
+
+
+def tokenizer_of(path: str) -> vocabulary.SentencePiece:
+    """The same vocabulary, with no need of TensorFlow; not for SeqIO tasks.
+
+    Raises:
+        UserError: as `vocabulary_of`; the file is no SentencePiece model.
+    """
+    return vocabulary.SentencePiece(*_sentencepiece(path))
+
+
+def _sentencepiece(path: str) -> tuple[str, int]:
+    """The vocabulary's file, and how many sentinels have to be added to it."""
     file = os.path.join(path, VOCABULARY)
     if not os.path.isfile(file):
         raise UserError(f"{path!r} has no {VOCABULARY}: copy that of the backbone there.")
-    plain = seqio.SentencePieceVocabulary(file)
-    sentinels = 32 if plain.vocab_size == 960 else 0
-    return seqio.SentencePieceVocabulary(file, extra_ids=sentinels)
+    return file, 32 if vocabulary.SentencePiece(file).vocab_size == 960 else 0
 
 
 def fingerprint_of(path: str) -> str:

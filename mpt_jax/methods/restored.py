@@ -37,6 +37,11 @@ class Restored(Method):
     def _product(self) -> tuple[dict[str, np.ndarray], prompt_file.PromptInfo]:
         return prompt_file.load(self.path)
 
+    @property
+    def info(self) -> prompt_file.PromptInfo:
+        """What the product says of itself."""
+        return self._product[1]
+
     @functools.cached_property
     def _trained_by(self) -> type[Method]:
         return by_name(self._product[1].method, self.module)

@@ -10,11 +10,8 @@ import optax
 import orbax.checkpoint as ocp
 import pytest
 
-from mpt_jax.engine.checkpoints import (
-    Checkpointer,
-    RestoreCheckpointConfig,
-    SaveCheckpointConfig,
-)
+from mpt_jax.engine.checkpoints import Checkpointer, SaveCheckpointConfig
+from mpt_jax.engine.initialize import RestoreCheckpointConfig
 from mpt_jax.engine.partitioning import PjitPartitioner
 from mpt_jax.engine.step import TrainState
 from mpt_jax.errors import UserError

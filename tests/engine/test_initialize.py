@@ -5,8 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mpt_jax.engine.checkpoints import RestoreCheckpointConfig
-from mpt_jax.engine.initialize import initial_params
+from mpt_jax.engine.initialize import RestoreCheckpointConfig, initial_params
 from mpt_jax.engine.partitioning import PjitPartitioner
 from mpt_jax.errors import UserError
 

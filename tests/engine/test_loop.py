@@ -19,12 +19,9 @@ import toy
 from mpt_jax import prompt_file
 from mpt_jax.backbone import store
 from mpt_jax.engine import data, loop
-from mpt_jax.engine.checkpoints import (
-    CheckpointConfig,
-    RestoreCheckpointConfig,
-    SaveCheckpointConfig,
-)
+from mpt_jax.engine.checkpoints import CheckpointConfig, SaveCheckpointConfig
 from mpt_jax.engine.data import DatasetConfig
+from mpt_jax.engine.initialize import RestoreCheckpointConfig
 from mpt_jax.engine.partitioning import PjitPartitioner
 from mpt_jax.engine.schedules import create_learning_rate_scheduler
 from mpt_jax.errors import UserError

@@ -1,0 +1,144 @@
+"""What thousands of tasks cost: a mixed-task batch against a single-task one, memory, cold start.
+
+    python benchmarks/bank.py
+
+The prompts of all tasks are one (their factors are ones), so that both batches decode the same
+answers and differ by what the bank costs alone. A task is R(P+D) numbers, the shared prompt P*D.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import mpt_jax
+from mpt_jax import assets, prompt_file, prompts
+from mpt_jax.interop import backbones
+
+TEXT = "premise: the judge resisted the law . hypothesis: the judge supported the law ."
+COLD = f"""
+import json, time
+start = time.perf_counter()
+import mpt_jax
+mpt_jax.load
+imported = time.perf_counter()
+t5 = mpt_jax.load("mini")
+loaded = time.perf_counter()
+t5.predict([{TEXT!r}])
+first = time.perf_counter()
+print(json.dumps([imported - start, loaded - imported, first - loaded]))
+"""
+PHASES = ("import", "load", "first prediction")
+
+
+def main() -> None:
+    args = parse_arguments()
+    with tempfile.TemporaryDirectory() as folder:
+        path = write_bank(folder, args.backbone, args.tasks, args.prompt)
+        t5 = mpt_jax.load(args.backbone, path, batch_size=args.batch)
+    print(
+        f"{args.tasks} tasks, {args.backbone}, batch {args.batch}, {jax.devices()[0].device_kind}"
+    )
+
+    bank = t5.predictor.params["prompt_bank"]
+    size = sum(leaf.nbytes for leaf in bank.values())
+    task = 4 * t5.info.rank * (args.prompt + t5.info.width)
+    shared = 4 * args.prompt * t5.info.width
+    print(f"bank     {size:,} bytes, counted {args.tasks} x {task:,} + {shared:,}")
+    assert size == args.tasks * task + shared
+    print(
+        f"         composing a batch takes {composition_bytes(bank, args.batch):,} bytes; all "
+        f"prompts would be {4 * args.tasks * args.prompt * t5.info.width:,}"
+    )
+
+    spread = np.linspace(0, args.tasks - 1, args.batch).astype(int).tolist()
+    mixed, single = (predicting(t5, ids) for ids in (spread, [0] * args.batch))
+    seconds = medians({"mixed": mixed, "single": single}, args.repeats)
+    for name, value in seconds.items():
+        print(f"{name:<8} {value:.4f} s a batch")
+    print(f"mixed / single {seconds['mixed'] / seconds['single']:.3f}")
+
+    phases = [cold_start() for _ in range(args.starts)]
+    whole = statistics.median(map(sum, phases))
+    print(f"cold start, mini backbone, import to first prediction: {whole:.2f} s")
+    for name, values in zip(PHASES, zip(*phases, strict=True), strict=True):
+        print(f"  {name:<18} {statistics.median(values):.2f} s")
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--tasks", type=int, default=10_000)
+    parser.add_argument("--backbone", default="mini", help="as `mpt_jax.load` takes it")
+    parser.add_argument("--prompt", type=int, default=20, help="prompt length")
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--repeats", type=int, default=50, help="batches of each kind")
+    parser.add_argument("--starts", type=int, default=3, help="cold starts")
+    return parser.parse_args()
+
+
+def write_bank(folder: str, backbone: str, tasks: int, length: int) -> str:
+    """A prompt file of so many tasks, rank 1, for a backbone; its path."""
+    path = assets.path("mini") if backbone == "mini" else backbone
+    config = backbones.config_of(path)
+    shapes = prompts.factorized_shapes(tasks, length, config.emb_dim, rank=1)
+    bank = {name: np.ones(shape, np.float32) for name, shape in shapes.items()}
+    bank["shared"] = np.random.default_rng(0).normal(size=shapes["shared"]).astype(np.float32)
+    info = prompt_file.PromptInfo(
+        method="mpt",
+        tasks=tuple(f"task_{k}" for k in range(tasks)),
+        length=length,
+        width=config.emb_dim,
+        rank=1,
+        vocabulary_size=config.vocab_size,
+        backbone=backbones.fingerprint_of(path),
+        feature_lengths={"inputs": 64, "targets": 8},
+        label_words={},
+        input_forms={},
+        step=0,
+        metrics={},
+    )
+    return prompt_file.save(folder, bank, info)
+
+
+def composition_bytes(bank: dict[str, jax.Array], batch: int) -> int:
+    """Memory that the composed prompts of a batch take, and all that is made on the way."""
+    task_ids = jnp.zeros((batch,), jnp.int32)
+    used = jax.jit(prompts.compose).lower(bank, task_ids).compile().memory_analysis()
+    return used.temp_size_in_bytes + used.output_size_in_bytes
+
+
+def predicting(t5, task_ids: list[int]) -> Callable[[], object]:
+    """A function that predicts for one text a task."""
+    rows = [t5.reader.row(TEXT, task_id, "the text") for task_id in task_ids]
+    return lambda: t5.predictor.predict(rows, len(rows))
+
+
+def medians(functions: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
+    """Median wall seconds of each, called in turns, after one call that compiles."""
+    for function in functions.values():
+        function()
+    found: dict[str, list[float]] = {name: [] for name in functions}
+    for _ in range(repeats):
+        for name, function in functions.items():
+            start = time.perf_counter()
+            function()
+            found[name].append(time.perf_counter() - start)
+    return {name: statistics.median(values) for name, values in found.items()}
+
+
+def cold_start() -> list[float]:
+    """Seconds of each of `PHASES` in a new process."""
+    out = subprocess.run([sys.executable, "-c", COLD], check=True, capture_output=True, text=True)
+    return json.loads(out.stdout)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,284 @@
+"""Prompts in use, for scripts and notebooks.
+
+import mpt_jax
+
+t5 = mpt_jax.load("mini", "runs/mpt_target")
+t5.predict(["premise: ... hypothesis: ..."], task="mini_rte")
+"""
+
+import functools
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from mpt_jax import assets, prompt_file
+from mpt_jax.backbone import decoding
+from mpt_jax.engine.initialize import RestoreCheckpointConfig, initial_params, token_shapes
+from mpt_jax.engine.partitioning import PjitPartitioner
+from mpt_jax.errors import UserError, did_you_mean
+from mpt_jax.interop import backbones
+from mpt_jax.methods.base import FROZEN, Method
+from mpt_jax.methods.restored import Restored
+from mpt_jax.models import EncoderDecoderModel
+from mpt_jax.predictor import TRUNCATE, Prediction, Predictor, Row, TextReader
+
+MINI = "mini"
+DECODING = ("num_beams", "length_penalty", "temperature", "top_k", "top_p")
+_ROWS = 32
+LENGTHS = {"inputs": 512, "targets": 64}  # tokens, where no prompt file says otherwise
+
+
+class Scores(NamedTuple):
+    """What `LoadedModel.score` found for N texts and L labels.
+
+    Attributes:
+        labels: the L labels.
+        log_likelihoods: [N, L] float32: of each label given the text, in nats.
+        best: the most likely label of each text.
+    """
+
+    labels: tuple[str, ...]
+    log_likelihoods: np.ndarray
+    best: list[str]
+
+
+class NoMethod(Method):
+    """The backbone as it is."""
+
+    name = "none"
+    groups = ((".*", FROZEN),)
+
+    def start(self, start: Any, rng: jax.Array):
+        """Adds nothing."""
+        return {}
+
+    def save(self, directory: str, params: Mapping, config: Any, info: prompt_file.PromptInfo):
+        """Nothing was trained.
+
+        Raises:
+            UserError: always.
+        """
+        raise UserError("a backbone without prompts has nothing to save.")
+
+
+def load(
+    backbone: str,
+    prompts: str | None = None,
+    *,
+    dtype: str = "float32",
+    lengths: Mapping[str, int] | None = None,
+    too_long: str = TRUNCATE,
+    batch_size: int | None = None,
+    num_partitions: int = 1,
+    method_module: str | None = None,
+    seed: int = 0,
+    **decoding_options: Any,
+) -> "LoadedModel":
+    """A backbone with trained prompts, ready to predict.
+
+    Args:
+        backbone: folder or file as INITIAL_CHECKPOINT_PATH, or "mini", the one that ships.
+        prompts: prompt file, adapter file or run folder; None: the backbone alone.
+        dtype: of parameters and computation, "float32" or "bfloat16".
+        lengths: token limits, {"inputs": T, "targets": S}; by default those of the prompt file.
+        too_long: what to do with a longer text: "truncate" it and warn, or "refuse" it.
+        batch_size: texts at a time; by default 32 for each device that shares them.
+        num_partitions: devices that share each tensor of the model; the rest shares the texts.
+        method_module: imported first, where your own method has trained `prompts`.
+        seed: of sampling.
+        **decoding_options: num_beams, length_penalty, temperature, top_k or top_p
+            (`backbone.decoding.generate`); greedy without any.
+
+    Raises:
+        UserError: files that are missing, damaged or do not belong together; unknown options.
+    """
+    path = assets.path(MINI) if backbone == MINI else backbone
+    _check_decoding(decoding_options)
+    config = backbones.config_of(path, dtype=dtype)
+    vocabulary = backbones.tokenizer_of(path)
+    if vocabulary.vocab_size > config.vocab_size:
+        raise UserError(
+            f"the vocabulary of {path!r} has {vocabulary.vocab_size} pieces, its embedding only "
+            f"{config.vocab_size} rows: they are of different backbones."
+        )
+    restored = None if prompts is None else Restored(prompts, method_module)
+    info = restored and restored.info
+    lengths = {**LENGTHS, **(info.feature_lengths if info else {}), **(lengths or {})}
+    model = EncoderDecoderModel(
+        config=config,
+        method=restored or NoMethod(),
+        tasks=info.tasks if info else (),
+        input_vocabulary=vocabulary,
+        output_vocabulary=vocabulary,
+        label_words=info.label_words if info else {},
+        decode_fn=functools.partial(decoding.generate, **decoding_options),
+    )
+    partitioner = PjitPartitioner(num_partitions)
+    batch_size = batch_size or _ROWS * partitioner.data_partitions
+    restore = RestoreCheckpointConfig(path, dtype=dtype)
+    shapes = token_shapes(batch_size, lengths)
+    params = initial_params(model, partitioner, restore, shapes, jax.random.key(0))
+    predictor = Predictor(
+        model, params, partitioner, lengths=lengths, batch_size=batch_size, seed=seed
+    )
+    return LoadedModel(
+        predictor, TextReader(vocabulary, model.tasks, lengths["inputs"], too_long), lengths, info
+    )
+
+
+class LoadedModel:
+    """What `load` returns.
+
+    Attributes:
+        tasks: names of the bank's tasks.
+        lengths: token limits, {"inputs": T, "targets": S}.
+        info: what the prompt file says of itself; None without one.
+        predictor: the model, its parameters and programs.
+        reader: makes rows of texts.
+    """
+
+    def __init__(
+        self,
+        predictor: Predictor,
+        reader: TextReader,
+        lengths: Mapping[str, int],
+        info: prompt_file.PromptInfo | None,
+    ):
+        self.predictor, self.lengths, self.info = predictor, lengths, info
+        self.tasks = tuple(reader.tasks)
+        self.reader = reader
+
+    def predict(
+        self,
+        texts: Sequence[str],
+        task: str | None = None,
+        *,
+        tasks: Sequence[str] | None = None,
+    ) -> list[str]:
+        """The answer to each text.
+
+        Args:
+            texts: N texts, written as their task writes its inputs.
+            task: of all of them; may be left out where the bank has one.
+            tasks: instead: of each, N names. A batch may mix them.
+
+        Raises:
+            UserError: a task that is not in the bank, an empty text, one that is too long where
+                these are refused.
+        """
+        return [answer.text for answer in self.predict_with_scores(texts, task, tasks=tasks)]
+
+    def predict_with_scores(
+        self,
+        texts: Sequence[str],
+        task: str | None = None,
+        *,
+        tasks: Sequence[str] | None = None,
+    ) -> list[Prediction]:
+        """As `predict`, each answer with its log-probability (`decoding.generate`'s score)."""
+        rows = self._rows(texts, task, tasks)
+        return self._in_batches(rows, self.predictor.predict)
+
+    def score(
+        self,
+        texts: Sequence[str],
+        labels: Sequence[str] | None = None,
+        *,
+        task: str | None = None,
+        tasks: Sequence[str] | None = None,
+    ) -> Scores:
+        """How likely each label is as the answer to each text (rank classification).
+
+        Args:
+            texts: N texts.
+            labels: L texts; by default the label words of the task.
+            task, tasks: as in `predict`.
+
+        Raises:
+            UserError: as `predict`; no labels, or tasks whose label words differ.
+        """
+        rows = self._rows(texts, task, tasks)
+        labels = self._labels(rows, labels)
+
+        def rank(rows: Sequence[Row], size: int, number: int) -> list[np.ndarray]:
+            return self.predictor.rank(rows, [labels] * len(rows), size)
+
+        found = np.array(self._in_batches(rows, rank), np.float32).reshape(len(rows), len(labels))
+        return Scores(labels, found, [labels[i] for i in found.argmax(axis=1)])
+
+    def embed_prompt(self, task: str | None = None, text: str | None = None) -> np.ndarray:
+        """The composed prompt [P, D] of a task, float32.
+
+        Args:
+            task: may be left out where the bank has one.
+            text: for a method whose prompt depends on the text (ATTEMPT).
+
+        Raises:
+            UserError: no such task; a method without prompts.
+        """
+        task_id = self.reader.task_id(task)
+        row = None if text is None else self.reader.row(text, task_id, "the text")
+        return self.predictor.embed_prompt(task_id, row)
+
+    def _rows(
+        self, texts: Sequence[str], task: str | None, tasks: Sequence[str] | None
+    ) -> list[Row]:
+        if isinstance(texts, str):
+            raise UserError("texts is one text: give a list, [text].")
+        if tasks is not None and task is not None:
+            raise UserError("task and tasks exclude each other: one for all texts, or one each.")
+        if tasks is None:
+            tasks = [task] * len(texts)
+        elif isinstance(tasks, str) or len(tasks) != len(texts):
+            raise UserError(f"tasks must be {len(texts)} names, one for each text.")
+        ids = [self.reader.task_id(name) for name in tasks]
+        rows = [
+            self.reader.row(text, task_id, f"text {number}")
+            for number, (text, task_id) in enumerate(zip(texts, ids, strict=True))
+        ]
+        if truncated := sum(row.truncated for row in rows):
+            warnings.warn(self.reader.truncation(truncated, len(rows)), stacklevel=4)
+        return rows
+
+    def _labels(self, rows: Sequence[Row], labels: Sequence[str] | None) -> tuple[str, ...]:
+        if isinstance(labels, str):
+            raise UserError("labels is one text: give a list of label words.")
+        if labels is None:
+            names = {self.tasks[row.task_id] for row in rows} if self.tasks else set()
+            words = self.predictor.model.label_words
+            found = {tuple(words.get(name, ())) for name in names}
+            if len(found) > 1:
+                raise UserError(
+                    f"the tasks {', '.join(sorted(names))} have different label words: give "
+                    "labels, or score each task by itself."
+                )
+            labels = found.pop() if found else ()
+        if not labels:
+            raise UserError("no labels: the prompt file states no label words; give labels=[...].")
+        return tuple(labels)
+
+    def _in_batches(self, rows: Sequence[Row], use: Callable[..., list]) -> list:
+        """What `use(rows, size, number)` gives for each row, from batches of rows of like length.
+
+        Batches have the size of the first: a shorter last one is filled up rather than compiled.
+        """
+        order = sorted(range(len(rows)), key=lambda i: len(rows[i].ids))
+        size = self.predictor.rows_for(len(rows))
+        found = [None] * len(rows)
+        for number, start in enumerate(range(0, len(rows), size)):
+            chosen = order[start : start + size]
+            for i, result in zip(chosen, use([rows[i] for i in chosen], size, number), strict=True):
+                found[i] = result
+        return found
+
+
+def _check_decoding(options: Mapping[str, Any]) -> None:
+    for name in options:
+        if name not in DECODING:
+            raise UserError(
+                f"load has no option {name!r}.{did_you_mean(name, DECODING)} Options of decoding: "
+                f"{', '.join(DECODING)}."
+            )

@@ -1,0 +1,150 @@
+"""A model card for a prompt file: Markdown with the front matter that Hugging Face's cards have."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from mpt_jax import prompt_file
+
+_LISTED = 50  # tasks in the card's tables
+
+# Run by a test, in the folder.
+_ALONE = """\
+import json
+
+import numpy as np
+import sentencepiece
+from jax import export, jit
+from safetensors.numpy import load_file
+
+about = json.load(open("export.json"))
+weights = load_file("weights.safetensors")
+program = export.deserialize(bytearray(open("model.jax_export", "rb").read()))
+generate = jit(program.call)
+pieces = sentencepiece.SentencePieceProcessor(model_file="spiece.model")
+
+texts, task = [{example}], {task}
+limit, end = about["feature_lengths"]["inputs"], about["eos_id"]
+rows = [[*pieces.encode(text)[: limit - 1], end] for text in texts]
+tokens = np.zeros((len(rows), max(map(len, rows))), np.int32)  # 0 is padding
+for row, ids in zip(tokens, rows):
+    row[: len(ids)] = ids
+task_ids = np.full(len(rows), about["tasks"].index(task), np.int32)  # rows may differ
+ids, scores = generate(weights, tokens, task_ids)
+answers = [[i for i in row if end < i < len(pieces)] for row in ids.tolist()]
+print([pieces.decode(answer) for answer in answers], scores)
+"""
+
+
+def write(info: prompt_file.PromptInfo, about: Mapping[str, Any], sizes: Mapping[str, int]) -> str:
+    """The card.
+
+    Args:
+        info: what the prompt file says of itself.
+        about: `export.json`.
+        sizes: of the folder's files in bytes.
+    """
+    title = f"{info.method}: {', '.join(info.tasks[:3])}{', ...' if len(info.tasks) > 3 else ''}"
+    parts = [
+        f"---\n{_front_matter(info, title)}---",
+        f"# {title}",
+        f"What the method `{info.method}` has trained on a frozen T5 for {len(info.tasks)} "
+        f"task{'s' if len(info.tasks) > 1 else ''}, in {info.step} steps.",
+        _facts(info),
+        "## Tasks",
+        _tasks(info),
+        "## Files",
+        _table(["file", "bytes"], [[f"`{n}`", f"{s:,}"] for n, s in sorted(sizes.items())]),
+        "## Use",
+        "Without the package that trained it, in this folder (jax, numpy, safetensors and "
+        "sentencepiece):",
+        f"```python\n{_alone(info)}```",
+        *_with_package(info, sizes),
+        f"The program runs on {', '.join(about['platforms'])}, for any number of texts of any "
+        f"length; it was exported by jax {about['jax']}.",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _front_matter(info: prompt_file.PromptInfo, title: str) -> str:
+    """YAML; its strings and lists are written as JSON, which YAML reads."""
+    metrics = {task: info.metrics[task] for task in info.tasks if info.metrics.get(task)}
+    names = sorted({name for found in metrics.values() for name in found})
+    lines = [
+        "library_name: mpt_jax",
+        "pipeline_tag: text2text-generation",
+        f"tags: {json.dumps(['t5', 'jax', 'prompt-tuning', info.method])}",
+    ]
+    if metrics:
+        results = [
+            {
+                "task": {"type": "text2text-generation"},
+                "dataset": {"name": task, "type": task, "split": "validation"},
+                "metrics": [{"type": name, "value": value} for name, value in found.items()],
+            }
+            for task, found in metrics.items()
+        ]
+        lines.append(f"metrics: {json.dumps(names)}")
+        lines.append(f"model-index: {json.dumps([{'name': title, 'results': results}])}")
+    return "\n".join(lines) + "\n"
+
+
+def _facts(info: prompt_file.PromptInfo) -> str:
+    rows = [
+        ["method", f"`{info.method}`"],
+        ["training steps", f"{info.step:,}"],
+        ["backbone", f"width {info.width}, vocabulary {info.vocabulary_size:,}"],
+        ["backbone's fingerprint", f"`{info.backbone}`"],
+        ["longest input, target", _lengths(info)],
+    ]
+    if info.length:
+        rows.insert(1, ["prompt", f"{info.length} vectors of {info.width}"])
+    if info.rank:
+        numbers = info.rank * (info.length + info.width)
+        each = f"rank {info.rank}: {numbers:,} numbers, {4 * numbers:,} bytes"
+        rows.insert(2, ["a task's factors", each])
+    return _table(["", ""], rows)
+
+
+def _lengths(info: prompt_file.PromptInfo) -> str:
+    lengths = [info.feature_lengths.get(side) for side in ("inputs", "targets")]
+    return ", ".join(f"{length} tokens" if length else "not stated" for length in lengths)
+
+
+def _tasks(info: prompt_file.PromptInfo) -> str:
+    rows = []
+    for task in info.tasks[:_LISTED]:
+        scores = (info.metrics.get(task) or {}).items()
+        rows.append(
+            [
+                f"`{task}`",
+                ", ".join(f"`{word}`" for word in info.label_words.get(task, ())),
+                f"`{info.input_forms[task]}`" if task in info.input_forms else "",
+                ", ".join(f"{name} {value:.2f}" for name, value in scores),
+            ]
+        )
+    table = _table(["task", "label words", "inputs are written", "validation"], rows)
+    more = len(info.tasks) - _LISTED
+    return f"{table}\n\nand {more} more (`export.json`)." if more > 0 else table
+
+
+def _alone(info: prompt_file.PromptInfo) -> str:
+    task = info.tasks[0]
+    example = json.dumps(info.input_forms.get(task, "a text"), ensure_ascii=False)
+    return _ALONE.replace("{example}", example).replace("{task}", json.dumps(task))
+
+
+def _with_package(info: prompt_file.PromptInfo, sizes: Mapping[str, int]) -> list[str]:
+    if not {prompt_file.FILE_NAME, prompt_file.ADAPTER_FILE} & set(sizes):
+        return []
+    task = json.dumps(info.tasks[0])
+    return [
+        "With it, and the backbone of that fingerprint:",
+        '```python\nimport mpt_jax\n\nt5 = mpt_jax.load("BACKBONE", ".")\n'
+        f't5.predict(["..."], task={task})\n```',
+    ]
+
+
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    cells = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(c.replace("|", "\\|") for c in row) + " |" for row in cells)

@@ -1,0 +1,192 @@
+"""`mpt_jax.load` against the model's own functions, called on batches made by hand."""
+
+import dataclasses
+import json
+import shutil
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import toy_prompts
+
+import mpt_jax
+from mpt_jax import prompt_file
+from mpt_jax.backbone import store
+from mpt_jax.errors import UserError
+from mpt_jax.interop import backbones
+from mpt_jax.methods.adapter import Adapter
+from mpt_jax.models import EncoderDecoderModel
+
+TEXTS = ["the judge resisted the law .", "yes", "a mayor in madrid on friday", "it was good"]
+LONG = "the governor supported the ban in madrid " * 4
+LENGTHS = toy_prompts.LENGTHS
+
+
+@pytest.fixture(scope="module", name="folder")
+def _folder(tmp_path_factory):
+    return toy_prompts.write(tmp_path_factory.mktemp("prompts"))
+
+
+@pytest.fixture(scope="module", name="t5")
+def _t5(folder):
+    return mpt_jax.load(folder, folder, batch_size=8)
+
+
+def tokens(texts, folder):
+    """[N, T] by hand, and the vocabulary."""
+    vocabulary = backbones.vocabulary_of(folder)
+    rows = np.zeros((len(texts), LENGTHS["inputs"]), np.int32)
+    for row, text in zip(rows, texts, strict=True):
+        ids = [*vocabulary.encode(text), vocabulary.eos_id]
+        row[: len(ids)] = ids
+    return jnp.asarray(rows), vocabulary
+
+
+def test_predictions_are_those_of_predict_batch(t5, folder):
+    inputs, vocabulary = tokens(TEXTS, folder)
+    batch = {
+        "encoder_input_tokens": inputs,
+        "decoder_input_tokens": jnp.zeros((4, LENGTHS["targets"]), jnp.int32),
+        "task_ids": jnp.array([2, 0, 1, 2]),
+    }
+    model = t5.predictor.model
+    ids, aux = jax.jit(model.predict_batch_with_aux)(jax.device_get(t5.predictor.params), batch)
+    found = t5.predict_with_scores(TEXTS, tasks=["sst", "nli", "qa", "sst"])
+    assert [answer.text for answer in found] == [vocabulary.decode(row) for row in ids.tolist()]
+    np.testing.assert_allclose([a.score for a in found], aux["scores"], rtol=1e-4)
+    assert len({answer.text for answer in found}) > 1
+
+
+def test_a_batch_may_mix_tasks(t5):
+    mixed = t5.predict([TEXTS[0]] * 3, tasks=t5.tasks)
+    assert mixed == [t5.predict([TEXTS[0]], task)[0] for task in t5.tasks]
+    assert len(set(mixed)) == 3
+
+
+def test_many_texts_in_few_programs(t5):
+    texts = [" ".join(["law"] * (1 + i % 15)) for i in range(19)]
+    programs = t5.predictor._predict._cache_size()
+    together = t5.predict(texts, "nli")
+    assert t5.predictor._predict._cache_size() <= programs + 2  # of 16 and of 20 tokens
+    assert together == [t5.predict([text], "nli")[0] for text in texts]
+    assert t5.predict([], "nli") == []
+
+
+def test_scores_are_sums_of_log_probabilities(t5, folder):
+    labels = ["entailment", "no"]
+    scores = t5.score(TEXTS, labels, tasks=["nli", "qa", "sst", "nli"])
+    inputs, vocabulary = tokens(TEXTS, folder)
+    apply = jax.jit(t5.predictor.model.module.apply)
+    params = jax.device_get(t5.predictor.params)
+    expected = np.zeros((4, 2))
+    for column, label in enumerate(labels):
+        ids = [*vocabulary.encode(label), 1]
+        fed = jnp.array([[0, *ids[:-1]]] * 4)
+        logits = apply({"params": params}, inputs, fed, task_ids=jnp.array([0, 1, 2, 0]))
+        log_probs = jax.nn.log_softmax(logits)
+        expected[:, column] = sum(log_probs[:, t, token] for t, token in enumerate(ids))
+    assert scores.log_likelihoods.dtype == np.float32
+    np.testing.assert_allclose(scores.log_likelihoods, expected, rtol=1e-4)
+    assert scores.best == [labels[i] for i in expected.argmax(axis=1)]
+
+
+def test_labels_are_the_label_words_of_the_task(t5):
+    scores = t5.score(TEXTS[:1], task="sst")
+    assert scores.labels == ("good", "very bad") and scores.log_likelihoods.shape == (1, 2)
+    assert (scores.log_likelihoods == t5.score(TEXTS[:1], scores.labels, task="sst")[1]).all()
+    with pytest.raises(UserError, match="nli, sst have different label words: give labels"):
+        t5.score(TEXTS[:2], tasks=["nli", "sst"])
+    with pytest.raises(UserError, match="no labels: the prompt file states no label words"):
+        t5.score(TEXTS, task="qa")
+
+
+def test_embedded_prompts_are_the_composed_ones(t5, folder):
+    bank, info = prompt_file.load(folder)
+    for k, task in enumerate(info.tasks):
+        expected = bank["shared"] * (bank["task_u"][k] @ bank["task_v"][k])
+        np.testing.assert_allclose(t5.embed_prompt(task), expected, rtol=1e-5)
+
+
+def test_bad_input(t5):
+    with pytest.raises(UserError, match="'nlx' is not in the bank; it holds nli, qa, sst. Did"):
+        t5.predict(TEXTS, "nlx")
+    with pytest.raises(UserError, match="no task was given; it holds nli, qa, sst"):
+        t5.predict(TEXTS)
+    with pytest.raises(UserError, match="text 1 is empty"):
+        t5.predict(["one", " "], "nli")
+    with pytest.raises(UserError, match="tasks must be 4 names"):
+        t5.predict(TEXTS, tasks=["nli"])
+    with pytest.raises(UserError, match="exclude each other"):
+        t5.predict(TEXTS, "nli", tasks=["nli"] * 4)
+    with pytest.raises(UserError, match="give a list"):
+        t5.predict("one text", "nli")
+
+
+def test_long_texts_are_truncated_with_a_warning_or_refused(t5, folder):
+    with pytest.warns(UserWarning, match="2 of 3 texts were longer than 20 tokens"):
+        cut, _, _ = t5.predict([LONG, "short", LONG], "nli")
+    ids = backbones.vocabulary_of(folder).encode(LONG)[:19]
+    assert cut == t5.predict([backbones.vocabulary_of(folder).decode(ids)], "nli")[0]
+    strict = mpt_jax.load(folder, folder, batch_size=8, too_long="refuse")
+    with pytest.raises(UserError, match=r"text 1 has \d+ tokens, more than the limit of 20"):
+        strict.predict(["short", LONG], "nli")
+    with pytest.raises(UserError, match="too_long must be 'truncate' or 'refuse', got 'cut'"):
+        mpt_jax.load(folder, folder, batch_size=8, too_long="cut")
+
+
+def test_a_backbone_alone(folder):
+    plain = mpt_jax.load(folder, batch_size=4, lengths=LENGTHS)
+    assert plain.tasks == () and plain.info is None
+    inputs, _ = tokens(TEXTS[:1], folder)
+    model = plain.predictor.model
+    assert isinstance(model, EncoderDecoderModel) and not model.method.prompt_length
+    fed = jnp.zeros((1, 1), jnp.int32)
+    logits = jax.jit(model.module.apply)({"params": toy_prompts.backbone()}, inputs, fed)[0, 0]
+    found = plain.score(TEXTS[:1], [""]).log_likelihoods  # of the end token alone
+    np.testing.assert_allclose(found, jax.nn.log_softmax(logits)[None, 1:2], rtol=1e-4)
+    with pytest.raises(UserError, match="no prompt to embed"):
+        plain.embed_prompt()
+
+
+def test_other_methods_and_settings(tmp_path):
+    folder = toy_prompts.write(tmp_path, tasks=("nli",), method=Adapter(reduction=8))
+    t5 = mpt_jax.load(folder, folder, batch_size=4, dtype="bfloat16", temperature=1.0)
+    sampled = t5.predict(TEXTS)
+    assert sampled == t5.predict(TEXTS) and len(sampled) == 4
+    kernel = t5.predictor.params["decoder"]["layers_0"]["mlp"]["wo"]["kernel"]
+    assert kernel.dtype == jnp.bfloat16
+    with pytest.raises(UserError, match="no option 'num_beam'. Did you mean 'num_beams'"):
+        mpt_jax.load(folder, folder, num_beam=4)
+
+
+def test_files_that_do_not_belong_together(folder, tmp_path):
+    narrow = dataclasses.replace(toy_prompts.CONFIG, vocab_size=512)
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    (copy / store.CONFIG).write_text(narrow.to_json())
+    with pytest.raises(UserError, match="992 pieces, its embedding only 512 rows"):
+        mpt_jax.load(str(copy), folder)
+    with pytest.raises(UserError, match="fingerprint|width"):
+        mpt_jax.load("mini", folder)
+    shutil.copytree(folder, copy, dirs_exist_ok=True)
+    (copy / "spiece.model").write_bytes(b"no model")
+    with pytest.raises(UserError, match="cannot be read as a SentencePiece model"):
+        mpt_jax.load(str(copy), folder)
+    with pytest.raises(UserError, match="no prompt file at 'nowhere'"):
+        mpt_jax.load(folder, "nowhere")
+
+
+def test_what_is_imported():
+    """`import mpt_jax` imports next to nothing, and prediction neither TensorFlow nor Orbax."""
+    code = (
+        "import json, sys, mpt_jax; light = set(sys.modules); import mpt_jax.api;"
+        "print(json.dumps([sorted(light), sorted(sys.modules)]))"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    light, loaded = map(set, json.loads(out.stdout))
+    assert not light & {"jax", "numpy", "flax"}
+    assert "jax" in loaded and not loaded & {"tensorflow", "seqio", "orbax", "tensorstore"}
+    with pytest.raises(AttributeError, match="no attribute 'laod'"):
+        mpt_jax.laod  # noqa: B018

@@ -1,0 +1,51 @@
+"""A toy backbone with a real vocabulary, and prompts of three tasks for it, as files."""
+
+import dataclasses
+import functools
+import pathlib
+import shutil
+
+import jax
+import numpy as np
+import toy
+
+from mpt_jax import assets
+from mpt_jax.backbone import store
+from mpt_jax.backbone.network import Transformer
+from mpt_jax.methods.mpt import MPT
+
+CONFIG = dataclasses.replace(
+    toy.CONFIG, vocab_size=1024, num_encoder_layers=1, num_decoder_layers=1
+)
+TASKS = ("nli", "qa", "sst")
+LABEL_WORDS = {"nli": ("entailment", "neutral"), "sst": ("good", "very bad")}
+LENGTHS = {"inputs": 20, "targets": 4}
+
+
+@functools.cache
+def backbone() -> dict:
+    """Random parameters, standard normal."""
+    tokens = jax.ShapeDtypeStruct((1, 1), "int32")
+    shapes = jax.eval_shape(Transformer(CONFIG).init, jax.random.key(0), tokens, tokens)["params"]
+    rng = np.random.default_rng(0)
+    return jax.tree.map(lambda leaf: rng.normal(size=leaf.shape).astype(np.float32), shapes)
+
+
+def write(folder: pathlib.Path, tasks=TASKS, method=None, **facts) -> str:
+    """Writes both into `folder`, with random factors, so that the tasks differ; its path."""
+    store.save(str(folder), backbone(), CONFIG)
+    shutil.copy(assets.path("mini/spiece.model"), folder / "spiece.model")
+    model = toy.model(
+        method or MPT(prompt_length=3),
+        tasks,
+        label_words={t: w for t, w in LABEL_WORDS.items() if t in tasks},
+        input_forms={"nli": "premise: {premise} hypothesis: {hypothesis}"},
+    )
+    model = dataclasses.replace(model, config=CONFIG)
+    params = model.start(backbone(), jax.random.key(2))
+    rng = np.random.default_rng(1)
+    for name, leaf in params.get("prompt_bank", {}).items():
+        params["prompt_bank"][name] = 3 * rng.normal(size=leaf.shape)
+    results = {task: {"accuracy": 50.0} for task in tasks}
+    model.save(str(folder), params, step=7, results=results, feature_lengths=LENGTHS)
+    return str(folder)
