@@ -31,7 +31,7 @@ GIN_COMMANDS = {
 # `add_arguments(parser)`, their `FLAGS`, and `run(arguments)`, which returns the exit status.
 PLAIN_COMMANDS = {
     "sweep": ("mpt_jax.sweep.command", "train and score a plan: methods × tasks × shots × seeds"),
-    "bank": ("mpt_jax.bank_command", "add tasks to a prompt bank, list them, remove them"),
+    "bank": ("mpt_jax.bank.command", "add tasks to a prompt bank, list them, remove them"),
     "export": ("mpt_jax.export.command", "a model that runs without this package, with its card"),
     "report": ("mpt_jax.report.command", "tables and pictures of finished runs, in one page"),
 }

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mpt_jax import hosts, prompt_file, prompts
-from mpt_jax.bank import AXES
+from mpt_jax.bank.leaves import AXES
 from mpt_jax.errors import UserError
 
 

@@ -19,7 +19,7 @@ import safetensors.numpy
 from etils import epath
 
 from mpt_jax import files
-from mpt_jax.bank import AXES, Bank
+from mpt_jax.bank.leaves import AXES, Bank
 from mpt_jax.errors import UserError
 
 FILE_NAME = "prompts.safetensors"

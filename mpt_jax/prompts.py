@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mpt_jax.backbone.network import Transformer, encoder_valid
-from mpt_jax.bank import Bank, rows_of, take
+from mpt_jax.bank.leaves import Bank, rows_of, take
 from mpt_jax.errors import UserError
 
 

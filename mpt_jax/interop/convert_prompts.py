@@ -5,8 +5,9 @@ from collections.abc import Sequence
 
 import safetensors
 
-from mpt_jax import bank_tasks, prompt_file
-from mpt_jax.bank import Bank
+from mpt_jax import prompt_file
+from mpt_jax.bank import tasks as bank_tasks
+from mpt_jax.bank.leaves import Bank
 from mpt_jax.errors import UserError
 from mpt_jax.interop import foreign, npy, peft
 from mpt_jax.prompt_file import PromptInfo

@@ -10,7 +10,7 @@ import ml_dtypes  # noqa: F401 - numpy's bfloat16, in which some adapters are st
 import numpy as np
 import safetensors
 
-from mpt_jax.bank import PER_TASK, Bank
+from mpt_jax.bank.leaves import PER_TASK, Bank
 from mpt_jax.errors import UserError, did_you_mean
 from mpt_jax.prompt_file import TASK_NAME, PromptInfo
 

@@ -10,8 +10,9 @@ import re
 
 import numpy as np
 
-from mpt_jax import bank_tasks, files
-from mpt_jax.bank import Bank
+from mpt_jax import files
+from mpt_jax.bank import tasks as bank_tasks
+from mpt_jax.bank.leaves import Bank
 from mpt_jax.errors import UserError
 from mpt_jax.interop import foreign
 from mpt_jax.prompt_file import PromptInfo

@@ -19,8 +19,9 @@ from typing import Any
 import numpy as np
 import safetensors.numpy
 
-from mpt_jax import bank_tasks, files, prompt_file
-from mpt_jax.bank import Bank
+from mpt_jax import files, prompt_file
+from mpt_jax.bank import tasks as bank_tasks
+from mpt_jax.bank.leaves import Bank
 from mpt_jax.errors import UserError
 from mpt_jax.interop import foreign
 from mpt_jax.prompt_file import PromptInfo

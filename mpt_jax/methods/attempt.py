@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 
 from mpt_jax import initializers, prompt_file, prompts
-from mpt_jax.bank import AXES
+from mpt_jax.bank.leaves import AXES
 from mpt_jax.errors import UserError
 from mpt_jax.methods.base import BACKBONE, FROZEN, PromptMethod
 from mpt_jax.methods.prompt_tuning import own_prompts

@@ -14,7 +14,7 @@ from flax import traverse_util
 
 from mpt_jax import hosts, prompt_file, prompts
 from mpt_jax.backbone.axes import AxisNames, Rule
-from mpt_jax.bank import AXES
+from mpt_jax.bank.leaves import AXES
 from mpt_jax.errors import UserError
 from mpt_jax.initializers import Start
 

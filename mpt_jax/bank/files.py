@@ -8,8 +8,9 @@ import sys
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 
-from mpt_jax import bank_tasks, prompt_file
-from mpt_jax.bank import Bank
+from mpt_jax import prompt_file
+from mpt_jax.bank import tasks as bank_tasks
+from mpt_jax.bank.leaves import Bank
 from mpt_jax.errors import UserError
 from mpt_jax.interop import convert_prompts
 from mpt_jax.prompt_file import PromptInfo
@@ -31,7 +32,7 @@ def add(path: str, sources: Sequence[str]) -> str:
         a line on what the bank holds now.
 
     Raises:
-        UserError: prompts that do not fit (see `bank_tasks.join`), or no prompts.
+        UserError: prompts that do not fit (see `tasks.join`), or no prompts.
     """
     try:
         file = prompt_file.resolve(path)

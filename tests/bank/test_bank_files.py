@@ -8,7 +8,8 @@ import pytest
 import toy_start
 from etils import epath
 
-from mpt_jax import bank_files, cli, prompt_file
+from mpt_jax import cli, prompt_file
+from mpt_jax.bank import files as bank_files
 from mpt_jax.errors import UserError
 
 SHARED = toy_start.factors(seed=0)["shared"]

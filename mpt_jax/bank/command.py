@@ -31,9 +31,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Carry out the action, say what came of it, and return the exit status.
 
     Raises:
-        UserError: as in `bank_files`.
+        UserError: as in `files`.
     """
-    from mpt_jax import bank_files
+    from mpt_jax.bank import files as bank_files
 
     if arguments.action == "add":
         print(bank_files.add(arguments.bank, arguments.others))

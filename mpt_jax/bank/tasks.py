@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from mpt_jax.bank import AXES, PER_TASK, Bank, rows_of, take
+from mpt_jax.bank.leaves import AXES, PER_TASK, Bank, rows_of, take
 from mpt_jax.errors import UserError
 from mpt_jax.prompt_file import PromptInfo
 
