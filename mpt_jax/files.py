@@ -1,11 +1,17 @@
-"""Writing a file whole or not at all, on a disk or in a bucket (gs://)."""
+"""Writing files and folders whole or not at all, on a disk or in a bucket (gs://); reading JSON."""
 
 import contextlib
+import json
 import os
+import shutil
+from collections.abc import Iterator
+from typing import Any
 
 from etils import epath
 
 from mpt_jax.errors import UserError
+
+_LARGEST_JSON = 64 * 2**20  # bytes
 
 
 def write_whole(
@@ -50,9 +56,70 @@ def check_writable(path: str | os.PathLike, *, setting: str) -> None:
         raise _unwritable(path, error, setting) from error
 
 
+@contextlib.contextmanager
+def new_folder(path: str | os.PathLike) -> Iterator[epath.Path]:
+    """A folder to write into, on a disk, that becomes `path` when the block ends without error.
+
+    Raises:
+        UserError: `path` exists and is not an empty folder, or it cannot be written.
+    """
+    path, partial = epath.Path(path), _partial(path)
+    check_new_folder(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.mkdir()
+    except FileExistsError as error:
+        raise UserError(
+            f"{partial} was left by something that was killed while it wrote: remove it first."
+        ) from error
+    except OSError as error:
+        raise _not_made(path, error) from error
+    try:
+        yield partial
+        os.replace(partial, path)
+    except OSError as error:
+        raise _not_made(path, error) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def check_new_folder(path: str | os.PathLike) -> None:
+    """Refuses a place for a new folder that is taken.
+
+    Raises:
+        UserError: there is a file, or a folder that is not empty.
+    """
+    if os.path.lexists(path) and not (os.path.isdir(path) and not os.listdir(path)):
+        raise UserError(f"{path} exists: remove it, or name a folder that is new or empty.")
+
+
+def read_json(path: str | os.PathLike) -> dict[str, Any]:
+    """The JSON object in a file of a few kilobytes or megabytes.
+
+    Raises:
+        UserError: it cannot be read, or holds something else.
+    """
+    try:
+        content = epath.Path(path).read_bytes()
+        values = json.loads(content) if len(content) <= _LARGEST_JSON else None
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}.") from error
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} is no valid JSON ({error}): copy it again.") from error
+    if not isinstance(values, dict):
+        raise UserError(f"{path} is not what its name says: it holds no JSON object.")
+    return values
+
+
 def _partial(path: str | os.PathLike) -> epath.Path:
     path = epath.Path(path)
     return path.with_name(f"{path.name}.partial")
+
+
+def _not_made(path: epath.Path, error: OSError) -> UserError:
+    return UserError(
+        f"cannot write {path}: {error.strerror or error}. Free space there, or name another place."
+    )
 
 
 def _unwritable(path: epath.Path, error: OSError, setting: str) -> UserError:

@@ -23,6 +23,7 @@ from mpt_jax.backbone import axes, decoding, network, store
 from mpt_jax.backbone.config import T5Config
 from mpt_jax.engine.feature_converter import TaskIdFeatureConverter
 from mpt_jax.errors import UserError
+from mpt_jax.interop import backbones
 from mpt_jax.methods.base import Method, label_parameters
 
 Batch = Mapping[str, jax.Array]
@@ -126,7 +127,7 @@ class EncoderDecoderModel:
         return self.method.needs_backbone
 
     def load_backbone(self, path: str, shapes: Mapping, shardings: Mapping, dtype: str) -> dict:
-        """Read the backbone's parameters from a folder (see `backbone.store.load`).
+        """Read the backbone's parameters, in any format (see `interop.backbones`).
 
         Args:
             path: INITIAL_CHECKPOINT_PATH.
@@ -134,7 +135,7 @@ class EncoderDecoderModel:
             dtype: of the parameters in memory.
         """
         trees = store.BACKBONE_TREES
-        return store.load(
+        return backbones.load(
             path, {t: shapes[t] for t in trees}, {t: shardings[t] for t in trees}, dtype
         )
 
