@@ -31,6 +31,7 @@ GIN_COMMANDS = {
 # `add_arguments(parser)`, their `FLAGS`, and `run(arguments)`, which returns the exit status.
 PLAIN_COMMANDS = {
     "sweep": ("mpt_jax.sweep.command", "train and score a plan: methods × tasks × shots × seeds"),
+    "convert": ("mpt_jax.interop.command", "backbones and prompts into another program's format"),
     "report": ("mpt_jax.report.command", "tables and pictures of finished runs, in one page"),
 }
 COMMANDS = (*GIN_COMMANDS, *PLAIN_COMMANDS)

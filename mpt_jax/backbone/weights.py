@@ -69,6 +69,11 @@ class Weights:
     stated: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     native: Callable[[str], str] = str
 
+    def cast(self, dtype: str) -> "Weights":
+        """The same, rounded to `dtype` as they are read."""
+        tensors = {name: tensor.cast(dtype) for name, tensor in self.tensors.items()}
+        return dataclasses.replace(self, tensors=tensors)
+
     def called(self, name: str) -> str:
         """The tensor `name` in a message: as the file calls it, and in T5X's words."""
         native = self.native(name)

@@ -38,7 +38,7 @@ def open_weights(path: str) -> Weights:
     if path.endswith(_REFUSED):
         raise _unsafe(path)
     if path.endswith(_FILES):
-        return _open_safetensors(_folder(path), path)
+        return _open_safetensors(folder_of(path), path)
     for name in (store.WEIGHTS, huggingface.INDEX):
         if os.path.isfile(os.path.join(path, name)):
             return _open_safetensors(path, os.path.join(path, name))
@@ -107,7 +107,7 @@ def vocabulary_of(
     """
     if not path and not spiece_model:
         raise UserError("no backbone is named: give --gin.INITIAL_CHECKPOINT_PATH or SPIECE_MODEL.")
-    file = spiece_model or os.path.join(_folder(path), vocabularies.FILE)
+    file = spiece_model or os.path.join(folder_of(path), vocabularies.FILE)
     if not epath.Path(file).is_file():
         raise UserError(
             f"there is no {file}: name the vocabulary of the backbone, --gin.SPIECE_MODEL=FILE; "
@@ -127,7 +127,8 @@ def fingerprint_of(path: str) -> str:
     return store.fingerprint_of(found)
 
 
-def _folder(path: str) -> str:
+def folder_of(path: str) -> str:
+    """The folder of a backbone's path, which may name a file in it."""
     return (os.path.dirname(path) or ".") if path.endswith(_FILES) else path
 
 
