@@ -65,13 +65,12 @@ def new_folder(path: str | os.PathLike) -> Iterator[epath.Path]:
     """
     path, partial = epath.Path(path), _partial(path)
     check_new_folder(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.mkdir()
-    except FileExistsError as error:
+    if partial.exists():
         raise UserError(
             f"{partial} was left by something that was killed while it wrote: remove it first."
-        ) from error
+        )
+    try:
+        partial.mkdir(parents=True)
     except OSError as error:
         raise _not_made(path, error) from error
     try:

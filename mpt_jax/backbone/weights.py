@@ -19,6 +19,8 @@ DTYPES = ("float32", "bfloat16", "float16")  # of weights in a file
 
 Index = tuple[slice, ...]
 
+_BLOCK = 2**23  # bytes that are read of a large tensor at a time
+
 
 @dataclasses.dataclass(frozen=True)
 class Tensor:
@@ -29,11 +31,13 @@ class Tensor:
         dtype: its name; one that is not in `DTYPES` is refused before anything is read.
         read: the part at an index, one slice per dimension, in that dtype. Raises `UserError`
             where the file is broken.
+        chunks: shape of what is stored together, where a part costs as much as the whole of it.
     """
 
     shape: tuple[int, ...]
     dtype: str
     read: Callable[[Index], np.ndarray]
+    chunks: tuple[int, ...] | None = None
 
     @property
     def nbytes(self) -> int:
@@ -46,11 +50,15 @@ class Tensor:
 
     def transposed(self) -> "Tensor":
         """The same matrix with its two dimensions exchanged."""
-        return Tensor(self.shape[::-1], self.dtype, lambda index: self.read(index[::-1]).T)
+        chunks = self.chunks and self.chunks[::-1]
+        return Tensor(self.shape[::-1], self.dtype, lambda i: self.read(i[::-1]).T, chunks)
 
     def cast(self, dtype: str) -> "Tensor":
         """The same tensor rounded to `dtype` as it is read."""
-        return Tensor(self.shape, dtype, lambda i: self.read(i).astype(dtype, copy=False))
+        read = self.read
+        return dataclasses.replace(
+            self, dtype=dtype, read=lambda index: read(index).astype(dtype, copy=False)
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -163,9 +171,33 @@ def _place(
 
     def read(index: Index) -> np.ndarray:
         if parts[0].shape == shape:
-            return parts[0].read(index).astype(dtype, copy=False)
-        layers, within = index[0], index[1:]
-        return np.stack([part.read(within).astype(dtype, copy=False) for part in parts[layers]])
+            return _read(parts[0], index, dtype)
+        layers, within = parts[index[0]], index[1:]
+        first = _read(layers[0], within, dtype)
+        out = np.empty((len(layers), *first.shape), dtype)
+        for row, layer in zip(out, layers, strict=True):
+            row[...] = first if layer is layers[0] else _read(layer, within, dtype)
+        return out
 
     # Awaited, or what is read for devices that are slower than the disk would pile up.
     return jax.block_until_ready(jax.make_array_from_callback(shape, sharding, read))
+
+
+def _read(tensor: Tensor, index: Index, dtype: str) -> np.ndarray:
+    """A part in another type; of a large one, block after block of rows, which is all there is
+    in memory beside the result.
+    """
+    spans = [range(*part.indices(n)) for part, n in zip(index, tensor.shape, strict=True)]
+    shape = [len(span) for span in spans]
+    together = tensor.chunks[0] if tensor.chunks else 1
+    row = math.prod(shape[1:]) * np.dtype(tensor.dtype).itemsize
+    rows = max(1, _BLOCK // max(1, row * together)) * together
+    if shape[0] <= rows:
+        return tensor.read(index).astype(dtype, copy=False)
+    out, (start, stop) = np.empty(shape, dtype), (spans[0].start, spans[0].stop)
+    while start < stop:
+        end = min((start // rows + 1) * rows, stop)
+        at = start - spans[0].start
+        out[at : at + end - start] = tensor.read((slice(start, end), *index[1:]))
+        start = end
+    return out

@@ -112,7 +112,7 @@ def _tensor(place: str, name: str, array: tensorstore.TensorStore) -> Tensor:
         except (ValueError, OSError) as error:
             raise _broken(place, name, error) from error
 
-    return Tensor(tuple(array.shape), array.dtype.name, read)
+    return Tensor(tuple(array.shape), array.dtype.name, read, tuple(chunk))
 
 
 def _broken(place: str, name: str, error: Exception) -> UserError:

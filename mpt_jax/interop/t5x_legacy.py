@@ -20,7 +20,7 @@ from mpt_jax.interop import t5x_arrays, t5x_msgpack
 FILE = "checkpoint"
 _VERSION = 3
 _SPEC = frozenset({"driver", "kvstore", "metadata"})  # keys of a map that describes a zarr array
-_LARGEST_CHUNK = 2**26  # bytes, as in T5X
+_LARGEST_CHUNK = 2**26  # bytes; T5X's own are up to 64 MB
 
 
 def open_weights(folder: str, file: str = FILE) -> Weights:
@@ -100,12 +100,15 @@ def _tensor(
         raise ValueError("an array whose bytes do not fit its shape")
 
     def read(index: Index) -> np.ndarray:
+        rows = range(*index[0].indices(shape[0]))
+        row = math.prod(shape[1:]) * np.dtype(dtype).itemsize
         with t5x_arrays.open_stream(folder, file) as stream:
-            stream.seek(start)
-            content = stream.read(end - start)
-        if len(content) < end - start:
+            stream.seek(start + rows.start * row)
+            content = stream.read(len(rows) * row)
+        if len(content) < len(rows) * row:
             raise _broken(os.path.join(folder, file), ValueError("truncated"))
-        return np.frombuffer(content, dtype).reshape(shape)[index]
+        there = np.frombuffer(content, dtype).reshape(len(rows), *shape[1:])
+        return there[(slice(None), *index[1:])]
 
     return Tensor(shape, dtype, read)
 

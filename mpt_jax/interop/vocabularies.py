@@ -33,7 +33,7 @@ def open_vocabulary(file: str, rows: int | None = None) -> "seqio.SentencePieceV
     """
     import seqio
 
-    pieces = _pieces(file)
+    pieces = pieces_of(file)
     extra_ids = 0 if any(map(_SENTINEL.fullmatch, pieces)) else _extra_ids(file)
     ids = len(pieces) + extra_ids
     if rows is not None and ids > rows:
@@ -45,7 +45,12 @@ def open_vocabulary(file: str, rows: int | None = None) -> "seqio.SentencePieceV
     return seqio.SentencePieceVocabulary(file, extra_ids=extra_ids)
 
 
-def _pieces(file: str) -> list[str]:
+def pieces_of(file: str) -> list[str]:
+    """The pieces of a SentencePiece file, by id.
+
+    Raises:
+        UserError: it is none.
+    """
     import sentencepiece
     from etils import epath
 
