@@ -99,11 +99,6 @@ def load(
     _check_decoding(decoding_options)
     config = backbones.config_of(path, dtype=dtype)
     vocabulary = backbones.tokenizer_of(path)
-    if vocabulary.vocab_size > config.vocab_size:
-        raise UserError(
-            f"the vocabulary of {path!r} has {vocabulary.vocab_size} pieces, its embedding only "
-            f"{config.vocab_size} rows: they are of different backbones."
-        )
     restored = None if prompts is None else Restored(prompts, method_module)
     info = restored and restored.info
     lengths = {**LENGTHS, **(info.feature_lengths if info else {}), **(lengths or {})}

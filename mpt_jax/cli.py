@@ -33,6 +33,7 @@ PLAIN_COMMANDS = {
     "sweep": ("mpt_jax.sweep.command", "train and score a plan: methods × tasks × shots × seeds"),
     "bank": ("mpt_jax.bank.command", "add tasks to a prompt bank, list them, remove them"),
     "export": ("mpt_jax.export.command", "a model that runs without this package, with its card"),
+    "convert": ("mpt_jax.interop.command", "backbones and prompts into another program's format"),
     "report": ("mpt_jax.report.command", "tables and pictures of finished runs, in one page"),
 }
 COMMANDS = (*GIN_COMMANDS, *PLAIN_COMMANDS)

@@ -1,13 +1,17 @@
-"""Writing a file whole or not at all, on a disk or in a bucket (gs://)."""
+"""Writing files and folders whole or not at all, on a disk or in a bucket (gs://); reading JSON."""
 
 import contextlib
+import json
 import os
 import shutil
 from collections.abc import Iterator
+from typing import Any
 
 from etils import epath
 
 from mpt_jax.errors import UserError
+
+_LARGEST_JSON = 64 * 2**20  # bytes
 
 
 def write_whole(
@@ -87,6 +91,24 @@ def check_new_folder(path: str | os.PathLike) -> None:
     """
     if os.path.lexists(path) and not (os.path.isdir(path) and not os.listdir(path)):
         raise UserError(f"{path} exists: remove it, or name a folder that is new or empty.")
+
+
+def read_json(path: str | os.PathLike) -> dict[str, Any]:
+    """The JSON object in a file of a few kilobytes or megabytes.
+
+    Raises:
+        UserError: it cannot be read, or holds something else.
+    """
+    try:
+        path = epath.Path(path)
+        values = json.loads(path.read_bytes()) if path.stat().length <= _LARGEST_JSON else None
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}.") from error
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} is no valid JSON ({error}): copy it again.") from error
+    if not isinstance(values, dict):
+        raise UserError(f"{path} is not what its name says: it holds no JSON object.")
+    return values
 
 
 def _partial(path: str | os.PathLike) -> epath.Path:

@@ -22,6 +22,7 @@ from mpt_jax import initializers, metrics, prompt_file, prompts
 from mpt_jax.backbone import axes, decoding, network, store
 from mpt_jax.backbone.config import T5Config
 from mpt_jax.errors import UserError
+from mpt_jax.interop import backbones
 from mpt_jax.methods.base import Method, label_parameters
 
 Batch = Mapping[str, jax.Array]
@@ -134,7 +135,7 @@ class EncoderDecoderModel:
         return self.method.needs_backbone
 
     def load_backbone(self, path: str, shapes: Mapping, shardings: Mapping, dtype: str) -> dict:
-        """Read the backbone's parameters from a folder (see `backbone.store.load`).
+        """Read the backbone's parameters, in any format (see `interop.backbones`).
 
         Args:
             path: INITIAL_CHECKPOINT_PATH.
@@ -142,7 +143,7 @@ class EncoderDecoderModel:
             dtype: of the parameters in memory.
         """
         trees = store.BACKBONE_TREES
-        return store.load(
+        return backbones.load(
             path, {t: shapes[t] for t in trees}, {t: shardings[t] for t in trees}, dtype
         )
 

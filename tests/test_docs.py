@@ -16,6 +16,7 @@ import toy
 from mpt_jax import assets, cli, demo
 from mpt_jax.backbone import store
 from mpt_jax.backbone.network import Transformer
+from mpt_jax.interop import convert_backbones
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -70,6 +71,8 @@ def _workplace(tmp_path_factory):
     params = jax.jit(Transformer(T5_BASE).init)(jax.random.key(0), tokens, tokens)["params"]
     store.save(str(folder / "t5_base"), params, T5_BASE)
     shutil.copy(assets.path("mini/spiece.model"), folder / "spiece.model")
+    convert_backbones.convert(str(folder / "t5_base"), str(folder / "flan-t5-base"), "huggingface")
+    shutil.copy(assets.path("mini/spiece.model"), folder / "flan-t5-base")
     (folder / "lines.txt").write_text("\n".join(demo.LINES) + "\n")
     code = re.search(r"```python\n(.+?)```", (ROOT / "docs/tasks.md").read_text(), re.S)[1]
     (folder / "my_tasks.py").write_text(code)

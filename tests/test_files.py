@@ -49,3 +49,36 @@ def test_an_unwritable_place_is_known_beforehand(tmp_path):
             files.check_writable(path, setting="OUTPUT")
     files.check_writable(tmp_path / "folder" / "file", setting="OUTPUT")
     assert os.listdir(tmp_path / "folder") == []
+
+
+def test_a_new_folder_appears_when_it_is_complete(tmp_path):
+    path = tmp_path / "deep" / "folder"
+    with files.new_folder(path) as folder:
+        (folder / "file").write_text("a")
+        assert not path.exists()
+    assert os.listdir(path) == ["file"]
+    assert os.listdir(path.parent) == ["folder"]
+    with pytest.raises(UserError, match="folder exists"), files.new_folder(path):
+        raise AssertionError("its content is not reached")
+
+
+def test_a_new_folder_that_fails_leaves_nothing_behind(tmp_path):
+    path = tmp_path / "folder"
+    path.mkdir()  # empty: it may be taken
+    message = "cannot write .*folder: No space left"
+    with pytest.raises(UserError, match=message), files.new_folder(path) as folder:
+        (folder / "file").write_text("a")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    with pytest.raises(KeyboardInterrupt), files.new_folder(path):
+        raise KeyboardInterrupt
+    assert os.listdir(tmp_path) == ["folder"] and os.listdir(path) == []
+
+
+def test_what_a_killed_process_left_is_not_written_over(tmp_path):
+    (tmp_path / "folder.partial").mkdir()
+    with (
+        pytest.raises(UserError, match="folder.partial was left"),
+        files.new_folder(tmp_path / "folder"),
+    ):
+        raise AssertionError("its content is not reached")
+    assert os.listdir(tmp_path) == ["folder.partial"]

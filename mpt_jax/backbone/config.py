@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+from collections.abc import Mapping
+from typing import Any
 
 from mpt_jax.errors import UserError, did_you_mean
 
@@ -74,9 +76,9 @@ class T5Config:
         object.__setattr__(self, "mlp_activations", tuple(self.mlp_activations))
         if self.dtype not in DTYPES:
             raise UserError(f"T5Config.dtype must be one of {DTYPES}, got {self.dtype!r}.")
-        if not 0.0 <= self.dropout_rate < 1.0:
+        if not (_is_real(self.dropout_rate) and 0.0 <= self.dropout_rate < 1.0):
             raise UserError(f"T5Config.dropout_rate must be in [0, 1), got {self.dropout_rate!r}.")
-        if not self.layer_norm_epsilon > 0.0:
+        if not (_is_real(self.layer_norm_epsilon) and self.layer_norm_epsilon > 0.0):
             raise UserError(
                 f"T5Config.layer_norm_epsilon must be positive, got {self.layer_norm_epsilon!r}."
             )
@@ -99,6 +101,15 @@ class T5Config:
             raise UserError(f"The backbone configuration is not valid JSON: {error}.") from error
         if not isinstance(values, dict):
             raise UserError("The backbone configuration must be a JSON object of T5Config fields.")
+        return cls.from_fields(values)
+
+    @classmethod
+    def from_fields(cls, values: Mapping[str, Any]) -> "T5Config":
+        """The configuration with these fields, all that have no default among them.
+
+        Raises:
+            UserError: a field that is missing or unknown.
+        """
         fields = {field.name: field for field in dataclasses.fields(cls)}
         for name in values:
             if name not in fields:
@@ -116,6 +127,10 @@ class T5Config:
 def _check_count(name: str, value: object) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise UserError(f"T5Config.{name} must be a positive integer, got {value!r}.")
+
+
+def _is_real(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _check_activations(names: object) -> None:

@@ -1,5 +1,6 @@
 """Our own backbone format: a folder with `model.safetensors` (T5X's names) and `config.json`."""
 
+import dataclasses
 import hashlib
 import os
 import re
@@ -9,13 +10,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import safetensors
 import safetensors.numpy
 from flax import traverse_util
 
 from mpt_jax import files, hosts
+from mpt_jax.backbone import tensor_file
 from mpt_jax.backbone.config import T5Config
-from mpt_jax.errors import UserError, did_you_mean
+from mpt_jax.backbone.weights import Weights, tensor_names, tensor_shapes
 
 WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
@@ -42,46 +43,42 @@ def save(
         UserError: the files cannot be written.
     """
     tensors = {
-        name: np.asarray(leaf, dtype) for name, leaf in _by_layer(_flat_backbone(params)).items()
+        name: np.asarray(leaf, dtype) for name, leaf in _by_layer(flat_backbone(params)).items()
     }
     content = safetensors.numpy.save(tensors, metadata=dict(header) if header else None)
     files.write_whole(os.path.join(directory, WEIGHTS), content)
     files.write_whole(os.path.join(directory, CONFIG), config.to_json() + "\n")
 
 
-def load(path: str, shapes: Mapping, shardings: Mapping, dtype: str = "float32") -> dict:
-    """Read a backbone, tensor by tensor, each device taking only its own slice.
+def open_weights(path: str, file: str | None = None) -> Weights:
+    """The weights in a folder that `save` has written, with the sizes its config.json states.
 
     Args:
-        path: the backbone's folder.
-        shapes: nested dict of `jax.ShapeDtypeStruct` that the network expects.
-        shardings: the same tree with a `jax.sharding.Sharding` per leaf.
-        dtype: of the parameters in memory.
-
-    Returns:
-        nested dict of global arrays.
+        path: the folder. Without a config.json the sizes are the model gin's affair.
+        file: the weights' file in it, where it has another name than `WEIGHTS`.
 
     Raises:
-        UserError: no such folder, truncated or corrupted file, a missing, extra or misshapen
-            tensor (named).
+        UserError: a truncated or corrupted file.
     """
-    file = os.path.join(path, WEIGHTS)
-    if not os.path.isfile(file):
-        raise UserError(
-            f"INITIAL_CHECKPOINT_PATH {path!r} is no backbone folder: it has no {WEIGHTS}."
-        )
-    expected = traverse_util.flatten_dict(shapes, sep="/")
-    layout = traverse_util.flatten_dict(shardings, sep="/")
-    try:
-        with safetensors.safe_open(file, framework="np") as handle:
-            _check_tensors(file, handle, expected)
-            loaded = {
-                name: _read(handle, name, leaf.shape, layout[name], dtype)
-                for name, leaf in expected.items()
-            }
-    except (safetensors.SafetensorError, OSError) as error:
-        raise UserError(f"{file} is truncated or corrupted ({error}): copy it again.") from error
-    return traverse_util.unflatten_dict(loaded, sep="/")
+    config = os.path.join(path, CONFIG)
+    stated = {}
+    if os.path.isfile(config):
+        stated = dataclasses.asdict(T5Config.from_fields(files.read_json(config)))
+    file = file or os.path.join(path, WEIGHTS)
+    return Weights(file, tensor_file.tensors_of(file), stated)
+
+
+def write(directory: str, weights: Weights, config: T5Config) -> None:
+    """Write a backbone and its config, one tensor at a time, into a folder that nobody reads yet.
+
+    Raises:
+        OSError: the files cannot be written.
+        UserError: a tensor cannot be read.
+    """
+    tensors = dict(sorted(weights.tensors.items()))
+    tensor_file.write(os.path.join(directory, WEIGHTS), tensors, {})
+    with open(os.path.join(directory, CONFIG), "w", encoding="utf-8") as stream:
+        stream.write(config.to_json() + "\n")
 
 
 def fingerprint(params: Mapping, tuned: str = "") -> str:
@@ -94,12 +91,24 @@ def fingerprint(params: Mapping, tuned: str = "") -> str:
         params: nested dict of parameters.
         tuned: pattern of the backbone's parameters that train, which are left out.
     """
-    digest = hashlib.sha256()
     flat = {
-        path: leaf for path, leaf in _flat_backbone(params).items() if not re.fullmatch(tuned, path)
+        path: leaf for path, leaf in flat_backbone(params).items() if not re.fullmatch(tuned, path)
     }
-    shapes = _tensor_shapes(flat)
-    samples = hosts.fetch(_samples(flat))
+    return _digest(tensor_shapes(flat), hosts.fetch(_samples(flat)))
+
+
+def fingerprint_of(weights: Weights) -> str:
+    """The `fingerprint` of weights in a file, of which one tensor at a time is in memory.
+
+    Raises:
+        UserError: a tensor cannot be read.
+    """
+    samples = {name: _sample(tensor.whole()) for name, tensor in weights.tensors.items()}
+    return _digest({name: tensor.shape for name, tensor in weights.tensors.items()}, samples)
+
+
+def _digest(shapes: Mapping[str, tuple[int, ...]], samples: Mapping[str, np.ndarray]) -> str:
+    digest = hashlib.sha256()
     for name in sorted(samples):
         digest.update(f"{name}{shapes[name]}".encode())
         digest.update(samples[name].tobytes())
@@ -111,29 +120,15 @@ def _samples(flat: dict[str, jax.Array]) -> dict[str, jax.Array]:
     return jax.tree.map(_sample, _by_layer(flat))
 
 
-def _sample(leaf: jax.Array) -> jax.Array:
+def _sample(leaf: jax.Array | np.ndarray) -> jax.Array | np.ndarray:
     stride = max(1, leaf.size // 16)
     return leaf.reshape(-1)[: 16 * stride : stride].astype(jnp.bfloat16)
 
 
-def _flat_backbone(params: Mapping) -> dict[str, Any]:
+def flat_backbone(params: Mapping) -> dict[str, Any]:
+    """The backbone's leaves of a parameter tree, by path."""
     trees = {name: params[name] for name in BACKBONE_TREES}
     return traverse_util.flatten_dict(trees, sep="/")
-
-
-def _tensor_names(name: str, shape: tuple[int, ...]) -> list[str]:
-    """Names in a file of a parameter: itself, or one per layer where a scan has stacked them."""
-    stack, layers, rest = name.partition("/layers/")
-    return [f"{stack}/layers_{i}/{rest}" for i in range(shape[0])] if layers else [name]
-
-
-def _tensor_shapes(flat: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
-    """{name in a file: shape} for parameters, or their shapes, by name."""
-    return {
-        tensor: tuple(leaf.shape) if tensor == name else tuple(leaf.shape[1:])
-        for name, leaf in flat.items()
-        for tensor in _tensor_names(name, leaf.shape)
-    }
 
 
 def _by_layer(flat: Mapping[str, Any]) -> dict[str, Any]:
@@ -141,35 +136,5 @@ def _by_layer(flat: Mapping[str, Any]) -> dict[str, Any]:
     return {
         tensor: leaf if tensor == name else leaf[i]
         for name, leaf in flat.items()
-        for i, tensor in enumerate(_tensor_names(name, leaf.shape))
+        for i, tensor in enumerate(tensor_names(name, leaf.shape))
     }
-
-
-def _check_tensors(file: str, handle: Any, parameters: Mapping) -> None:
-    expected, names = _tensor_shapes(parameters), set(handle.keys())
-    for name in sorted(expected.keys() - names):
-        raise UserError(f"{file} lacks the tensor {name!r}.{did_you_mean(name, names)}")
-    for name in sorted(names - expected.keys()):
-        raise UserError(
-            f"{file} holds an extra tensor {name!r}: the model gin does not describe this "
-            f"backbone (see {CONFIG} beside it)."
-        )
-    for name, wanted in expected.items():
-        shape = tuple(handle.get_slice(name).get_shape())
-        if shape != wanted:
-            raise UserError(
-                f"{file}: tensor {name!r} has shape {shape}, the model gin asks for {wanted} "
-                f"(see {CONFIG} beside it)."
-            )
-
-
-def _read(handle: Any, name: str, shape: tuple, sharding: Any, dtype: str) -> jax.Array:
-    tensors = [handle.get_slice(tensor) for tensor in _tensor_names(name, shape)]
-
-    def part(index: tuple[slice, ...]) -> np.ndarray:
-        if len(tensors) == 1 and len(tensors[0].get_shape()) == len(shape):
-            return np.asarray(tensors[0][index]).astype(dtype)
-        layers, within = index[0], index[1:]
-        return np.stack([np.asarray(t[within]).astype(dtype) for t in tensors[layers]])
-
-    return jax.make_array_from_callback(shape, sharding, part)

@@ -180,12 +180,18 @@ def check_vocabularies(cfg: DatasetConfig, inputs: "seqio.Vocabulary", targets: 
     """
     for task in load_mixture(cfg).tasks:
         for side, vocabulary in (("inputs", inputs), ("targets", targets)):
-            if task.output_features[side].vocabulary != vocabulary:
+            if not _same(task.output_features[side].vocabulary, vocabulary):
                 raise UserError(
                     f"Task {task.name!r} tokenises its {side} with another vocabulary than the "
                     "model's VOCABULARY: choose a suite made for this backbone, or register the "
                     "task with the backbone's SentencePiece model (SPIECE_MODEL)."
                 )
+
+
+def _same(one: "seqio.Vocabulary", other: "seqio.Vocabulary") -> bool:
+    """Whether both give the same ids; SeqIO asks for the same path of a SentencePiece file too."""
+    content = getattr(one, "sp_model", None)
+    return one == other or (content is not None and content == getattr(other, "sp_model", None))
 
 
 def _check_split(task: "seqio.Task", split: str, min_rows: int) -> None:

@@ -1,73 +1,169 @@
-"""What a backbone's folder says of itself: its configuration, vocabulary and fingerprint."""
+"""The backbone at INITIAL_CHECKPOINT_PATH, in whatever format: weights, sizes, fingerprint.
 
-import dataclasses
+FOLDER                     our own, or Hugging Face's (config.json has a model_type)
+FOLDER/model.safetensors   the same, or the index of its shards
+checkpoint_1000            T5X's, of either layout, on a disk or in a bucket (gs://)
+"""
+
 import os
-import pathlib
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import jax
+from etils import epath
 
-from mpt_jax import vocabulary
-from mpt_jax.backbone import network, store
+from mpt_jax import files
+from mpt_jax.backbone import network, store, weights
 from mpt_jax.backbone.config import T5Config
+from mpt_jax.backbone.weights import Weights
 from mpt_jax.errors import UserError
+from mpt_jax.interop import huggingface, sizes, vocabularies
+from mpt_jax.vocabulary import SentencePiece
 
 if TYPE_CHECKING:
     import seqio
 
-VOCABULARY = "spiece.model"
+# Pickles, which run code as they are read, and what else frameworks save beside safetensors.
+_REFUSED = (".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".pkl")
+
+_FILES = (".safetensors", ".index.json")  # a path to one of these is to the folder around it
+
+
+def open_weights(path: str) -> Weights:
+    """The weights at `path`; only headers are read now.
+
+    Raises:
+        UserError: no backbone there, a broken one, or a format that is not read.
+    """
+    path = os.fspath(path)
+    if path.endswith(_REFUSED):
+        raise _unsafe(path)
+    if path.endswith(_FILES):
+        return _open_safetensors(folder_of(path), path)
+    for name in (store.WEIGHTS, huggingface.INDEX):
+        if os.path.isfile(os.path.join(path, name)):
+            return _open_safetensors(path, os.path.join(path, name))
+    # Imported here: tensorstore is not for those who do not come from T5X.
+    from mpt_jax.interop import t5x_checkpoint
+
+    if (found := t5x_checkpoint.open_weights(path)) is not None:
+        return found
+    names = os.listdir(path) if os.path.isdir(path) else []
+    for name in sorted(names):
+        if name.endswith(_REFUSED):
+            raise _unsafe(os.path.join(path, name))
+    raise UserError(
+        f"INITIAL_CHECKPOINT_PATH {path!r} is no backbone folder: it has no {store.WEIGHTS}, no "
+        f"{huggingface.INDEX} and no checkpoint of T5X."
+    )
+
+
+def load(path: str, shapes: Mapping, shardings: Mapping, dtype: str = "float32") -> dict[str, Any]:
+    """Reads the backbone at `path` onto the devices; see `weights.load`."""
+    return weights.load(open_weights(path), shapes, shardings, dtype)
 
 
 def config_of(path: str, **choices: Any) -> T5Config:
     """The sizes of the backbone at `path`.
+
+    Read from config.json, Hugging Face's or ours, and held against the tensors; of a checkpoint
+    of T5X, which states none, taken from the shapes of its arrays (see `sizes.config_of`).
 
     Args:
         path: INITIAL_CHECKPOINT_PATH.
         **choices: fields of `T5Config` that are no sizes: dtype, dropout_rate, remat, scan_layers.
 
     Raises:
-        UserError: no backbone there.
+        UserError: no backbone there, or a config.json that is not of these tensors.
     """
-    file = pathlib.Path(path) / store.CONFIG
-    if not file.is_file():
-        raise UserError(f"{path!r} is no backbone folder: it has no {store.CONFIG}.")
-    return dataclasses.replace(T5Config.from_json(file.read_text(encoding="utf-8")), **choices)
+    return sizes.config_of(open_weights(path), **choices)
 
 
-def vocabulary_of(path: str) -> "seqio.SentencePieceVocabulary":
-    """The vocabulary that lies beside the weights, with T5's sentinels where it lacks them.
+def checked(found: Weights) -> T5Config:
+    """The configuration of weights that are, tensor by tensor, those of a T5.
 
     Raises:
-        UserError: there is none.
+        UserError: a tensor is missing, extra or misshapen (named).
+    """
+    config = sizes.config_of(found)
+    # One layer is traced, whatever the depth.
+    module = network.Transformer(T5Config.from_fields({**vars(config), "scan_layers": True}))
+    tokens = jax.ShapeDtypeStruct((1, 1), "int32")
+    shapes = jax.eval_shape(module.init, jax.random.key(0), tokens, tokens)["params"]
+    weights.check(found, weights.tensor_shapes(store.flat_backbone(shapes)))
+    return config
+
+
+def vocabulary_of(
+    path: str | None, spiece_model: str | None = None
+) -> "seqio.SentencePieceVocabulary":
+    """The vocabulary that lies beside the weights, with T5's sentinels where it lacks them.
+
+    Args:
+        path: INITIAL_CHECKPOINT_PATH; None only beside a `spiece_model`.
+        spiece_model: SPIECE_MODEL, another file to take in its place.
+
+    Raises:
+        UserError: there is none, or one that does not fit the embedding.
     """
     import seqio
 
-    return seqio.SentencePieceVocabulary(*_sentencepiece(path))
+    return seqio.SentencePieceVocabulary(*_sentencepiece(path, spiece_model))
 
 
-def tokenizer_of(path: str) -> vocabulary.SentencePiece:
+def tokenizer_of(path: str) -> SentencePiece:
     """The same vocabulary, with no need of TensorFlow; not for SeqIO tasks.
 
     Raises:
-        UserError: as `vocabulary_of`; the file is no SentencePiece model.
+        UserError: as `vocabulary_of`.
     """
-    return vocabulary.SentencePiece(*_sentencepiece(path))
-
-
-def _sentencepiece(path: str) -> tuple[str, int]:
-    """The vocabulary's file, and how many sentinels have to be added to it."""
-    file = os.path.join(path, VOCABULARY)
-    if not os.path.isfile(file):
-        raise UserError(f"{path!r} has no {VOCABULARY}: copy that of the backbone there.")
-    return file, 32 if vocabulary.SentencePiece(file).vocab_size == 960 else 0
+    return SentencePiece(*_sentencepiece(path, None))
 
 
 def fingerprint_of(path: str) -> str:
-    """`store.fingerprint` of the backbone at `path`, as prompt files carry it."""
-    config = config_of(path)
-    module = network.Transformer(config)
-    tokens = jax.ShapeDtypeStruct((1, 1), "int32")
-    shapes = jax.eval_shape(module.init, jax.random.key(0), tokens, tokens)["params"]
-    device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-    layout = jax.tree.map(lambda _: device, shapes)
-    return store.fingerprint(store.load(path, shapes, layout))
+    """`store.fingerprint` of the backbone at `path`, as prompt files carry it.
+
+    Raises:
+        UserError: no whole backbone there.
+    """
+    found = open_weights(path)
+    checked(found)
+    return store.fingerprint_of(found)
+
+
+def folder_of(path: str) -> str:
+    """The folder of a backbone's path, which may name a file in it."""
+    return (os.path.dirname(path) or ".") if path.endswith(_FILES) else path
+
+
+def _sentencepiece(path: str | None, spiece_model: str | None) -> tuple[str, int]:
+    """The vocabulary's file, and how many sentinels have to be added to it."""
+    if not path and not spiece_model:
+        raise UserError("no backbone is named: give --gin.INITIAL_CHECKPOINT_PATH or SPIECE_MODEL.")
+    file = spiece_model or os.path.join(folder_of(path), vocabularies.FILE)
+    if not epath.Path(file).is_file():
+        raise UserError(
+            f"there is no {file}: name the vocabulary of the backbone, --gin.SPIECE_MODEL=FILE; "
+            "that of T5 is gs://t5-data/vocabs/cc_all.32000.100extra/sentencepiece.model."
+        )
+    return file, vocabularies.extra_ids_of(file, config_of(path).vocab_size if path else None)
+
+
+def _open_safetensors(folder: str, file: str) -> Weights:
+    """Ours or Hugging Face's, as the config.json beside says."""
+    config = os.path.join(folder, store.CONFIG)
+    values = files.read_json(config) if os.path.isfile(config) else {}
+    if "model_type" in values:
+        return huggingface.open_weights(folder, file, values)
+    if file.endswith(".json"):
+        raise UserError(f"{file} lists shards of Hugging Face's, but {config} has no model_type.")
+    return store.open_weights(folder, file)
+
+
+def _unsafe(file: str) -> UserError:
+    return UserError(
+        f"{file} is no format that is read here: pickles run code. Where you trust it, save it as "
+        'safetensors: python -c "import transformers as t; t.AutoModelForSeq2SeqLM'
+        ".from_pretrained('FOLDER').save_pretrained('NEW_FOLDER')\"; add from_tf=True for .h5, "
+        "from_flax=True for .msgpack (transformers 4)."
+    )

@@ -1,10 +1,8 @@
 """What all readers of other people's prompts need: no pickle, bounded files, a description."""
 
 import dataclasses
-import json
 import os
 from collections.abc import Collection, Sequence
-from typing import Any
 
 import ml_dtypes  # noqa: F401 - numpy's bfloat16, in which some adapters are stored
 import numpy as np
@@ -15,7 +13,6 @@ from mpt_jax.errors import UserError, did_you_mean
 from mpt_jax.prompt_file import TASK_NAME, PromptInfo
 
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
-_LARGEST_JSON = 1 << 20
 _EXACT = ("F32", "F16", "BF16")  # all of which float32 holds without loss
 
 
@@ -27,24 +24,6 @@ def refuse_pickle(path: str, target: str) -> None:
             f"tensors = torch.load({os.path.basename(path)!r}, weights_only=True), then "
             f"safetensors.torch.save_file(tensors, {target!r}), or numpy.save of one prompt [P, D]."
         )
-
-
-def read_json(file: str) -> dict[str, Any]:
-    """A JSON object of at most a megabyte.
-
-    Raises:
-        UserError: there is none.
-    """
-    try:
-        if os.path.getsize(file) > _LARGEST_JSON:
-            raise ValueError(f"more than {_LARGEST_JSON:,} bytes")
-        with open(file, encoding="utf-8") as stream:
-            content = json.load(stream)
-        if not isinstance(content, dict):
-            raise ValueError("no object")
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{file} is not the JSON object that it should be: {error}.") from error
-    return content
 
 
 def read_tensors(file: str, names: Collection[str]) -> tuple[dict[str, np.ndarray], dict[str, str]]:

@@ -57,7 +57,7 @@ def read(path: str, tasks: Sequence[str] | None, backbone: str) -> tuple[Bank, P
     folder = path if os.path.isdir(path) else os.path.dirname(path)
     if not os.path.isfile(os.path.join(folder, CONFIG)):
         raise UserError(f"no adapter of PEFT at {path!r}: its folder has no {CONFIG}.")
-    config = foreign.read_json(os.path.join(folder, CONFIG))
+    config = files.read_json(os.path.join(folder, CONFIG))
     kind = config.get("peft_type")
     if not isinstance(kind, str) or kind not in _TENSORS:
         raise UserError(

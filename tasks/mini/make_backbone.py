@@ -6,7 +6,6 @@ FOLDER defaults to the package's own `assets/mini`. Prompt files name their back
 fingerprint, so those trained on the former weights are refused afterwards.
 """
 
-import pathlib
 import sys
 
 import jax
@@ -15,8 +14,8 @@ from jax.sharding import SingleDeviceSharding
 
 from mpt_jax import assets
 from mpt_jax.backbone import store
-from mpt_jax.backbone.config import T5Config
 from mpt_jax.backbone.network import Transformer
+from mpt_jax.interop import backbones
 
 
 def publish(run: str, folder: str) -> str:
@@ -26,12 +25,12 @@ def publish(run: str, folder: str) -> str:
         UserError: the run has no backbone, or a broken one.
     """
     source = f"{run}/backbone"
-    config = T5Config.from_json(pathlib.Path(source, store.CONFIG).read_text(encoding="utf-8"))
+    config = backbones.config_of(source)
     tokens = jnp.ones((1, 1), jnp.int32)
     init = Transformer(config).init
     shapes = jax.eval_shape(lambda key: init(key, tokens, tokens)["params"], jax.random.key(0))
     device = SingleDeviceSharding(jax.devices()[0])
-    params = store.load(source, shapes, jax.tree.map(lambda _: device, shapes))
+    params = backbones.load(source, shapes, jax.tree.map(lambda _: device, shapes))
     store.save(folder, params, config, dtype="bfloat16")
     return store.fingerprint(params)
 

@@ -2,16 +2,19 @@ import collections
 import dataclasses
 import functools
 import itertools
+import shutil
 
 import numpy as np
 import pytest
 import seqio
 import tensorflow as tf
 
+from mpt_jax.engine import data
 from mpt_jax.engine.data import DatasetConfig, load_mixture, train_batches
 from mpt_jax.engine.feature_converter import TaskIdFeatureConverter
 from mpt_jax.errors import UserError
 from mpt_jax.tasks.info import TaskInfo, info
+from mpt_jax.tasks.mini.vocabulary import vocabulary
 from mpt_jax.tasks.mixtures import bind_tasks
 from mpt_jax.tasks.task_sampling import batch_choices
 
@@ -213,3 +216,11 @@ def test_label_words_must_fit_the_targets(monkeypatch):
     load_mixture(cfg)
     with pytest.raises(UserError, match="'yes' of task 'toy_a' takes 4 tokens .* the 3 of"):
         load_mixture(dataclasses.replace(cfg, task_feature_lengths={"inputs": 9, "targets": 3}))
+
+
+def test_a_copy_of_a_vocabulary_is_the_same_vocabulary(tmp_path):
+    copy = shutil.copy(vocabulary().sentencepiece_model_file, tmp_path)
+    copies = [seqio.SentencePieceVocabulary(copy, extra_ids=n) for n in (32, 100)]
+    assert [data._same(vocabulary(), other) for other in copies] == [True, False]
+    assert data._same(seqio.ByteVocabulary(), seqio.ByteVocabulary())
+    assert not data._same(vocabulary(), seqio.ByteVocabulary())

@@ -1,0 +1,67 @@
+"""The SentencePiece vocabulary beside a backbone, and how many sentinels it lacks.
+
+T5's vocabulary is its pieces and 100 sentinels, `<extra_id_99>` first and `<extra_id_0>` last.
+Google's file (`cc_all.32000.100extra`) and mT5's have them among the pieces; Hugging Face's
+`spiece.model` of T5 has not, its tokenizer adds them, at the same ids as SeqIO does.
+"""
+
+import os
+import re
+
+from mpt_jax import files
+from mpt_jax.errors import UserError
+
+FILE = "spiece.model"
+SETTINGS = "tokenizer_config.json"  # where Hugging Face notes the number of sentinels
+SENTINELS = 100  # that T5 has, where it is not noted
+_SENTINEL = re.compile(r"▁?<extra_id_\d+>")
+
+
+def extra_ids_of(file: str, rows: int | None = None) -> int:
+    """How many sentinels a SentencePiece file lacks, which SeqIO and `mpt_jax.vocabulary` add.
+
+    Args:
+        file: the path, on a disk or in a bucket (gs://).
+        rows: of the embedding, V; None where there is no backbone to compare with.
+
+    Raises:
+        UserError: it is no SentencePiece file, or has more ids than the embedding has rows.
+    """
+    pieces = pieces_of(file)
+    extra_ids = 0 if any(map(_SENTINEL.fullmatch, pieces)) else _noted(file)
+    ids = len(pieces) + extra_ids
+    if rows is not None and ids > rows:
+        raise UserError(
+            f"{file} has {len(pieces)} pieces and, with {extra_ids} sentinels, {ids} ids, but the "
+            f"backbone's embedding has {rows} rows: it is of another backbone, or of another "
+            f'number of sentinels, which a {SETTINGS} beside it states: {{"extra_ids": 100}}.'
+        )
+    return extra_ids
+
+
+def pieces_of(file: str) -> list[str]:
+    """The pieces of a SentencePiece file, by id.
+
+    Raises:
+        UserError: it is none.
+    """
+    import sentencepiece
+    from etils import epath
+
+    model = sentencepiece.SentencePieceProcessor()
+    try:
+        model.LoadFromSerializedProto(epath.Path(file).read_bytes())
+    except (RuntimeError, OSError) as error:
+        raise UserError(f"{file} is no SentencePiece model, or truncated ({error}).") from error
+    return [model.IdToPiece(i) for i in range(model.GetPieceSize())]
+
+
+def _noted(file: str) -> int:
+    settings = os.path.join(os.path.dirname(file), SETTINGS)
+    noted = files.read_json(settings) if os.path.isfile(settings) else {}
+    extra_ids = noted.get("extra_ids", SENTINELS)
+    if not isinstance(extra_ids, int) or not 0 <= extra_ids <= 10_000:
+        raise UserError(
+            f"{settings} states extra_ids = {extra_ids!r}: it is a number of sentinels."
+        )
+    return extra_ids
