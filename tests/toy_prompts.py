@@ -34,7 +34,8 @@ def backbone() -> dict:
 def write(folder: pathlib.Path, tasks=TASKS, method=None, **facts) -> str:
     """Writes both into `folder`, with random factors, so that the tasks differ; its path."""
     store.save(str(folder), backbone(), CONFIG)
-    shutil.copy(assets.path("mini/spiece.model"), folder / "spiece.model")
+    for name in ("spiece.model", "tokenizer_config.json"):
+        shutil.copy(assets.path(f"mini/{name}"), folder / name)
     model = toy.model(
         method or MPT(prompt_length=3),
         tasks,
