@@ -166,13 +166,13 @@ def test_files_that_do_not_belong_together(folder, tmp_path):
     narrow = dataclasses.replace(toy_prompts.CONFIG, vocab_size=512)
     copy = shutil.copytree(folder, tmp_path / "copy")
     (copy / store.CONFIG).write_text(narrow.to_json())
-    with pytest.raises(UserError, match="992 pieces, its embedding only 512 rows"):
+    with pytest.raises(UserError, match="config.json states vocab_size = 512"):
         mpt_jax.load(str(copy), folder)
     with pytest.raises(UserError, match="fingerprint|width"):
         mpt_jax.load("mini", folder)
     shutil.copytree(folder, copy, dirs_exist_ok=True)
     (copy / "spiece.model").write_bytes(b"no model")
-    with pytest.raises(UserError, match="cannot be read as a SentencePiece model"):
+    with pytest.raises(UserError, match="is no SentencePiece model"):
         mpt_jax.load(str(copy), folder)
     with pytest.raises(UserError, match="no prompt file at 'nowhere'"):
         mpt_jax.load(folder, "nowhere")
