@@ -60,12 +60,20 @@ def open_weights(path: str, file: str | None = None) -> Weights:
     Raises:
         UserError: a truncated or corrupted file.
     """
-    config = os.path.join(path, CONFIG)
-    stated = {}
-    if os.path.isfile(config):
-        stated = dataclasses.asdict(T5Config.from_fields(files.read_json(config)))
     file = file or os.path.join(path, WEIGHTS)
-    return Weights(file, tensor_file.tensors_of(file), stated)
+    return Weights(file, tensor_file.tensors_of(file), stated_in(path))
+
+
+def stated_in(path: str) -> dict[str, Any]:
+    """The fields of `T5Config` in a folder's config.json of ours; none where there is none.
+
+    Raises:
+        UserError: the file is broken.
+    """
+    config = os.path.join(path, CONFIG)
+    if not os.path.isfile(config):
+        return {}
+    return dataclasses.asdict(T5Config.from_fields(files.read_json(config)))
 
 
 def write(directory: str, weights: Weights, config: T5Config) -> None:
@@ -77,6 +85,15 @@ def write(directory: str, weights: Weights, config: T5Config) -> None:
     """
     tensors = dict(sorted(weights.tensors.items()))
     tensor_file.write(os.path.join(directory, WEIGHTS), tensors, {})
+    write_config(directory, config)
+
+
+def write_config(directory: str, config: T5Config) -> None:
+    """Write the config.json that `stated_in` reads.
+
+    Raises:
+        OSError: it cannot be written.
+    """
     with open(os.path.join(directory, CONFIG), "w", encoding="utf-8") as stream:
         stream.write(config.to_json() + "\n")
 

@@ -48,6 +48,11 @@ def open_weights(path: str) -> Weights:
 
     if (found := t5x_checkpoint.open_weights(path)) is not None:
         return found
+    if "://" in path:
+        raise UserError(
+            f"INITIAL_CHECKPOINT_PATH {path!r} is no checkpoint of T5X: of a bucket only those are "
+            "read; copy other formats to a disk."
+        )
     names = os.listdir(path) if os.path.isdir(path) else []
     for name in sorted(names):
         if name.endswith(_REFUSED):

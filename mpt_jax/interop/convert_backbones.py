@@ -61,10 +61,11 @@ def _write_huggingface(folder: str, found: Weights, config: T5Config, _: None) -
     huggingface.write(folder, found, config)
 
 
-def _write_t5x(folder: str, found: Weights, _: T5Config, step: int) -> None:
+def _write_t5x(folder: str, found: Weights, config: T5Config, step: int) -> None:
     from mpt_jax.interop import t5x_legacy
 
     t5x_legacy.write(folder, found, step)
+    store.write_config(folder, config)  # T5X reads past it; the way back needs it
 
 
 _WRITERS = {"mpt_jax": _write_mpt_jax, "huggingface": _write_huggingface, "t5x": _write_t5x}

@@ -1,7 +1,9 @@
 """Which of T5X's two layouts a checkpoint has."""
 
+import dataclasses
 import os
 
+from mpt_jax.backbone import store
 from mpt_jax.backbone.weights import Weights
 from mpt_jax.interop import t5x_arrays, t5x_legacy, t5x_orbax
 
@@ -9,12 +11,19 @@ from mpt_jax.interop import t5x_arrays, t5x_legacy, t5x_orbax
 def open_weights(path: str) -> Weights | None:
     """The backbone of the checkpoint at `path`; None where there is none.
 
+    T5X keeps the sizes of a model in gin files elsewhere; `t5x convert` puts a config.json beside.
+
     Args:
         path: its folder, or the single file of an early one.
 
     Raises:
         UserError: a broken checkpoint, or one without a T5.
     """
+    found = _open(path)
+    return found and dataclasses.replace(found, stated=store.stated_in(path))
+
+
+def _open(path: str) -> Weights | None:
     if (folder := t5x_orbax.find(path)) is not None:
         return t5x_orbax.open_weights(folder)
     folder, file = os.path.split(path)

@@ -65,7 +65,7 @@ def test_mini_is_a_small_v1_1():
 
 def test_every_model_file_is_tested():
     files = {file.stem for file in MODELS.glob("*.gin")}
-    assert files == {*PARAMETERS, "mini", "t5", "t5_1_1"}
+    assert files == {*PARAMETERS, "mini", "t5", "t5_1_1", "checkpoint"}
 
 
 def test_json_round_trip():

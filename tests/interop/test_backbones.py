@@ -5,7 +5,7 @@ import shutil
 
 import golden_folders as golden
 import pytest
-import toy
+import t5_golden
 
 from mpt_jax import assets
 from mpt_jax.backbone import store
@@ -18,15 +18,17 @@ MINI = assets.path("mini")
 
 
 def test_our_own_folder(tmp_path):
-    store.save(str(tmp_path), toy.backbone(), toy.CONFIG)
-    assert backbones.config_of(str(tmp_path)) == toy.CONFIG
-    assert backbones.fingerprint_of(str(tmp_path)) == store.fingerprint(toy.backbone())
+    params, config = golden.tree_of("t5_v1_1"), t5_golden.CONFIGS["v1_1"]
+    store.save(str(tmp_path), params, config)
+    assert backbones.config_of(str(tmp_path)) == config
+    assert backbones.fingerprint_of(str(tmp_path)) == store.fingerprint(params)
     (tmp_path / store.CONFIG).unlink()
-    assert backbones.config_of(str(tmp_path)) == toy.CONFIG  # by the shapes alone
+    by_shapes = backbones.config_of(str(tmp_path), relpos_max_distance=10)
+    assert by_shapes == config
 
 
 def test_our_own_config_is_held_against_the_tensors(tmp_path):
-    store.save(str(tmp_path), toy.backbone(), toy.CONFIG)
+    store.save(str(tmp_path), golden.tree_of("t5_v1_1"), t5_golden.CONFIGS["v1_1"])
     file = tmp_path / store.CONFIG
     file.write_text(json.dumps({**json.loads(file.read_text()), "num_heads": 4, "head_dim": 4}))
     with pytest.raises(UserError, match="num_heads = 4.*encoder/relpos_bias/rel_embedding"):

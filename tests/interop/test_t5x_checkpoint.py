@@ -12,7 +12,7 @@ import tensorstore
 from flax import serialization
 
 from mpt_jax.errors import UserError
-from mpt_jax.interop import backbones
+from mpt_jax.interop import backbones, t5x_arrays
 
 VERSION = "t5_v1_1"
 
@@ -182,3 +182,10 @@ def test_an_orbax_tree_that_names_an_array_elsewhere(checkpoints, tmp_path, key)
     file.write_text(json.dumps(content))
     with pytest.raises(UserError, match="arrays lie in the checkpoint's folder"):
         backbones.open_weights(str(folder))
+
+
+def test_a_bucket_is_read_by_tensorstores_driver():
+    in_bucket = {"driver": "gcs", "bucket": "t5-data", "path": "t5x/base/checkpoint_1/target.x/"}
+    assert t5x_arrays.kvstore("gs://t5-data/t5x/base/checkpoint_1/", "target.x") == in_bucket
+    tensorstore.KvStore.Spec(in_bucket)
+    assert t5x_arrays.kvstore("/a/b", "x") == {"driver": "file", "path": "/a/b/x/"}
