@@ -13,11 +13,13 @@ from mpt_jax import files, hosts
 from mpt_jax.engine import step as step_lib
 from mpt_jax.engine.checkpoints import RestoreCheckpointConfig
 from mpt_jax.engine.data import DatasetConfig, pad_rows
-from mpt_jax.engine.evaluation import Evaluator
+from mpt_jax.engine.evaluation import Evaluator, Metrics
 from mpt_jax.engine.initialize import check_backbone_is_there, initial_params, token_shapes
 from mpt_jax.engine.length_buckets import cut_batch
 from mpt_jax.engine.partitioning import PjitPartitioner
 from mpt_jax.errors import UserError, did_you_mean
+
+METRICS_FILE = "metrics.json"
 
 
 def evaluate(
@@ -47,17 +49,34 @@ def evaluate(
         UserError: bad settings or files; an output folder that cannot be written, before any
             work is done.
     """
-    partitioner.check_batch_size(dataset_cfg.batch_size)
-    check_backbone_is_there(model, restore_checkpoint_cfg)
-    path = os.path.join(output_dir, "metrics.json")
-    hosts.on_first(lambda: files.check_writable(path, setting="EVAL_OUTPUT_DIR"))
+    check_evaluation(model, dataset_cfg, restore_checkpoint_cfg, partitioner, output_dir)
     results = _evaluate(model, dataset_cfg, restore_checkpoint_cfg, partitioner, output_dir)
+    put_out_metrics(results, output_dir)
+    return results
+
+
+def check_evaluation(
+    model: Any,
+    dataset_cfg: DatasetConfig,
+    restore: RestoreCheckpointConfig,
+    partitioner: PjitPartitioner,
+    output_dir: str,
+) -> None:
+    """Raises UserError for what can be seen of `evaluate`'s arguments before any work is done."""
+    partitioner.check_batch_size(dataset_cfg.batch_size)
+    check_backbone_is_there(model, restore)
+    path = os.path.join(output_dir, METRICS_FILE)
+    hosts.on_first(lambda: files.check_writable(path, setting="EVAL_OUTPUT_DIR"))
+
+
+def put_out_metrics(results: Metrics, output_dir: str) -> None:
+    """Prints the metrics and writes `<output_dir>/metrics.json`; every process calls it."""
+    path = os.path.join(output_dir, METRICS_FILE)
     text = json.dumps(results, indent=2) + "\n"
     hosts.on_first(lambda: files.write_whole(path, text, setting="EVAL_OUTPUT_DIR"))
     if hosts.is_first():
         for task, metrics in results.items():
             print(task, "  ".join(f"{name} {value:.2f}" for name, value in metrics.items()))
-    return results
 
 
 def _evaluate(
@@ -107,27 +126,41 @@ def infer(
             all before any work is done.
     """
     partitioner.check_batch_size(batch_size)
-    task_id = _task_id(model.tasks, task)
-    lines = _read_lines(inputs)
-    if output is not None:
-        hosts.on_first(lambda: files.check_writable(output, setting="OUTPUT"))
+    task_id, lines = read_inputs(model.tasks, task, inputs, output)
     params = _params(model, partitioner, restore_checkpoint_cfg, task_feature_lengths, batch_size)
     predict = step_lib.make_eval_step(model.predict_batch_with_aux, partitioner)
     records = []
     for start in range(0, len(lines), batch_size):
         chunk = lines[start : start + batch_size]
-        batch = pad_rows(_text_batch(model, chunk, task_id, task_feature_lengths), batch_size)
+        batch = pad_rows(text_batch(model, chunk, task_id, task_feature_lengths), batch_size)
         batch = cut_batch(batch, {"inputs": _powers_of_two(task_feature_lengths["inputs"])})
         ids, aux = jax.device_get(predict({}, params, partitioner.shard_whole_batch(batch)))
-        for text, row, score in zip(chunk, ids, aux["scores"], strict=False):
-            record = {
-                "task": model.tasks[task_id],
-                "input": text,
-                "prediction": model.output_vocabulary.decode(row.tolist()),
-                "score": round(float(score), 6),
-            }
-            records.append(json.dumps(record, ensure_ascii=False) + "\n")
-    _put_out("".join(records), output)
+        records += [
+            prediction(model, task_id, text, row, score)
+            for text, row, score in zip(chunk, ids, aux["scores"], strict=False)
+        ]
+    hosts.on_first(lambda: put_out("".join(records), output))
+
+
+def read_inputs(
+    tasks: tuple[str, ...], task: str | None, inputs: str, output: str | None
+) -> tuple[int, list[str]]:
+    """The task's id and the lines of text; arguments and errors are those of `infer`."""
+    task_id, lines = _task_id(tasks, task), _read_lines(inputs)
+    if output is not None:
+        hosts.on_first(lambda: files.check_writable(output, setting="OUTPUT"))
+    return task_id, lines
+
+
+def prediction(model: Any, task_id: int, text: str, ids: np.ndarray, score: float) -> str:
+    """One line of JSON for an input text and its decoded ids [S]."""
+    record = {
+        "task": model.tasks[task_id],
+        "input": text,
+        "prediction": model.output_vocabulary.decode(ids.tolist()),
+        "score": round(float(score), 6),
+    }
+    return json.dumps(record, ensure_ascii=False) + "\n"
 
 
 def _params(
@@ -164,7 +197,7 @@ def _read_lines(path: str) -> list[str]:
     return lines
 
 
-def _text_batch(
+def text_batch(
     model: Any, lines: list[str], task_id: int, lengths: Mapping[str, int]
 ) -> dict[str, np.ndarray]:
     """Tokenised lines as a batch [B, T]; the decoder side is empty and S long."""
@@ -187,8 +220,9 @@ def _powers_of_two(limit: int) -> list[int]:
     return [length for length in (2**n for n in range(4, 20)) if length < limit]
 
 
-def _put_out(text: str, path: str | None) -> None:
-    if path is not None:
-        hosts.on_first(lambda: files.write_whole(path, text, setting="OUTPUT"))
-    elif hosts.is_first():
+def put_out(text: str, path: str | None) -> None:
+    """Writes `text` to the file, or to standard output; the first process alone calls it."""
+    if path is None:
         sys.stdout.write(text)
+    else:
+        files.write_whole(path, text, setting="OUTPUT")

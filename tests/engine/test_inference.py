@@ -118,7 +118,7 @@ def test_the_task_may_be_left_out_where_there_is_one(infer, folder):
 
 def test_a_failed_run_leaves_the_old_output_and_no_half_file(infer, tmp_path, monkeypatch):
     (before,) = infer("one\n")
-    monkeypatch.setattr(inference, "_text_batch", lambda *_: 1 / 0)
+    monkeypatch.setattr(inference, "text_batch", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         infer("two\n")
     assert records(tmp_path / "out.jsonl") == [before]
