@@ -10,6 +10,7 @@ import tensorflow as tf
 from t5x import utils
 
 from mpt_jax.engine import data
+from mpt_jax.errors import UserError
 
 
 def dataset_config(cfg: data.DatasetConfig, name: str) -> utils.DatasetConfig:
@@ -68,10 +69,18 @@ class Evaluator(seqio.Evaluator):
     Args:
         told: called in every process with (step, SeqIO's metrics in the first, None in others).
         arguments: as T5X gives them.
+
+    Raises:
+        UserError: no task has a metric (T5X would skip the evaluation).
     """
 
     def __init__(self, *, told: Any, **arguments: Any):
         super().__init__(**arguments)
+        if not self.eval_tasks:
+            raise UserError(
+                f"Nothing to evaluate: the tasks of {arguments['mixture_or_task_name']} register "
+                "no metric_fns."
+            )
         self._told = told
 
     def evaluate(self, *, step: int, **arguments: Any) -> tuple[Any, Mapping]:

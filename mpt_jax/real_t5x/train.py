@@ -2,11 +2,13 @@
 
 import functools
 import os
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import seqio
+from etils import epath
 from t5x import checkpoints, utils
 from t5x import train as t5x_train
 from t5x import trainer as trainer_lib
@@ -77,6 +79,12 @@ def arguments(
     check_backbone_is_there(model, checkpoint_cfg.restore)
     data.check_vocabularies(train_dataset_cfg, model.input_vocabulary, model.output_vocabulary)
     hosts.on_first(lambda: run_folder.prepare(model_dir, config.operative_config(), engine="t5x"))
+    if train_dataset_cfg.length_buckets and hosts.is_first():
+        print(
+            "t5x: note: length_buckets have no effect under T5X, which compiles one shape of a "
+            "batch: all are padded to TASK_FEATURE_LENGTHS.",
+            file=sys.stderr,
+        )
     step = _latest_step(model_dir)
 
     # ------------------------------------------------------------------ what T5X calls back
@@ -172,7 +180,7 @@ def _check_periods(eval_period: int, save_period: int) -> None:
 
 def _latest_step(model_dir: str) -> int:
     path = _absolute(model_dir)
-    return max(checkpoints.all_steps(path), default=0) if os.path.isdir(path) else 0
+    return max(checkpoints.all_steps(path), default=0) if epath.Path(path).is_dir() else 0
 
 
 def _absolute(path: str) -> str:
