@@ -7,12 +7,10 @@ import inspect
 
 from mpt_jax.errors import UserError
 
-KNOWN = "cc342d419ec3e3e9c4bf1df33c82330cafdc1e16"
-"""The commit of T5X that the tests last passed with."""
-
 INSTALL = (
-    'pip install "t5x @ git+https://github.com/google-research/t5x@'
-    f'{KNOWN}" (see docs/t5x.md for what it needs beside it)'
+    "put the sources of google-research/t5x (commit cc342d4), google/airio and "
+    "google-research/jestimator on PYTHONPATH, and pip install fiddle cached_property jaxtyping "
+    "grain portpicker cloudpickle psutil (docs/t5x.md)"
 )
 
 # What we call or derive from, with the arguments that we give.
@@ -88,5 +86,5 @@ def _check_member(module: object, name: str, arguments: list[str]) -> None:
     if lacking:
         raise UserError(
             f"--engine=t5x: the installed T5X ({module.__file__}) lacks {lacking}: it is older or "
-            f"newer than the one that is known to work. {INSTALL}."
+            f"newer than the one that is known to work: {INSTALL}."
         )

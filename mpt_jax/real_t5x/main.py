@@ -30,15 +30,15 @@ def _bind(config: Mapping[tuple[str, str], Mapping[str, Any]]) -> dict[str, Any]
     """A gin finalize hook: binds each argument of T5X's function to a reference to `argument`.
 
     Raises:
-        UserError: a binding of T5X's own function or class, which would have no effect.
+        UserError: a binding of T5X's function itself, which these would replace.
     """
     function = _function()
     entry = f"__main__.{function}"
     for (_, selector), bound in config.items():
-        if bound and (selector == entry or selector.startswith("t5x.")):
+        if bound and selector == entry:
             raise UserError(
-                f"{selector}.{next(iter(bound))} is T5X's own and would have no effect: with our "
-                "gin files it is set through mpt_jax.t5x (docs/t5x.md: which name maps to what)."
+                f"{entry}.{next(iter(bound))} is T5X's own and would have no effect: our gin files "
+                f"set it as {_MODULES[function]}.{function}.NAME of mpt_jax.t5x (docs/t5x.md)."
             )
     names = installed.USED[f"t5x.{_MODULES[function]}"][function].split()
     return {
