@@ -50,5 +50,6 @@ def pytest_terminal_summary(terminalreporter, config):
         terminalreporter.line(f"| run | mesh | {' | '.join(columns)} |")
         terminalreporter.line("|---" * (2 + len(columns)) + "|")
     for run, mesh, found in rows:
-        values = " | ".join(f"{found[column]:.1e}" for column in columns)
+        shown = ("none" if found[c] is None else f"{found[c]:.1e}" for c in columns)
+        values = " | ".join(shown)
         terminalreporter.line(f"| {run} | {mesh} | {values} |")
