@@ -3,13 +3,17 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: demo test lint bench
+.PHONY: demo test test-t5x lint bench
 
 demo: $(INSTALLED)
 	$(BIN)/python -m mpt_jax.demo
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest -n 2 --dist loadfile --durations=10
+
+# T5X_PATH: folders with T5X and what it needs, joined by colons (docs/t5x.md).
+test-t5x: $(INSTALLED)
+	PYTHONPATH="$(T5X_PATH)" $(BIN)/python -m pytest tests_t5x --durations=10
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

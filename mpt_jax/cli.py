@@ -16,6 +16,8 @@ from typing import NoReturn
 
 from mpt_jax.engine import gin_files
 from mpt_jax.errors import UserError, did_you_mean
+from mpt_jax.real_t5x import installed
+from mpt_jax.t5x import engines
 
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
@@ -142,6 +144,12 @@ def _parser() -> argparse.ArgumentParser:
         if name == "tasks":
             command.add_argument("task", nargs="?", metavar="NAME", help="a task, or a mixture")
         else:
+            command.add_argument(
+                "--engine",
+                choices=engines.ENGINES,
+                default=engines.OWN,
+                help="what runs it: this package, or the T5X installed beside it (docs/t5x.md)",
+            )
             _add_process_flags(command)
     for name, (_, summary) in PLAIN_COMMANDS.items():
         description = f"{summary[0].upper()}{summary[1:]}."
@@ -195,7 +203,7 @@ def _unknown_flag(command: str, argument: str) -> str:
         return f"unknown flag {name!r}.{did_you_mean(name, flags)} Flags: {', '.join(flags)}."
     if macro.isupper():
         return f"unknown flag {name!r}: gin macros are set with --gin.{macro}{equals}{value}."
-    flags = ["--gin_file", "--gin_search_paths", "--gin.NAME=VALUE", "--help"]
+    flags = ["--gin_file", "--gin_search_paths", "--gin.NAME=VALUE", "--engine", "--help"]
     return f"unknown flag {name!r}.{did_you_mean(name, flags) or f' Flags: {flags}.'}"
 
 
@@ -208,6 +216,10 @@ def _run_gin(arguments: argparse.Namespace, overrides: list[str]) -> None:
             f"t5x {arguments.command} needs --gin_file=FILE. "
             f"Shipped gin files:\n{gin_files.describe_shipped()}"
         )
+    if "engine" in arguments:
+        if arguments.engine == engines.T5X:
+            installed.find()
+        engines.choose(arguments.engine)
     search_paths = [path for path in arguments.gin_search_paths.split(",") if path]
     # A user's own modules, named by a gin file, are found in the working directory, last.
     if os.getcwd() not in sys.path:

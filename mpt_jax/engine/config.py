@@ -6,7 +6,8 @@ an override becomes one `UserError` that names the file and line and the nearest
 
 import importlib
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import gin
 
@@ -14,6 +15,21 @@ from mpt_jax.engine import gin_errors, gin_files, gin_source
 from mpt_jax.errors import UserError
 
 _LINE = 100  # characters, in written configurations
+
+
+@gin.config.register_finalize_hook
+def refuse_t5xs_own(config: Mapping[tuple[str, str], Mapping[str, Any]]) -> None:
+    """Called by gin when all is read; both engines take their settings from `mpt_jax.t5x` alone.
+
+    Raises:
+        UserError: a binding of T5X's own function or class, which would have no effect.
+    """
+    for (_, selector), bound in config.items():
+        if bound and selector.startswith("t5x."):
+            raise UserError(
+                f"{selector}.{next(iter(bound))} is T5X's own and would have no effect: with our "
+                "gin files it is set through mpt_jax.t5x (docs/t5x.md: which name maps to what)."
+            )
 
 
 def parse(

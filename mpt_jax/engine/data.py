@@ -120,6 +120,18 @@ def train_batches(
       UserError: on unknown names or splits, empty or too small ones, label words that do not fit
         the target length, a batch size that does not divide over the processes.
     """
+    dataset = train_dataset(cfg, converter_cls, shard=shard, seed=seed)
+    return DataIterator(dataset, cfg.length_buckets)
+
+
+def train_dataset(
+    cfg: DatasetConfig,
+    converter_cls: ConverterCls,
+    *,
+    shard: "seqio.ShardInfo",
+    seed: int = 0,
+) -> "tf.data.Dataset":
+    """The batches of `train_batches` as a tf.data pipeline, before the cut to length buckets."""
     batch_size = _share(cfg.batch_size, shard.num_shards)
     mixture = load_mixture(cfg, min_rows=shard.num_shards)
     for task in mixture.tasks:
@@ -135,8 +147,7 @@ def train_batches(
         try_in_mem_cache=False,  # it would freeze the first epoch's order; see tasks/row_source.py
     )
     dataset = _converter(cfg, converter_cls)(dataset, cfg.task_feature_lengths)
-    dataset = dataset.batch(batch_size, drop_remainder=True).prefetch(_PREFETCHED_BATCHES)
-    return DataIterator(dataset, cfg.length_buckets)
+    return dataset.batch(batch_size, drop_remainder=True).prefetch(_PREFETCHED_BATCHES)
 
 
 def pad_rows(batch: Batch, batch_size: int) -> Batch:

@@ -10,7 +10,7 @@ import dataclasses
 import json
 import os
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import seqio
@@ -97,8 +97,7 @@ class Evaluator:
         )
         if output_dir is not None:
             hosts.on_first(lambda: self._write(output_dir, computed))
-        metrics = {name: _floats(found) for name, found in future.result().items()}
-        return {**metrics, MEAN: {KEY_METRIC: _mean_of_keys(metrics)}}
+        return with_mean(future.result())
 
     def _read(self, task: seqio.Task) -> _Rows:
         converted = self._seqio.cached_model_datasets[task.name].map(lambda _, row: row)
@@ -231,8 +230,13 @@ def _text(row: dict[str, np.ndarray], side: str, vocabulary: seqio.Vocabulary) -
     return vocabulary.decode(row[side].tolist())
 
 
-def _floats(metrics: dict) -> dict[str, float]:
-    return {name: float(getattr(value, "value", value)) for name, value in metrics.items()}
+def with_mean(found: Mapping[str, Mapping]) -> Metrics:
+    """SeqIO's metrics per task as numbers, and under "mean" the mean of their key metrics."""
+    metrics = {
+        task: {name: float(getattr(value, "value", value)) for name, value in values.items()}
+        for task, values in found.items()
+    }
+    return {**metrics, MEAN: {KEY_METRIC: _mean_of_keys(metrics)}}
 
 
 def _mean_of_keys(metrics: Metrics) -> float:

@@ -12,7 +12,7 @@ import jax
 from mpt_jax import files, hosts, prompt_file
 from mpt_jax.engine import step as step_lib
 from mpt_jax.engine.data import DatasetConfig
-from mpt_jax.engine.evaluation import Evaluator
+from mpt_jax.engine.evaluation import Evaluator, Metrics
 from mpt_jax.engine.initialize import (
     RestoreCheckpointConfig,
     check_backbone_is_there,
@@ -24,6 +24,8 @@ from mpt_jax.engine.output_lines import OutputLines
 from mpt_jax.engine.partitioning import PjitPartitioner
 from mpt_jax.errors import UserError
 from mpt_jax.predictor import TRUNCATE, Prediction, Predictor, Row, TextReader
+
+METRICS_FILE = "metrics.json"
 
 
 def evaluate(
@@ -53,17 +55,34 @@ def evaluate(
         UserError: bad settings or files; an output folder that cannot be written, before any
             work is done.
     """
-    partitioner.check_batch_size(dataset_cfg.batch_size)
-    check_backbone_is_there(model, restore_checkpoint_cfg)
-    path = os.path.join(output_dir, "metrics.json")
-    hosts.on_first(lambda: files.check_writable(path, setting="EVAL_OUTPUT_DIR"))
+    check_evaluation(model, dataset_cfg, restore_checkpoint_cfg, partitioner, output_dir)
     results = _evaluate(model, dataset_cfg, restore_checkpoint_cfg, partitioner, output_dir)
+    put_out_metrics(results, output_dir)
+    return results
+
+
+def check_evaluation(
+    model: Any,
+    dataset_cfg: DatasetConfig,
+    restore: RestoreCheckpointConfig,
+    partitioner: PjitPartitioner,
+    output_dir: str,
+) -> None:
+    """Raises UserError for what can be seen of `evaluate`'s arguments before any work is done."""
+    partitioner.check_batch_size(dataset_cfg.batch_size)
+    check_backbone_is_there(model, restore)
+    path = os.path.join(output_dir, METRICS_FILE)
+    hosts.on_first(lambda: files.check_writable(path, setting="EVAL_OUTPUT_DIR"))
+
+
+def put_out_metrics(results: Metrics, output_dir: str) -> None:
+    """Prints the metrics and writes `<output_dir>/metrics.json`; every process calls it."""
+    path = os.path.join(output_dir, METRICS_FILE)
     text = json.dumps(results, indent=2) + "\n"
     hosts.on_first(lambda: files.write_whole(path, text, setting="EVAL_OUTPUT_DIR"))
     if hosts.is_first():
         for task, metrics in results.items():
             print(task, "  ".join(f"{name} {value:.2f}" for name, value in metrics.items()))
-    return results
 
 
 def _evaluate(

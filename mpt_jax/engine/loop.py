@@ -81,7 +81,7 @@ def train(
         KeyboardInterrupt: Ctrl-C or SIGTERM, after a checkpoint was saved.
     """
     # ------------------------------------------------------------------ settings, the folder
-    _check_counts(total_steps=total_steps, eval_period=eval_period, stats_period=stats_period)
+    check_counts(total_steps=total_steps, eval_period=eval_period, stats_period=stats_period)
     trainer = trainer_cls()
     partitioner.check_batch_size(train_dataset_cfg.batch_size, trainer.num_microbatches)
     if infer_eval_dataset_cfg is not None:
@@ -193,7 +193,8 @@ def _is_told_to_stop(interrupt: InterruptFlag, step: int, period: int) -> bool:
     return hosts.agree_on_any(bool(interrupt))
 
 
-def _check_counts(**settings: int) -> None:
+def check_counts(**settings: int) -> None:
+    """Raises UserError unless each of these arguments of `train` is a positive whole number."""
     for name, value in settings.items():
         if not isinstance(value, int) or value < 1:
             raise UserError(

@@ -57,6 +57,7 @@ class PjitPartitioner:
         data_partitions: the number of parts of a batch.
         replicated: the sharding of what every device holds whole.
         batch_sharding: the sharding of an array [B, ...].
+        logical_axis_rules: rows (logical axis, mesh axis or None).
     """
 
     def __init__(
@@ -84,7 +85,7 @@ class PjitPartitioner:
         self.mesh = Mesh(grid, (DATA, MODEL))
         self.replicated = NamedSharding(self.mesh, PartitionSpec())
         self.batch_sharding = NamedSharding(self.mesh, PartitionSpec(DATA))
-        self._rules = _checked(logical_axis_rules or standard_logical_axis_rules())
+        self.logical_axis_rules = _checked(logical_axis_rules or standard_logical_axis_rules())
 
     # Parameters and state.
 
@@ -107,7 +108,7 @@ class PjitPartitioner:
         return traverse_util.unflatten_dict(shardings)
 
     def _one_sharding(self, path: tuple[str, ...], names: Sequence[str | None]) -> NamedSharding:
-        known = [name for name, _ in self._rules]
+        known = [name for name, _ in self.logical_axis_rules]
         for name in names:
             if name is not None and name not in known:
                 raise UserError(
@@ -115,7 +116,9 @@ class PjitPartitioner:
                     " no rule; add one with standard_logical_axis_rules.additional_rules ="
                     f" [({name!r}, None)].{did_you_mean(name, known)}"
                 )
-        return NamedSharding(self.mesh, nn.logical_to_mesh_axes(tuple(names), self._rules))
+        return NamedSharding(
+            self.mesh, nn.logical_to_mesh_axes(tuple(names), self.logical_axis_rules)
+        )
 
     def place(self, params: Mapping[str, Any], axes: Mapping[str, Any]) -> dict[str, Any]:
         """Lays parameters (nested dict of arrays) on the mesh, by their logical axes.
@@ -144,13 +147,11 @@ class PjitPartitioner:
 
         def of_leaf(path: tuple[Any, ...], leaf: Any) -> NamedSharding:
             keys = tuple(getattr(entry, "key", None) for entry in path)
-            for start in range(len(keys)):  # the longest end that is a parameter's path
-                name = keys[start:]
-                # Adafactor keeps an unused moment as one number, of a vector's rank.
-                if ranks.get(name) == len(leaf.shape) and leaf.shape != (1,):
-                    _check_divides("/".join(name), leaf.shape, shardings[name])
-                    return shardings[name]
-            return self.replicated
+            name = mirrored(keys, leaf.shape, ranks)
+            if name is None:
+                return self.replicated
+            _check_divides("/".join(name), leaf.shape, shardings[name])
+            return shardings[name]
 
         return jax.tree_util.tree_map_with_path(of_leaf, state)
 
@@ -193,6 +194,24 @@ class PjitPartitioner:
         """
         processes = np.vectorize(lambda device: device.process_index)(self.mesh.devices)
         return data_shard(processes, jax.process_index())
+
+
+def mirrored(
+    path: tuple[Any, ...], shape: tuple[int, ...], ranks: Mapping[tuple[str, ...], int]
+) -> tuple[str, ...] | None:
+    """The parameter that a leaf of an optimizer's state mirrors, or None.
+
+    Args:
+        path: keys of the leaf in the state.
+        shape: of the leaf.
+        ranks: rank of every parameter by its path.
+    """
+    for start in range(len(path)):  # the longest end that is a parameter's path
+        name = path[start:]
+        # Adafactor keeps an unused moment as one number, of a vector's rank.
+        if ranks.get(name) == len(shape) and shape != (1,):
+            return name
+    return None
 
 
 def data_shard(processes: np.ndarray, process: int) -> tuple[int, int]:

@@ -10,6 +10,9 @@ from mpt_jax.errors import UserError
 
 CONFIG_FILE = "config.gin"
 
+# Where each engine keeps its checkpoints.
+CHECKPOINTS = {"mpt_jax": "checkpoints/*", "t5x": "checkpoint_*"}
+
 # Arguments that a resumed run may change: they say how long it runs, how often it reports and
 # saves, and on which devices; not what it learns. A macro may change if only these use it.
 RESUMABLE_ARGUMENTS = frozenset(
@@ -28,7 +31,7 @@ RESUMABLE_ARGUMENTS = frozenset(
 )
 
 
-def prepare(model_dir: str, config_text: str) -> epath.Path:
+def prepare(model_dir: str, config_text: str, engine: str = "mpt_jax") -> epath.Path:
     """Makes `model_dir` the folder of a run with the configuration `config_text`.
 
     Creates it, or checks that it holds the same run, and writes `config.gin` atomically. A start
@@ -38,14 +41,16 @@ def prepare(model_dir: str, config_text: str) -> epath.Path:
     Args:
         model_dir: the folder; created with its parents.
         config_text: gin text of the form that `config.operative_config` gives.
+        engine: which one of `CHECKPOINTS` will run it.
 
     Raises:
-        UserError: the folder holds a run with another configuration (the message lists the
-          bindings that differ), or cannot be written.
+        UserError: the folder holds a run of another engine, or with another configuration (the
+          message lists the bindings that differ), or cannot be written.
     """
     folder = epath.Path(model_dir)
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        _check_engine(folder, engine)
         config = folder / CONFIG_FILE
         if config.exists() and _holds_results(folder):
             _check_same_run(folder, config.read_text(), config_text)
@@ -87,7 +92,17 @@ def differences(old_text: str, new_text: str) -> dict[str, tuple[str, str]]:
 
 def _holds_results(folder: epath.Path) -> bool:
     """Whether a run in `folder` has saved a checkpoint or its product."""
-    return any(folder.glob("checkpoints/*")) or any(folder.glob("*.safetensors"))
+    return any(any(folder.glob(kept)) for kept in (*CHECKPOINTS.values(), "*.safetensors"))
+
+
+def _check_engine(folder: epath.Path, engine: str) -> None:
+    for other in CHECKPOINTS.keys() - {engine}:
+        if any(folder.glob(CHECKPOINTS[other])):
+            raise UserError(
+                f"{folder} holds checkpoints of --engine={other}, which --engine={engine} cannot "
+                "resume: choose another folder with --gin.MODEL_DIR=FOLDER, or go on with "
+                f"--engine={other}."
+            )
 
 
 def _check_same_run(folder: epath.Path, old_text: str, new_text: str) -> None:

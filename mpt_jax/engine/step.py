@@ -99,7 +99,7 @@ def train_step(
         the loss or the gradient is not finite, the state is the one given, step included.
     """
     dropout_rng = jax.random.fold_in(rng, state.step)
-    loss, metrics, grads = _loss_and_grads(
+    loss, metrics, grads = loss_and_grads(
         model, state.trainable, frozen, batch, dropout_rng, num_microbatches
     )
     grad_norm = optax.global_norm(grads)
@@ -112,7 +112,7 @@ def train_step(
     return new_state, {**metrics, **scalars}
 
 
-def _loss_and_grads(
+def loss_and_grads(
     model: Any,
     trainable: Params,
     frozen: Params,
@@ -120,7 +120,7 @@ def _loss_and_grads(
     dropout_rng: jax.Array,
     num_microbatches: int,
 ) -> tuple[jax.Array, Metrics, Params]:
-    """(loss, merged metrics, gradients of `trainable`) of a batch."""
+    """(loss, merged metrics, gradients of `trainable`) of a batch; arguments as `train_step`."""
 
     def objective(trainable, part, rng, normalizers):
         params = merge(trainable, frozen)

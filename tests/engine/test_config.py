@@ -242,3 +242,11 @@ def test_errors_of_the_configured_code_come_out_as_raised():
     assert refused("WIDTH=13", "NAME=n") == "no width of 13."
     with pytest.raises(ZeroDivisionError, match=r"^a bug$"):
         build("WIDTH=14", "NAME=n")
+
+
+def test_a_binding_of_t5xs_own_classes_is_refused():
+    """As gin calls it; with the real T5X in tests_t5x/test_t5x_main.py."""
+    unused = {("", "t5x.utils.DatasetConfig"): {}, ("", "mpt_jax.t5x.utils.X"): {"pack": True}}
+    config.refuse_t5xs_own(unused)
+    with pytest.raises(UserError, match="t5x.utils.DatasetConfig.pack is T5X's own and would have"):
+        config.refuse_t5xs_own({("train", "t5x.utils.DatasetConfig"): {"pack": True}})

@@ -1,0 +1,124 @@
+"""What T5X calls back during training: reports, the run's product, a clean stop."""
+
+import json
+import math
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+from etils import epath
+from t5x import trainer as trainer_lib
+
+from mpt_jax import hosts
+from mpt_jax.engine.evaluation import KEY_METRIC, MEAN, with_mean
+from mpt_jax.engine.interrupt import InterruptFlag
+from mpt_jax.engine.metric_writer import METRICS_FILE
+from mpt_jax.engine.reporter import Reporter
+from mpt_jax.errors import UserError
+from mpt_jax.real_t5x.data import Batches
+
+_NOT_OURS = ("timing/", "learning_rate/current")
+_SCHEDULE = "learning_rate"
+
+
+class Callbacks:
+    """Of one run.
+
+    The product is that of the best evaluation, as in our engine; before the first evaluation, and
+    in a run without any, that of the last checkpoint.
+
+    Args:
+        export: `export(params, step, results)` writes the product; every process calls it.
+        reporter: gets metrics and evaluations.
+        best: mean key metric of the best evaluation so far; None: there was none.
+    """
+
+    def __init__(
+        self,
+        export: Callable[[Mapping, int, Mapping], None],
+        reporter: Reporter,
+        best: float | None,
+    ):
+        self._export = export
+        self._reporter = reporter
+        self._best = best
+        self._trainer: trainer_lib.Trainer | None = None
+        self._batches: Batches | None = None
+        self.interrupt = InterruptFlag()
+
+    def __enter__(self) -> "Callbacks":
+        self.interrupt.__enter__()
+        return self
+
+    def __exit__(self, *exc_info) -> None:
+        self.interrupt.__exit__(*exc_info)
+        self._reporter.__exit__(*exc_info)
+
+    def trainer(self, **arguments: Any) -> trainer_lib.Trainer:
+        """T5X's trainer, remembered."""
+        self._trainer = trainer_lib.Trainer(**arguments)
+        return self._trainer
+
+    def batches(self, dataset: Any) -> Batches:
+        """The training data, remembered."""
+        self._batches = Batches(dataset)
+        return self._batches
+
+    def on_save(self, state: Mapping, infos: Any) -> tuple[Mapping, Any]:
+        """A `state_transformation_fns` of T5X: called at each save, changes nothing."""
+        step = int(state["state"]["step"])
+        self._batches.step = step
+        if step and self._best is None:
+            self._export(state["target"], step, {})
+        return state, infos
+
+    def on_evaluation(self, step: int, found: Mapping | None) -> None:
+        """Reports an evaluation and keeps its product if its mean is the best so far."""
+        results, better = {}, False
+        if hosts.is_first():
+            results = with_mean(found)
+            self._reporter.evaluation(step, results)
+            better = self._best is None or results[MEAN][KEY_METRIC] > self._best
+            self._best = results[MEAN][KEY_METRIC] if better else self._best
+        if hosts.agree_on_any(better):
+            self._best = self._best if self._best is not None else math.inf
+            self._export(self._trainer.train_state.params, step, results)
+
+    def run(self, train_state: Any, metrics_by_task: Mapping[str, Mapping]) -> bool:
+        """An action of T5X after some training steps, in the first process.
+
+        Raises:
+            UserError: the loss or its gradient was not finite.
+            PreemptionError: Ctrl-C or SIGTERM came; T5X saves, then raises it.
+        """
+        (summary,) = metrics_by_task.values()
+        values = {name: float(value.value) for name, value in summary.items()}
+        step = int(train_state.step)
+        if not (math.isfinite(values["loss"]) and math.isfinite(values["grad_norm"])):
+            raise UserError(
+                f"the loss or its gradient is not finite in the steps up to {step} (mean loss "
+                f"{values['loss']}). The last checkpoint is kept; lower the learning rates or set "
+                "optimizers.adamw.clip_norm."
+            )
+        shown = {
+            name: value
+            for name, value in values.items()
+            if math.isfinite(value) and name != _SCHEDULE and not name.startswith(_NOT_OURS)
+        }
+        self._reporter.training(step, shown)
+        if self.interrupt and jax.process_count() == 1:
+            raise trainer_lib.PreemptionError(f"saved step {step}")
+        return False
+
+
+def best_so_far(model_dir: str, step: int) -> float | None:
+    """The best mean key metric among the evaluations up to `step` in a run's `metrics.jsonl`."""
+    file = epath.Path(os.path.join(model_dir, METRICS_FILE))
+    lines = map(json.loads, file.read_text().splitlines()) if file.exists() else ()
+    means = [
+        line[f"{MEAN}/{KEY_METRIC}"]
+        for line in lines
+        if line["kind"] == "eval" and line["step"] <= step
+    ]
+    return max(means, default=None)

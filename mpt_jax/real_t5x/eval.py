@@ -1,0 +1,77 @@
+"""Evaluation on the real T5X: our settings as the arguments of `t5x.eval.evaluate`."""
+
+import functools
+from typing import Any
+
+from t5x import eval as t5x_eval
+
+from mpt_jax import hosts
+from mpt_jax.engine import data
+from mpt_jax.engine.evaluation import Metrics, with_mean
+from mpt_jax.engine.inference import check_evaluation, put_out_metrics
+from mpt_jax.engine.initialize import RestoreCheckpointConfig
+from mpt_jax.engine.partitioning import PjitPartitioner
+from mpt_jax.real_t5x.data import Evaluator, dataset_config, register
+from mpt_jax.real_t5x.model import Model
+from mpt_jax.real_t5x.partitioner import Partitioner
+from mpt_jax.real_t5x.restore import restore_config
+
+
+def evaluate(**settings: Any) -> Metrics:
+    """`engine.inference.evaluate` on T5X; its predictions go to `<output_dir>/inference_eval`.
+
+    Raises:
+        UserError: as there.
+    """
+    translated = arguments(**settings)
+    t5x_eval.evaluate(**translated)
+    return translated["inference_evaluator_cls"].keywords["told"].results
+
+
+class _Results:
+    """Puts the metrics out as our engine does, and keeps them.
+
+    Attributes:
+        results: {task: {metric: value}}, in the first process.
+    """
+
+    def __init__(self, output_dir: str):
+        self._output_dir = output_dir
+        self.results: Metrics = {}
+
+    def __call__(self, step: int, found: Any) -> None:
+        del step
+        if hosts.is_first():
+            self.results = with_mean(found)
+        put_out_metrics(self.results, self._output_dir)
+
+
+def arguments(
+    *,
+    model: Any,
+    dataset_cfg: data.DatasetConfig,
+    restore_checkpoint_cfg: RestoreCheckpointConfig,
+    partitioner: PjitPartitioner,
+    output_dir: str,
+) -> dict[str, Any]:
+    """The arguments of `t5x.eval.evaluate` for those of `engine.inference.evaluate`.
+
+    Raises:
+        UserError: bad settings, before any work is done.
+    """
+    check_evaluation(model, dataset_cfg, restore_checkpoint_cfg, partitioner, output_dir)
+    return {
+        "model": Model(model),
+        "dataset_cfg": dataset_config(dataset_cfg, register(dataset_cfg)),
+        "restore_checkpoint_cfg": restore_config(
+            model,
+            partitioner,
+            restore_checkpoint_cfg,
+            dataset_cfg.task_feature_lengths,
+            dataset_cfg.batch_size,
+        ),
+        "partitioner": Partitioner(partitioner),
+        "output_dir": output_dir,
+        "inference_evaluator_cls": functools.partial(Evaluator, told=_Results(output_dir)),
+        "summarize_config_fn": lambda **_: None,
+    }

@@ -1,0 +1,187 @@
+"""Training on the real T5X: our settings as the arguments of `t5x.train.train`."""
+
+import functools
+import os
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import seqio
+from etils import epath
+from t5x import checkpoints, utils
+from t5x import train as t5x_train
+from t5x import trainer as trainer_lib
+
+from mpt_jax import hosts
+from mpt_jax.engine import config, data, run_folder, run_record
+from mpt_jax.engine import step as step_lib
+from mpt_jax.engine.checkpoints import CheckpointConfig
+from mpt_jax.engine.initialize import check_backbone_is_there, initial_params
+from mpt_jax.engine.loop import Trainer, check_counts
+from mpt_jax.engine.partitioning import PjitPartitioner
+from mpt_jax.engine.reporter import Reporter
+from mpt_jax.errors import UserError
+from mpt_jax.real_t5x.callbacks import Callbacks, best_so_far
+from mpt_jax.real_t5x.data import Evaluator, dataset_config, register
+from mpt_jax.real_t5x.model import Model
+from mpt_jax.real_t5x.optimizer import Optimizer
+from mpt_jax.real_t5x.partitioner import Partitioner
+from mpt_jax.real_t5x.start import Initializer
+
+
+def train(*, model_dir: str, total_steps: int, **settings: Any) -> str:
+    """`engine.loop.train` on T5X: same arguments, same product.
+
+    Raises:
+        UserError: as there, and settings that T5X cannot take.
+        KeyboardInterrupt: Ctrl-C or SIGTERM, after a checkpoint was saved (one process).
+    """
+    if _latest_step(model_dir) >= total_steps:
+        return model_dir
+    translated = arguments(model_dir=model_dir, total_steps=total_steps, **settings)
+    (callbacks,) = translated["actions"]["TRAIN"]
+    try:
+        with callbacks:
+            t5x_train.train(**translated)
+    except trainer_lib.PreemptionError as stop:
+        raise KeyboardInterrupt(f"{stop} of {total_steps} in {model_dir}") from None
+    return model_dir
+
+
+def arguments(
+    *,
+    model: Any,
+    train_dataset_cfg: data.DatasetConfig,
+    checkpoint_cfg: CheckpointConfig,
+    partitioner: PjitPartitioner,
+    trainer_cls: Callable[[], Trainer],
+    model_dir: str,
+    total_steps: int,
+    infer_eval_dataset_cfg: data.DatasetConfig | None = None,
+    eval_period: int = 1000,
+    stats_period: int = 50,
+    random_seed: int = 0,
+    record: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """The arguments of `t5x.train.train` for those of `engine.loop.train`; prepares the folder.
+
+    Raises:
+        UserError: bad settings, before anything is written.
+    """
+    # ------------------------------------------------------------------ settings, the folder
+    check_counts(total_steps=total_steps, eval_period=eval_period, stats_period=stats_period)
+    trainer, lengths = trainer_cls(), train_dataset_cfg.task_feature_lengths
+    partitioner.check_batch_size(train_dataset_cfg.batch_size, trainer.num_microbatches)
+    if infer_eval_dataset_cfg is not None:
+        partitioner.check_batch_size(infer_eval_dataset_cfg.batch_size)
+        _check_periods(eval_period, checkpoint_cfg.save.period)
+    check_backbone_is_there(model, checkpoint_cfg.restore)
+    data.check_vocabularies(train_dataset_cfg, model.input_vocabulary, model.output_vocabulary)
+    hosts.on_first(lambda: run_folder.prepare(model_dir, config.operative_config(), engine="t5x"))
+    if train_dataset_cfg.length_buckets and hosts.is_first():
+        print(
+            "t5x: note: length_buckets have no effect under T5X, which compiles one shape of a "
+            "batch: all are padded to TASK_FEATURE_LENGTHS.",
+            file=sys.stderr,
+        )
+    step = _latest_step(model_dir)
+
+    # ------------------------------------------------------------------ what T5X calls back
+    def export(params: Mapping, step: int, results: Mapping) -> None:
+        model.save(model_dir, params, step=step, results=results, feature_lengths=lengths)
+
+    description = f"{model.method.name} {os.path.basename(os.path.normpath(model_dir))}"
+    reporter = Reporter(model_dir, total_steps, description, step)
+    callbacks = Callbacks(export, reporter, best_so_far(model_dir, step))
+    facts = {
+        **(record or {}),
+        "seed": random_seed,
+        "total_steps": total_steps,
+        "batch_size": train_dataset_cfg.batch_size,
+    }
+
+    def start(init_rng: jax.Array, input_shapes: Mapping) -> Mapping:
+        return initial_params(
+            model,
+            partitioner,
+            checkpoint_cfg.restore,
+            input_shapes,
+            jax.random.wrap_key_data(init_rng),
+        )
+
+    def initializer(input_shapes: Mapping, **arguments: Any) -> Initializer:
+        made = Initializer(
+            start=functools.partial(start, input_shapes=input_shapes),
+            input_shapes=input_shapes,
+            **arguments,
+        )
+        params = made.global_train_state_shape.params.unfreeze()
+        trainable, _ = step_lib.split(params, model.param_labels(params))
+        hosts.on_first(lambda: run_record.write(model_dir, model, trainable, facts))
+        return made
+
+    def batches(_, shard_id: int, num_shards: int, converter_cls: Any, **unused: Any) -> Any:
+        shard = seqio.ShardInfo(shard_id, num_shards)
+        return callbacks.batches(
+            data.train_dataset(train_dataset_cfg, converter_cls, shard=shard, seed=random_seed)
+        )
+
+    # ------------------------------------------------------------------ in T5X's terms
+    optimizer = Optimizer(model, trainer.learning_rate_fn)
+    infer_eval = None
+    if infer_eval_dataset_cfg is not None:
+        infer_eval = dataset_config(infer_eval_dataset_cfg, register(infer_eval_dataset_cfg))
+    return {
+        "model": Model(model, optimizer, trainer.num_microbatches),
+        "train_dataset_cfg": dataset_config(train_dataset_cfg, "train"),
+        "train_eval_dataset_cfg": None,
+        "infer_eval_dataset_cfg": infer_eval,
+        "checkpoint_cfg": utils.CheckpointConfig(
+            save=utils.SaveCheckpointConfig(
+                dtype=None,
+                period=checkpoint_cfg.save.period,
+                keep=checkpoint_cfg.save.keep,
+                save_dataset=True,
+                state_transformation_fns=[callbacks.on_save],
+            )
+        ),
+        "partitioner": Partitioner(partitioner),
+        "trainer_cls": functools.partial(
+            callbacks.trainer,
+            learning_rate_fn=trainer.learning_rate_fn,
+            num_microbatches=None,
+            weight_metrics_computer=optimizer,
+        ),
+        "model_dir": _absolute(model_dir),
+        "total_steps": total_steps,
+        "eval_steps": 0,
+        "eval_period": eval_period,
+        "stats_period": stats_period,
+        "random_seed": random_seed,
+        "summarize_config_fn": lambda *_: None,
+        "inference_evaluator_cls": functools.partial(Evaluator, told=callbacks.on_evaluation),
+        "get_dataset_fn": batches,
+        "concurrent_metrics": False,
+        "actions": {"TRAIN": [callbacks]},
+        "train_state_initializer_cls": initializer,
+        "verify_matching_vocabs_fn": None,
+    }
+
+
+def _check_periods(eval_period: int, save_period: int) -> None:
+    """T5X walks in strides of the smaller period."""
+    if max(eval_period, save_period) % min(eval_period, save_period):
+        raise UserError(
+            f"under T5X one of EVAL_PERIOD = {eval_period} and SAVE_PERIOD = {save_period} must be "
+            "a multiple of the other: change one, or train with --engine=mpt_jax."
+        )
+
+
+def _latest_step(model_dir: str) -> int:
+    path = _absolute(model_dir)
+    return max(checkpoints.all_steps(path), default=0) if epath.Path(path).is_dir() else 0
+
+
+def _absolute(path: str) -> str:
+    return path if "://" in path else os.path.abspath(path)

@@ -1,0 +1,64 @@
+"""Which engine runs what the gin files configure: ours, or the real T5X where it is installed.
+
+The facade's classes hold settings and are the same for both; its functions (`train.train`,
+`eval.evaluate`, `infer.infer`) are run by the engine that was chosen.
+"""
+
+import functools
+import importlib
+import inspect
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+OWN, T5X = "mpt_jax", "t5x"
+ENGINES = (OWN, T5X)
+
+_T5X_PROGRAMS = ("main", "train", "eval", "infer")
+_chosen = OWN
+
+
+def choose(engine: str) -> None:
+    """Makes one of `ENGINES` run what is called from now on."""
+    global _chosen
+    _chosen = engine
+
+
+def by_engine(own: Callable[..., Any], real: str) -> Callable[..., Any]:
+    """A function with the signature of `own`, run by the chosen engine.
+
+    Args:
+        own: our engine's function.
+        real: the module that has the function of that name for the real T5X; imported when called.
+
+    Raises (the function):
+        UserError: the real T5X was chosen, and is not there or of another version.
+    """
+
+    @functools.wraps(own)
+    def run(**arguments: Any) -> Any:
+        if _chosen == OWN:
+            return own(**arguments)
+        from mpt_jax.real_t5x import installed
+
+        installed.check()
+        return getattr(importlib.import_module(real), own.__name__)(**arguments)
+
+    run.__signature__ = inspect.signature(own)  # gin does not follow __wrapped__
+    return run
+
+
+def is_t5x_program() -> bool:
+    """Whether this process is one of T5X's own programs (`python -m t5x.main`, ...)."""
+    main = sys.modules["__main__"]
+    spec, file = getattr(main, "__spec__", None), getattr(main, "__file__", None) or ""
+    name = spec.name if spec else ".".join(os.path.splitext(file)[0].split(os.sep)[-2:])
+    return name in [f"t5x.{program}" for program in _T5X_PROGRAMS]
+
+
+if is_t5x_program():  # there our gin files configure T5X's entry point through this module
+    from mpt_jax.real_t5x import main
+
+    choose(T5X)
+    main.adopt()
