@@ -131,7 +131,7 @@ def rewritten(work, name, **facts):
         (SOURCE, {"INITIAL_CHECKPOINT_PATH": "nowhere"}, "'nowhere' does not exist"),
         (EVAL, {"INITIAL_CHECKPOINT_PATH": "nowhere"}, "'nowhere' does not exist"),
         (INFER, {"INITIAL_CHECKPOINT_PATH": "source"}, "'source' is no backbone folder"),
-        (TARGET, {"T5Config__emb_dim": 32}, "the model gin asks for"),
+        (TARGET, {"T5Config__emb_dim": 32}, "the sizes of the model gin or of config.json ask for"),
         # prompts
         (TARGET, {"SOURCE_PROMPTS": "nowhere"}, "no prompt file at 'nowhere'"),
         (SOURCE, {"TEACHER_PROMPTS": "nowhere"}, "no prompt file at 'nowhere'"),
