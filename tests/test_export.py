@@ -99,6 +99,13 @@ def test_the_card(exported, folder):
         assert fact in text, fact
 
 
+def test_all_files_may_be_read_by_whom_a_new_file_may(exported, tmp_path):
+    (tmp_path / "new").touch()
+    assert {file.stat().st_mode for file in exported.iterdir()} == {
+        (tmp_path / "new").stat().st_mode
+    }
+
+
 def test_a_card_of_many_tasks_and_odd_names(folder):
     info = prompt_file.load(folder)[1]
     names = tuple(f"a|b: '{i}'" for i in range(60))

@@ -64,6 +64,7 @@ def build(
         safetensors.numpy.save_file(weights, place / WEIGHTS)
         program = greedy_program(loaded, weights, platforms)
         (place / PROGRAM).write_bytes(program)
+        shutil.copymode(place / PROGRAM, place / WEIGHTS)  # safetensors' is for the owner alone
         shutil.copyfile(loaded.predictor.model.input_vocabulary.file, place / VOCABULARY)
         about = _about(loaded, weights, platforms)
         (place / ABOUT).write_text(json.dumps(about, indent=2) + "\n")
