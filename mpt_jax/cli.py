@@ -106,7 +106,7 @@ def parse_arguments(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]
     if overrides and arguments.command in PLAIN_COMMANDS:
         raise UserError(
             f"t5x {arguments.command} takes no --gin.{overrides[0]}: gin settings are for "
-            f"{', '.join(GIN_COMMANDS)}; those of a sweep are in its plan."
+            f"{', '.join(GIN_COMMANDS)}, and in the plan of a sweep."
         )
     return arguments, overrides
 
