@@ -1,7 +1,7 @@
 """Tests that need the real T5X: `make test-t5x T5X_PATH=...` (docs/t5x.md).
 
 Four virtual CPU devices, as in `tests/`. Where T5X is not installed every test is skipped, and
-the reason printed.
+the reason printed; a T5X that cannot be used is an error.
 """
 
 import os
@@ -20,10 +20,15 @@ from mpt_jax.t5x import engines
 
 def pytest_collection_modifyitems(items):
     try:
-        installed.check()
+        installed.find()
     except UserError as missing:
         for item in items:
             item.add_marker(pytest.mark.skip(reason=str(missing)))
+        return
+    try:
+        installed.check()
+    except UserError as unusable:
+        raise pytest.UsageError(str(unusable)) from None
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,7 @@ from mpt_jax.errors import UserError
 INSTALL = (
     "put the sources of google-research/t5x (commit cc342d4), google/airio and "
     "google-research/jestimator on PYTHONPATH, and pip install fiddle cached_property jaxtyping "
-    "grain portpicker cloudpickle psutil (docs/t5x.md)"
+    "grain portpicker cloudpickle psutil tensorboard (docs/t5x.md)"
 )
 
 # What we call or derive from, with the arguments that we give.
