@@ -27,10 +27,10 @@ from flax import traverse_util
 
 from mpt_jax import api, files, hosts, prompt_file
 from mpt_jax.export import card
+from mpt_jax.interop import vocabularies
 
 PROGRAM = "model.jax_export"
 WEIGHTS = "weights.safetensors"
-VOCABULARY = "spiece.model"
 ABOUT = "export.json"
 CARD = "README.md"
 FORMAT = "mpt_jax.export/1"
@@ -65,7 +65,7 @@ def build(
         program = greedy_program(loaded, weights, platforms)
         (place / PROGRAM).write_bytes(program)
         shutil.copymode(place / PROGRAM, place / WEIGHTS)  # safetensors' is for the owner alone
-        shutil.copyfile(loaded.predictor.model.input_vocabulary.file, place / VOCABULARY)
+        shutil.copyfile(loaded.predictor.model.input_vocabulary.file, place / vocabularies.FILE)
         about = _about(loaded, weights, platforms)
         (place / ABOUT).write_text(json.dumps(about, indent=2) + "\n")
         _copy_product(prompts, place)
@@ -111,7 +111,7 @@ def _about(
         "format": FORMAT,
         "jax": jax.__version__,
         "platforms": list(platforms),
-        "files": {"program": PROGRAM, "weights": WEIGHTS, "vocabulary": VOCABULARY},
+        "files": {"program": PROGRAM, "weights": WEIGHTS, "vocabulary": vocabularies.FILE},
         "tasks": list(loaded.tasks),  # task_ids count them from 0
         "label_words": loaded.info.label_words,
         "feature_lengths": loaded.lengths,
