@@ -53,6 +53,11 @@ class SentencePiece:
         self.eos_id: int = pieces.eos_id()
         self.unk_id: int = pieces.unk_id()
 
+    @property
+    def pieces(self) -> list[str]:
+        """The pieces by id, sentinels included."""
+        return [self._pieces.IdToPiece(i) for i in range(self.vocab_size)]
+
     def encode(self, text: str) -> list[int]:
         """The ids of `text`, without an end token."""
         return self._pieces.EncodeAsIds(text)

@@ -172,7 +172,7 @@ def test_files_that_do_not_belong_together(folder, tmp_path):
         mpt_jax.load("mini", folder)
     shutil.copytree(folder, copy, dirs_exist_ok=True)
     (copy / "spiece.model").write_bytes(b"no model")
-    with pytest.raises(UserError, match="is no SentencePiece model"):
+    with pytest.raises(UserError, match="cannot be read as a SentencePiece model"):
         mpt_jax.load(str(copy), folder)
     with pytest.raises(UserError, match="no prompt file at 'nowhere'"):
         mpt_jax.load(folder, "nowhere")

@@ -10,6 +10,7 @@ import re
 
 from mpt_jax import files
 from mpt_jax.errors import UserError
+from mpt_jax.vocabulary import SentencePiece
 
 FILE = "spiece.model"
 SETTINGS = "tokenizer_config.json"  # where Hugging Face notes the number of sentinels
@@ -27,7 +28,7 @@ def extra_ids_of(file: str, rows: int | None = None) -> int:
     Raises:
         UserError: it is no SentencePiece file, or has more ids than the embedding has rows.
     """
-    pieces = pieces_of(file)
+    pieces = SentencePiece(file).pieces
     extra_ids = 0 if any(map(_SENTINEL.fullmatch, pieces)) else _noted(file)
     ids = len(pieces) + extra_ids
     if rows is not None and ids > rows:
@@ -37,23 +38,6 @@ def extra_ids_of(file: str, rows: int | None = None) -> int:
             f'number of sentinels, which a {SETTINGS} beside it states: {{"extra_ids": 100}}.'
         )
     return extra_ids
-
-
-def pieces_of(file: str) -> list[str]:
-    """The pieces of a SentencePiece file, by id.
-
-    Raises:
-        UserError: it is none.
-    """
-    import sentencepiece
-    from etils import epath
-
-    model = sentencepiece.SentencePieceProcessor()
-    try:
-        model.LoadFromSerializedProto(epath.Path(file).read_bytes())
-    except (RuntimeError, OSError) as error:
-        raise UserError(f"{file} is no SentencePiece model, or truncated ({error}).") from error
-    return [model.IdToPiece(i) for i in range(model.GetPieceSize())]
 
 
 def _noted(file: str) -> int:

@@ -5,7 +5,7 @@ import pathlib
 import sys
 
 from mpt_jax.errors import UserError
-from mpt_jax.sweep import cells, execution, overview, plan_file
+from mpt_jax.sweep import cells, execution, lock, overview, plan_file
 from mpt_jax.sweep.plan import Plan
 
 EXIT_FAILED = 1
@@ -62,8 +62,14 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def finish(left: list[cells.Run], processes: int, folder: pathlib.Path) -> int:
-    """Carries out `left` and, at the end, says what failed; returns the exit status."""
-    outcome = execution.carry_out(left, processes, folder / "compiled")
+    """Carries out `left` and, at the end, says what failed; returns the exit status.
+
+    Raises:
+        UserError: another sweep is at work in `folder`.
+        KeyboardInterrupt: Ctrl-C or SIGTERM.
+    """
+    with lock.held(folder):
+        outcome = execution.carry_out(left, processes, folder / "compiled")
     if outcome.faults:
         print(f"t5x: {outcome.faults}", file=sys.stderr)
         return EXIT_FAILED

@@ -183,4 +183,4 @@ def test_a_changed_vocabulary(tmp_path, at, new):
     file = tmp_path / "spiece.model"
     file.write_bytes(content[:at] + new + content[at + len(new) : 5000])
     with contextlib.suppress(UserError):
-        vocabularies.pieces_of(str(file))
+        vocabularies.extra_ids_of(str(file))

@@ -13,7 +13,7 @@ import toy
 
 from mpt_jax import cli
 from mpt_jax.backbone import store
-from mpt_jax.sweep import cells, plan_file
+from mpt_jax.sweep import cells, lock, plan_file
 
 TESTS = pathlib.Path(__file__).resolve().parents[1]
 MINI = "gin/sweeps/mini.toml"
@@ -91,6 +91,19 @@ def test_dry_run_shows_what_is_done_and_left_and_changes_nothing(sweep, half_don
     assert rows["prompt tuning from scratch"] == ["72", "2", "0", "70"]
     assert rows["all"] == ["660", "30", "1", "629"]
     assert sweep_plans.files(half_done) == before
+
+
+def test_a_second_sweep_in_the_same_folder_is_refused_and_starts_nothing(sweep, half_done):
+    with lock.held(half_done):
+        before = sweep_plans.files(half_done)
+        status, _, err = sweep(MINI, f"--folder={half_done}")
+        assert status == 2
+        assert f"another sweep is carrying out runs in {half_done}" in err
+        assert "Traceback" not in err
+        assert sweep_plans.files(half_done) == before
+        assert sweep(MINI, f"--folder={half_done}", "--dry_run")[0] == 0
+    with lock.held(half_done):  # it is let go of at the end
+        pass
 
 
 def test_emitted_commands_are_those_of_a_user_in_an_order_in_which_they_run(sweep, tmp_path):
