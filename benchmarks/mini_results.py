@@ -66,4 +66,4 @@ def main(given: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    run_script(main, "mini_results")
+    run_script(main)

@@ -167,4 +167,4 @@ def main(given: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    run_script(main, "real_data")
+    run_script(main)

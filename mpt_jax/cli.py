@@ -8,19 +8,15 @@ import argparse
 import importlib
 import logging
 import os
-import shlex
 import sys
 from collections.abc import Sequence
 from types import ModuleType
 from typing import NoReturn
 
 from mpt_jax.engine import gin_files
-from mpt_jax.errors import UserError, did_you_mean
+from mpt_jax.errors import UserError, did_you_mean, exit_status
 from mpt_jax.real_t5x import installed
 from mpt_jax.t5x import engines
-
-EXIT_BAD_INPUT = 2
-EXIT_INTERRUPTED = 130
 
 # Sub-commands that run a gin-configured function: name -> (module, function, help).
 GIN_COMMANDS = {
@@ -62,15 +58,7 @@ class _Parser(argparse.ArgumentParser):
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line `argv` (default: the process's) and returns the exit status."""
     argv = list(sys.argv[1:] if argv is None else argv)
-    try:
-        return run(argv)
-    except UserError as error:
-        print(f"t5x: error: {error}", file=sys.stderr)
-        return EXIT_BAD_INPUT
-    except KeyboardInterrupt as interrupt:
-        what = ": ".join(["interrupted", *map(str, interrupt.args)])
-        print(f"t5x: {what}; to resume: {shlex.join(['t5x', *argv])}", file=sys.stderr)
-        return EXIT_INTERRUPTED
+    return exit_status(lambda: run(argv), "t5x", ["t5x", *argv])
 
 
 def run(argv: Sequence[str]) -> int:

@@ -1,9 +1,14 @@
 """The one error type that a user sees: bad input, named, with its remedy."""
 
 import difflib
+import pathlib
+import shlex
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import NoReturn
+
+EXIT_BAD_INPUT = 2
+EXIT_INTERRUPTED = 130
 
 
 class UserError(Exception):
@@ -20,9 +25,26 @@ def did_you_mean(name: str, known: Iterable[str], count: int = 3) -> str:
     return f" Did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
 
 
-def run_script(main: Callable[[], int], name: str) -> NoReturn:
-    """End the process with the status of `main`; bad input is one line, as it is of `t5x`."""
+def exit_status(main: Callable[[], int], name: str, command: Sequence[str]) -> int:
+    """The exit status of `main`; bad input and an interruption are one line of standard error each.
+
+    Args:
+        main: carries out the command; KeyboardInterrupt says that its state is saved.
+        name: of the program, before what it reports.
+        command: what was typed, to be typed again after an interruption.
+    """
     try:
-        sys.exit(main())
+        return main()
     except UserError as error:
-        sys.exit(f"{name}: error: {error}")
+        print(f"{name}: error: {error}", file=sys.stderr)
+        return EXIT_BAD_INPUT
+    except KeyboardInterrupt as interrupt:
+        what = ": ".join(["interrupted", *map(str, interrupt.args)])
+        print(f"{name}: {what}; to resume: {shlex.join(command)}", file=sys.stderr)
+        return EXIT_INTERRUPTED
+
+
+def run_script(main: Callable[[], int]) -> NoReturn:
+    """End the process, a script that calls this, with the status of `main`."""
+    name = pathlib.Path(sys.argv[0]).stem
+    sys.exit(exit_status(main, name, ["python", *sys.argv]))

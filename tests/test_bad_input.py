@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import toy
 
-from mpt_jax import cli, prompt_file
+from mpt_jax import cli, errors, prompt_file
 from mpt_jax.backbone import store
 from mpt_jax.engine import data
 
@@ -59,7 +59,7 @@ def _refused(work, monkeypatch, capfd):
         defaults |= {"SOURCE_PROMPTS": "source"} if which == TARGET else {}
         before = contents(work)
         capfd.readouterr()
-        assert cli.main(argv(which, **{**defaults, **macros})) == cli.EXIT_BAD_INPUT
+        assert cli.main(argv(which, **{**defaults, **macros})) == errors.EXIT_BAD_INPUT
         out, err = capfd.readouterr()
         before_error, _, message = err.partition("t5x: error: ")
         assert message and not out
@@ -268,7 +268,7 @@ def test_ctrl_c_among_the_teachers_stops_the_whole_run(work, monkeypatch, capfd)
 
     monkeypatch.setattr(data.DataIterator, "__next__", fetch_and_interrupt)
     arguments = argv(SOURCE, MODEL_DIR="stopped", INITIAL_CHECKPOINT_PATH="backbone")
-    assert cli.main(arguments) == cli.EXIT_INTERRUPTED
+    assert cli.main(arguments) == errors.EXIT_INTERRUPTED
     message = capfd.readouterr().err.splitlines()[-1]
     assert f"interrupted: saved step 1 of 4 in {os.path.join('stopped', 'teachers')}; " in message
     assert shlex.join(["t5x", *arguments]) in message

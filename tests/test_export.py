@@ -13,7 +13,7 @@ import toy_prompts
 import yaml
 
 import mpt_jax
-from mpt_jax import cli, prompt_file
+from mpt_jax import cli, errors, prompt_file
 from mpt_jax.export import card
 
 TEXTS = ["premise: the judge resisted the law .", "it was good", "a mayor in madrid"]
@@ -129,6 +129,6 @@ def test_a_card_of_many_tasks_and_odd_names(folder):
 def test_bad_input_leaves_nothing(arguments, expected, folder, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     arguments = [argument.format(folder=folder) for argument in arguments]
-    assert cli.main(["export", *arguments]) == cli.EXIT_BAD_INPUT
+    assert cli.main(["export", *arguments]) == errors.EXIT_BAD_INPUT
     assert expected in capsys.readouterr().err
     assert not list(tmp_path.iterdir())

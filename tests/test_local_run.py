@@ -7,7 +7,7 @@ import re
 import pytest
 import toy
 
-from mpt_jax import cli, prompt_file
+from mpt_jax import cli, errors, prompt_file
 from mpt_jax.backbone import store
 
 TESTS = pathlib.Path(__file__).parent
@@ -87,7 +87,7 @@ def test_prediction(work, monkeypatch, capsys):
 )
 def test_refused(arguments, expected, work, monkeypatch, capsys):
     monkeypatch.chdir(work)
-    assert t5x(*arguments) == cli.EXIT_BAD_INPUT
+    assert t5x(*arguments) == errors.EXIT_BAD_INPUT
     assert expected in capsys.readouterr().err
 
 
@@ -99,7 +99,7 @@ def test_the_documented_report_of_bad_rows(work, tmp_path, monkeypatch, capsys):
     lines[3] = lines[3].replace("stars", "star")
     (tmp_path / "reviews.jsonl").write_text("\n".join(lines), encoding="utf-8")
     monkeypatch.chdir(tmp_path)
-    assert cli.main(["tasks", "reviews", "--gin_file=reviews.gin"]) == cli.EXIT_BAD_INPUT
+    assert cli.main(["tasks", "reviews", "--gin_file=reviews.gin"]) == errors.EXIT_BAD_INPUT
     assert f"```\n{capsys.readouterr().err}```" in DOCUMENT
     skip = "--gin.local.Task.skip_bad_rows=True"
     assert cli.main(["tasks", "reviews", "--gin_file=reviews.gin", skip]) == 0

@@ -13,7 +13,7 @@ import sys
 import traceback
 
 from mpt_jax import cli
-from mpt_jax.errors import UserError
+from mpt_jax.errors import EXIT_INTERRUPTED, UserError
 
 
 def main() -> None:
@@ -43,7 +43,7 @@ def carry_out(commands: list[list[str]], log: pathlib.Path) -> str | None:
             cli.run(arguments)
     except KeyboardInterrupt as interrupt:  # by SIGTERM; training has saved its state
         print(f"t5x: {' '.join(['interrupted:', *map(str, interrupt.args)])}", flush=True)
-        sys.exit(cli.EXIT_INTERRUPTED)
+        sys.exit(EXIT_INTERRUPTED)
     except UserError as error:
         print(f"t5x: error: {error}", flush=True)
         return _first_line(error)

@@ -10,7 +10,7 @@ from etils import epath
 
 from mpt_jax import cli, prompt_file
 from mpt_jax.bank import files as bank_files
-from mpt_jax.errors import UserError
+from mpt_jax.errors import EXIT_BAD_INPUT, UserError
 
 SHARED = toy_start.factors(seed=0)["shared"]
 WORDS = {"a": ["yes", "no"], "b": ["red"]}
@@ -196,5 +196,5 @@ def test_ten_thousand_tasks(tmp_path, capsys, monkeypatch):
     ],
 )
 def test_mistakes_are_one_message(arguments, message, capsys):
-    assert cli.main(["bank", *arguments]) == cli.EXIT_BAD_INPUT
+    assert cli.main(["bank", *arguments]) == EXIT_BAD_INPUT
     assert message in capsys.readouterr().err

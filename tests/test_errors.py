@@ -1,0 +1,29 @@
+"""How commands end: the exit status, and one line of standard error."""
+
+import pathlib
+import subprocess
+import sys
+
+from mpt_jax import errors
+
+SCRIPT = pathlib.Path(__file__).resolve().parents[1] / "benchmarks" / "real_data.py"
+
+
+def test_a_script_that_lacks_its_data_says_so_in_a_line(tmp_path):
+    command = [sys.executable, SCRIPT, "--data=nowhere", "--folder=runs", "--out=page.md"]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert result.returncode == errors.EXIT_BAD_INPUT
+    assert result.stderr.splitlines()[-1].startswith("real_data: error: --data: nowhere lacks")
+    assert "Traceback" not in result.stderr
+    assert not (tmp_path / "page.md").exists()
+
+
+def test_an_interrupted_command_says_how_far_it_is_and_what_to_type(capsys):
+    def interrupted():
+        raise KeyboardInterrupt("2 of 9 runs finished")
+
+    command = ["t5x", "sweep", "my plan.toml"]
+    assert errors.exit_status(interrupted, "t5x", command) == 130
+    assert capsys.readouterr().err == (
+        "t5x: interrupted: 2 of 9 runs finished; to resume: t5x sweep 'my plan.toml'\n"
+    )
