@@ -125,6 +125,7 @@ def _arguments(given: Sequence[str] | None) -> argparse.Namespace:
     path = pathlib.Path
     parser.add_argument("--data", type=path, default=path("../shared/data/real"))
     parser.add_argument("--targets", nargs="+", default=known, choices=known)
+    parser.add_argument("--methods", nargs="+", default=[], metavar="LABEL")
     parser.add_argument("--shots", nargs="+", default=[FULL], metavar="K")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--processes", type=int, default=os.cpu_count())
@@ -144,6 +145,7 @@ def main(given: Sequence[str] | None = None) -> int:
     first = pretraining(root, args.sizes, args.pretraining)
     settings = (args.sizes, args.source_settings, args.target_settings)
     plan = comparison(root, args.targets, args.shots, range(args.seeds), *settings)
+    plan = plan.select(methods=args.methods)
     cells.check(plan, root)
     with timed("preparation", clock):
         prepare(args.data, root)
