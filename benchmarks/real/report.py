@@ -1,18 +1,22 @@
 """The page and the CSV of `real_data.py`."""
 
-import collections
 import json
 import math
 import pathlib
 from collections.abc import Mapping
 
 import safetensors
-from real import corpora
+from real import constant_answer, corpora, source_table
 
 from mpt_jax.sweep import table
 from mpt_jax.sweep.plan import Plan
 
 READING = "## Reading"  # what is below is written by hand, and stays
+SOURCES = (
+    "Accuracy on the tenth of train that is held out, on the frozen backbone. `mpt` is one shared",
+    "prompt with a rank-one factor per task, learnt from the six prompts of `mpt/teachers`; the",
+    "others are its ablations, as `gin/sweeps/mini.toml` names them.",
+)
 EMPTY = "To be written: this section stays as it is when the page is written again.\n"
 
 
@@ -41,6 +45,8 @@ def write(path: pathlib.Path, plan: Plan, root: pathlib.Path, times: Mapping[str
         "",
         *_facts(root / "pretraining" / "backbone", copied, times),
     ]
+    if of_sources := source_table.lines(plan, root):
+        lines += ["", "## Sources", "", *SOURCES, "", *of_sources]
     for k in plan.shots:
         lines += ["", f"## {table.title(k)}", "", *_table(records, plan, root, k)]
     lines += ["", _by_hand(path)]
@@ -48,31 +54,10 @@ def write(path: pathlib.Path, plan: Plan, root: pathlib.Path, times: Mapping[str
     table.write_csv(records, path.with_suffix(".csv"))
 
 
-def commonest(copied: pathlib.Path, corpus: corpora.Corpus) -> str:
-    """The score of always giving the commonest label of train, or the mean of the numbers.
-
-    Args:
-      copied: folder of the prepared corpora.
-      corpus: a target.
-
-    Returns:
-      A cell of the table; "-" for generated text.
-    """
-    if corpus.answer == "score":
-        return "0.0"  # a constant does not correlate
-    if corpus.answer != "label":
-        return "-"
-    folder = copied / corpus.name
-    train = collections.Counter(row["label"] for row in corpora.read_rows(folder / "train.jsonl"))
-    scored = corpora.read_rows(folder / f"{corpus.evaluated[-1]}.jsonl")
-    (label, _), *_ = train.most_common(1)
-    return f"{100 * sum(row['label'] == label for row in scored) / len(scored):.1f}"
-
-
 def _table(records: list[dict], plan: Plan, root: pathlib.Path, shots: str) -> list[str]:
     by_name = {corpus.name: corpus for corpus in corpora.TARGETS}
     body = table.rows(plan, records, shots)
-    constant = [commonest(root / "data", by_name[task]) for task in plan.tasks]
+    constant = [constant_answer.of_target(root / "data", by_name[task]) for task in plan.tasks]
     body.append(["always the commonest label", "0", *constant, "-"])
     return table.markdown(table.head(plan.tasks), body)
 

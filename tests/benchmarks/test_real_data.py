@@ -1,11 +1,12 @@
 """The script on miniature corpora: every run's gin files, and one cell up to the page."""
 
+import collections
 import json
 
 import gin
 import pytest
 import real_data
-from real import corpora, report
+from real import constant_answer, corpora, report, source_table
 
 from mpt_jax.engine import config
 from mpt_jax.errors import UserError
@@ -95,5 +96,40 @@ def test_the_constant_answer(real_folder):
     corpora.write_rows(train, real_folder / "sst5" / "train.jsonl")
     scored = [{"label": "neutral"}] + [{"label": "positive"}] * 3
     corpora.write_rows(scored, real_folder / "sst5" / "test.jsonl")
-    found = {name: report.commonest(real_folder, by_name[name]) for name in by_name}
+    found = {name: constant_answer.of_target(real_folder, by_name[name]) for name in by_name}
     assert found == {"sst5": "25.0", "mpqa": "50.0", "sts": "0.0", "sick_r": "0.0", "e2e": "-"}
+
+
+def test_the_table_of_source_runs(real_folder, tmp_path):
+    """Its scores are those of the step that was chosen; the constant answer's are of its rows."""
+    plan = real_data.comparison(tmp_path, ["sst5"], [FULL], range(2))
+    plan = plan.select(methods=["MPT", "prompt tuning from scratch"])
+    corpora.copy(real_folder, tmp_path / "data")
+    names = [corpus.name for corpus in corpora.SOURCES]
+    for seed, best in ((0, 70.0), (1, 80.0)):
+        for folder, plus in ((f"mpt-{seed}", 0.0), (f"mpt-{seed}/teachers", 5.0)):
+            run = tmp_path / "sources" / folder
+            logged = [{"step": 1, "kind": "train", "loss": 1.0}]
+            for step, score in ((2, best + plus), (4, 10.0)):
+                scores = {f"{name}/accuracy": score for name in names}
+                logged.append({"step": step, "kind": "eval", "mean/key_metric": score, **scores})
+            corpora.write_rows(logged, run / "metrics.jsonl")
+            corpora.write_rows([{"tuned_parameters": 1234}], run / "run.json")
+            for name in names:
+                (common, *_), *_ = sorted(labels(tmp_path, name), key=lambda item: -item[1])
+                answers = [{"targets": common}] + [{"targets": "another"}] * 3
+                corpora.write_rows(answers, run / "eval" / f"{name}.jsonl")
+    lines = source_table.lines(plan, tmp_path)
+    assert lines[0] == f"| source run | tuned, all six | {' | '.join(names)} |"
+    assert lines[2:] == [
+        "| mpt/teachers | 1,234 |" + " 80.0 ± 7.1 |" * 6,
+        "| mpt | 1,234 |" + " 75.0 ± 7.1 |" * 6,
+        "| always the commonest label | 0 |" + " 25.0 |" * 6,
+    ]
+    assert source_table.lines(plan.select(methods=["prompt tuning from scratch"]), tmp_path) == []
+
+
+def labels(root, name):
+    """(label, count) of the train rows of a prepared corpus."""
+    rows = corpora.read_rows(root / "data" / name / "train.jsonl")
+    return collections.Counter(row["label"] for row in rows).items()

@@ -1,0 +1,53 @@
+"""The table of source runs on the page of `real_data.py`: one prompt file, six tasks."""
+
+import collections
+import json
+import pathlib
+
+from real import constant_answer, corpora
+
+from mpt_jax.sweep import cells, table
+from mpt_jax.sweep.plan import TEACHERS, Plan
+
+
+def lines(plan: Plan, root: pathlib.Path) -> list[str]:
+    """A Markdown table: validation accuracy of each source run, and of the constant answer.
+
+    Args:
+      plan: whose runs are finished.
+      root: folder of the runs and of the prepared corpora.
+
+    Returns:
+      Its lines; none where no method of the plan starts from a source run.
+    """
+    by_name = collections.defaultdict(list)  # a folder for each seed
+    for run in cells.source_runs(plan, root):
+        name, _, _ = run.folder.name.rpartition("-")
+        if (run.folder / TEACHERS).exists():
+            by_name[f"{name}/{TEACHERS}"].append(run.folder / TEACHERS)
+        by_name[name].append(run.folder)
+    if not by_name:
+        return []
+    body = [_row(name, folders) for name, folders in by_name.items()]
+    evaluated = next(iter(by_name.values()))[0] / "eval"
+    constant = [
+        constant_answer.of_source(root / "data", corpus, evaluated / f"{corpus.name}.jsonl")
+        for corpus in corpora.SOURCES
+    ]
+    body.append(["always the commonest label", "0", *constant])
+    names = [corpus.name for corpus in corpora.SOURCES]
+    return table.markdown(["source run", "tuned, all six", *names], body)
+
+
+def _row(name: str, folders: list[pathlib.Path]) -> list[str]:
+    tuned = json.loads((folders[0] / "run.json").read_text(encoding="utf-8"))["tuned_parameters"]
+    found = [_best(folder) for folder in folders]
+    scores = [table.mean_std([f[f"{c.name}/accuracy"] for f in found]) for c in corpora.SOURCES]
+    return [name, f"{tuned:,}", *scores]
+
+
+def _best(folder: pathlib.Path) -> dict:
+    """The evaluation of the step whose prompts are the run's product."""
+    logged = map(json.loads, (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines())
+    evaluations = [line for line in logged if line["kind"] == "eval"]
+    return max(evaluations, key=lambda line: line["mean/key_metric"])
