@@ -91,7 +91,7 @@ def test_a_vocabulary_that_does_not_fit(tmp_path, settings, message):
 def test_a_vocabulary_that_is_none(tmp_path):
     file = tmp_path / "spiece.model"
     file.write_bytes(b"\x00garbage" * 9)
-    with pytest.raises(UserError, match="no SentencePiece model"):
+    with pytest.raises(UserError, match="cannot be read as a SentencePiece model"):
         backbones.vocabulary_of(MINI, spiece_model=str(file))
     with pytest.raises(UserError, match="there is no .*gone.model.*SPIECE_MODEL"):
         backbones.vocabulary_of(MINI, spiece_model="gone.model")
