@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 from real import corpora
 
+NAME = "always the commonest label"  # of its row in a table
+
 
 def of_target(copied: pathlib.Path, corpus: corpora.Corpus) -> str:
     """The score of always giving the commonest label of train, or the mean of the numbers.

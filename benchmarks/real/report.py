@@ -58,7 +58,7 @@ def _table(records: list[dict], plan: Plan, root: pathlib.Path, shots: str) -> l
     by_name = {corpus.name: corpus for corpus in corpora.TARGETS}
     body = table.rows(plan, records, shots)
     constant = [constant_answer.of_target(root / "data", by_name[task]) for task in plan.tasks]
-    body.append(["always the commonest label", "0", *constant, "-"])
+    body.append([constant_answer.NAME, "0", *constant, "-"])
     return table.markdown(table.head(plan.tasks), body)
 
 

@@ -1,11 +1,11 @@
 """The table of source runs on the page of `real_data.py`: one prompt file, six tasks."""
 
 import collections
-import json
 import pathlib
 
 from real import constant_answer, corpora
 
+from mpt_jax import files
 from mpt_jax.sweep import cells, table
 from mpt_jax.sweep.plan import TEACHERS, Plan
 
@@ -34,13 +34,13 @@ def lines(plan: Plan, root: pathlib.Path) -> list[str]:
         constant_answer.of_source(root / "data", corpus, evaluated / f"{corpus.name}.jsonl")
         for corpus in corpora.SOURCES
     ]
-    body.append(["always the commonest label", "0", *constant])
+    body.append([constant_answer.NAME, "0", *constant])
     names = [corpus.name for corpus in corpora.SOURCES]
     return table.markdown(["source run", "tuned, all six", *names], body)
 
 
 def _row(name: str, folders: list[pathlib.Path]) -> list[str]:
-    tuned = json.loads((folders[0] / "run.json").read_text(encoding="utf-8"))["tuned_parameters"]
+    tuned = files.read_json(folders[0] / "run.json")["tuned_parameters"]
     found = [_best(folder) for folder in folders]
     scores = [table.mean_std([f[f"{c.name}/accuracy"] for f in found]) for c in corpora.SOURCES]
     return [name, f"{tuned:,}", *scores]
@@ -48,6 +48,6 @@ def _row(name: str, folders: list[pathlib.Path]) -> list[str]:
 
 def _best(folder: pathlib.Path) -> dict:
     """The evaluation of the step whose prompts are the run's product."""
-    logged = map(json.loads, (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines())
+    logged = corpora.read_rows(folder / "metrics.jsonl")
     evaluations = [line for line in logged if line["kind"] == "eval"]
     return max(evaluations, key=lambda line: line["mean/key_metric"])
