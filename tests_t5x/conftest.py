@@ -12,7 +12,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import gin
 import pytest
+import toy
 
+from mpt_jax.backbone import store
 from mpt_jax.errors import UserError
 from mpt_jax.real_t5x import installed
 from mpt_jax.t5x import engines
@@ -29,6 +31,14 @@ def pytest_collection_modifyitems(items):
         installed.check()
     except UserError as unusable:
         raise pytest.UsageError(str(unusable)) from None
+
+
+@pytest.fixture(name="backbone", scope="module")
+def _backbone(tmp_path_factory):
+    """A folder with the toy backbone."""
+    folder = tmp_path_factory.mktemp("backbone")
+    store.save(str(folder), toy.backbone(), toy.CONFIG)
+    return folder
 
 
 @pytest.fixture(autouse=True)

@@ -4,12 +4,10 @@ import json
 import pathlib
 
 import pytest
-import toy
 from comparison import assert_equal_numbers
 
 import mpt_jax
 from mpt_jax import cli
-from mpt_jax.backbone import store
 
 HERE = pathlib.Path(__file__).parent
 TOY = f"--gin_file={HERE.parent / 'tests' / 'toy.gin'}"
@@ -25,13 +23,6 @@ def prompt_tuning(engine, backbone, model_dir):
     places = (f"--gin.INITIAL_CHECKPOINT_PATH={backbone}", f"--gin.MODEL_DIR={model_dir}")
     assert cli.main(["train", f"--engine={engine}", *files, *FEW, UNEVALUATED, *places]) == 0
     return model_dir
-
-
-@pytest.fixture(name="backbone", scope="module")
-def _backbone(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("backbone")
-    store.save(str(folder), toy.backbone(), toy.CONFIG)
-    return folder
 
 
 @pytest.fixture(name="expected", scope="module")

@@ -7,22 +7,13 @@ import subprocess
 import sys
 
 import pytest
-import toy
 from comparison import assert_equal_numbers
 
 from mpt_jax import cli
-from mpt_jax.backbone import store
 
 HERE = pathlib.Path(__file__).parent
 ROOT = HERE.parent
 SECONDS = 900  # for one command, on a busy machine
-
-
-@pytest.fixture(name="backbone", scope="module")
-def _backbone(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("backbone")
-    store.save(str(folder), toy.backbone(), toy.CONFIG)
-    return folder
 
 
 @pytest.fixture(name="settings", scope="module")
