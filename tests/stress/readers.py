@@ -1,0 +1,186 @@
+"""The kinds of files that are read, each written small, and what its reader gives."""
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import pathlib
+import shutil
+from collections.abc import Callable
+from typing import Any
+
+import golden_folders
+import jax
+import jax.numpy as jnp
+import numpy as np
+import toy_prompts
+from etils import epath
+from report.conftest import make_run
+
+from mpt_jax import prompt_file
+from mpt_jax.engine.checkpoints import Checkpointer, SaveCheckpointConfig
+from mpt_jax.interop import backbones, convert_prompts
+from mpt_jax.methods.adapter import Adapter
+from mpt_jax.report import runs
+from mpt_jax.tasks import local
+
+TEXT = "premise: the judge saw the red house . hypothesis: the house is red ."
+GOLDEN = golden_folders.HUGGINGFACE
+
+
+@dataclasses.dataclass(frozen=True)
+class Reader:
+    """One kind of files.
+
+    Attributes:
+        name: in the table.
+        write: fills an empty folder.
+        read: what a user gets of such a folder, comparable.
+        checked: whether other values than those written are never given.
+        damages: which files of the folder are damaged; default all.
+    """
+
+    name: str
+    write: Callable[[pathlib.Path], Any]
+    read: Callable[[pathlib.Path], Any]
+    checked: bool = True
+    damages: Callable[[pathlib.Path], bool] = lambda path: True
+
+
+def _digest(tree: Any) -> str:
+    digest = hashlib.sha256()
+    for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
+        digest.update(f"{jax.tree_util.keystr(path)}{np.shape(leaf)}".encode())
+        digest.update(np.ascontiguousarray(leaf).tobytes())
+    return digest.hexdigest()
+
+
+def _read_prompts(folder: pathlib.Path) -> Any:
+    bank, info = prompt_file.load(str(folder))
+    return _digest(bank), json.dumps(dataclasses.asdict(info), sort_keys=True)
+
+
+def _read_backbone(folder: pathlib.Path) -> Any:
+    config = backbones.config_of(str(folder))
+    tensors = backbones.open_weights(str(folder)).tensors
+    return config.to_json(), _digest({name: tensor.whole() for name, tensor in tensors.items()})
+
+
+def _read_backbone_and_vocabulary(folder: pathlib.Path) -> Any:
+    return *_read_backbone(folder), backbones.tokenizer_of(str(folder)).encode(TEXT)
+
+
+def _is_prompt_file(path: pathlib.Path) -> bool:
+    return path.stem in ("prompts", "adapter")
+
+
+def _is_backbone(path: pathlib.Path) -> bool:
+    return not _is_prompt_file(path)
+
+
+def _write_checkpoint(folder: pathlib.Path) -> None:
+    state = {"bank": {"shared": jnp.arange(40.0).reshape(8, 5)}, "step": jnp.array(3)}
+    iterator = _iterator()
+    next(iterator)
+    with contextlib.closing(_checkpointer(folder)) as checkpointer:
+        checkpointer.save(3, state, {"best": {"step": 2, "key_metric": 51.25}}, iterator)
+
+
+def _read_checkpoint(folder: pathlib.Path) -> Any:
+    like = {"bank": {"shared": jnp.zeros((8, 5))}, "step": jnp.array(0)}
+    iterator = _iterator()
+    with contextlib.closing(_checkpointer(folder)) as checkpointer:
+        state, extra = checkpointer.restore(like)
+        checkpointer.restore_iterator(iterator)
+    rows = [int(next(iterator)) for _ in range(30)]
+    return _digest(state), json.dumps(extra, sort_keys=True), rows
+
+
+def _checkpointer(folder: pathlib.Path) -> Checkpointer:
+    return Checkpointer(folder, SaveCheckpointConfig(period=1))
+
+
+def _iterator() -> Any:
+    import tensorflow as tf
+
+    rows = tf.data.Dataset.range(9).shuffle(9, seed=0, reshuffle_each_iteration=True)
+    return iter(rows.repeat())
+
+
+def _write_layout(save: Callable[[pathlib.Path, dict], None]) -> Callable[[pathlib.Path], None]:
+    """A checkpoint of T5X's, in the layout that `save` writes."""
+    return lambda folder: save(folder / "checkpoint_0", golden_folders.tree_of("t5_v1_0"))
+
+
+def _save_orbax(folder: pathlib.Path, tree: dict) -> None:
+    golden_folders.save_orbax(folder, {"target": tree})
+
+
+def _read_layout(folder: pathlib.Path) -> Any:
+    return _read_backbone(folder / "checkpoint_0")
+
+
+def _write_golden(name: str) -> Callable[[pathlib.Path], None]:
+    return lambda folder: shutil.copytree(GOLDEN.parent / name, folder, dirs_exist_ok=True)
+
+
+def _read_converted(source: str) -> Callable[[pathlib.Path], Any]:
+    """What `t5x convert` makes of another program's prompts, for the backbone that is there."""
+
+    def read(folder: pathlib.Path) -> Any:
+        backbone = str(folder.parent / "whole" / "backbone")
+        convert_prompts.convert(
+            str(folder / source), str(folder / "ours"), "ours", backbone=backbone
+        )
+        return _read_prompts(folder / "ours")
+
+    return read
+
+
+def _write_run(folder: pathlib.Path) -> None:
+    evals = ((50, {"a": 40.0, "b": 60.5}), (100, {"a": 50.0, "b": 61.0}))
+    make_run(folder / "run", tasks=("a", "b"), test={"a": 48.0, "b": 59.0}, evals=evals)
+
+
+def _read_run(folder: pathlib.Path) -> Any:
+    found, problems = runs.read([epath.Path(folder / "run")])
+    return repr((found, problems)).replace(str(folder), "")
+
+
+def _write_rows(folder: pathlib.Path) -> None:
+    rows = [{"text": f"row {i} of them", "label": ["bad", "good"][i % 2]} for i in range(20)]
+    (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    table = "".join(f'"{row["text"]}, again",{row["label"]}\n' for row in rows)
+    (folder / "rows.csv").write_text(f"text,label\n{table}")
+
+
+def _read_rows(folder: pathlib.Path) -> Any:
+    task = local.Task(
+        name="rows",
+        splits={"train": "rows.jsonl", "test": "rows.csv"},
+        folder=str(folder),
+        inputs="text: {text}",
+        targets="{label}",
+        metrics=["accuracy"],
+        validation_share=0.3,
+    )
+    return repr([task.read(split) for split in ("train", "test")])
+
+
+READERS = (
+    Reader("prompt file", toy_prompts.write, _read_prompts, damages=_is_prompt_file),
+    Reader(
+        "adapter file",
+        lambda folder: toy_prompts.write(folder, method=Adapter(reduction=4)),
+        _read_prompts,
+        damages=_is_prompt_file,
+    ),
+    Reader("backbone", toy_prompts.write, _read_backbone_and_vocabulary, damages=_is_backbone),
+    Reader("checkpoint", _write_checkpoint, _read_checkpoint),
+    Reader("run folder, by a report", _write_run, _read_run, checked=False),
+    Reader("Hugging Face", _write_golden("huggingface/t5_v1_1"), _read_backbone, checked=False),
+    Reader("Hugging Face, in shards", _write_golden("huggingface/mt5"), _read_backbone, False),
+    Reader("T5X, orbax", _write_layout(_save_orbax), _read_layout, checked=False),
+    Reader("T5X, legacy", _write_layout(golden_folders.save_legacy), _read_layout, False),
+    Reader("rows, JSONL and CSV", _write_rows, _read_rows, checked=False),
+)
