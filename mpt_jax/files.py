@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +13,37 @@ from etils import epath
 from mpt_jax.errors import UserError
 
 _LARGEST_JSON = 64 * 2**20  # bytes
+
+
+_BUCKETS = ("gs", "s3", "az", "hf")  # the schemes that epath knows
+
+
+def absolute(path: str | os.PathLike) -> epath.Path:
+    """`path` from the root of the disk; one in a bucket ("gs://...") is that already.
+
+    Raises:
+        UserError: a scheme that nothing here can write to, which would become a local folder.
+    """
+    scheme, colon, _ = os.fspath(path).partition("://")
+    if not colon:
+        return epath.Path(os.path.abspath(path))
+    if scheme not in _BUCKETS:
+        raise UserError(
+            f"{os.fspath(path)!r} is on no kind of storage that is known here: give a path on a "
+            f"disk, or in a bucket, {'://, '.join(_BUCKETS)}://."
+        )
+    return epath.Path(path)
+
+
+def is_remote(path: str | os.PathLike) -> bool:
+    """Whether `path` lies in a bucket."""
+    return "://" in os.fspath(path)
+
+
+def storage_errors() -> tuple[type[Exception], ...]:
+    """What a disk raises when it fails, and a bucket: epath reads those by TensorFlow."""
+    tensorflow = sys.modules.get("tensorflow")
+    return (OSError, tensorflow.errors.OpError) if tensorflow else (OSError,)
 
 
 def write_whole(
@@ -34,8 +66,8 @@ def write_whole(
         path.parent.mkdir(parents=True, exist_ok=True)
         partial.write_bytes(data)
         partial.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):  # the folder is gone or read-only: nothing to remove
+    except storage_errors() as error:
+        with contextlib.suppress(*storage_errors()):  # the folder is gone: nothing to remove
             partial.unlink(missing_ok=True)
         raise unwritable(path, error, setting) from error
 
@@ -53,7 +85,7 @@ def check_writable(path: str | os.PathLike, *, setting: str) -> None:
             raise IsADirectoryError("it is a folder")
         partial.touch()
         partial.unlink()
-    except OSError as error:
+    except storage_errors() as error:
         raise unwritable(path, error, setting) from error
 
 
@@ -87,8 +119,10 @@ def check_new_folder(path: str | os.PathLike) -> None:
     """Refuses a place for a new folder that is taken.
 
     Raises:
-        UserError: there is a file, or a folder that is not empty.
+        UserError: there is a file, or a folder that is not empty; it is in a bucket.
     """
+    if is_remote(path):
+        raise UserError(f"{os.fspath(path)} is in a bucket: name a folder on a disk, and copy it.")
     if os.path.lexists(path) and not (os.path.isdir(path) and not os.listdir(path)):
         raise UserError(f"{path} exists: remove it, or name a folder that is new or empty.")
 
@@ -116,11 +150,16 @@ def _partial(path: str | os.PathLike) -> epath.Path:
     return path.with_name(f"{path.name}.partial")
 
 
-def unwritable(path: str | os.PathLike, error: OSError, setting: str) -> UserError:
+def reason(error: Exception) -> str:
+    """What a disk's or a bucket's error says, without numbers and frames."""
+    return getattr(error, "strerror", None) or getattr(error, "message", None) or str(error)
+
+
+def unwritable(path: str | os.PathLike, error: Exception, setting: str) -> UserError:
     """The message that `path` cannot be written; `setting` is what decides where it lies."""
     flag = setting if setting.startswith("--") or not setting else f"--gin.{setting}"
     return UserError(
-        f"cannot write {path}: {error.strerror or error}. Free space there, or choose another "
+        f"cannot write {path}: {reason(error)}. Free space there, or choose another "
         f"place{flag and f' with {flag}=PATH'}."
     )
 

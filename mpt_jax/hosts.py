@@ -4,6 +4,7 @@ Every process runs the same program on its own part of the data; the first one a
 and prints. With one process everything here is immediate.
 """
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -49,6 +50,12 @@ def join(coordinator_address: str | None, process_count: int | None, process_ind
 def is_first() -> bool:
     """Whether this is the process that writes and prints."""
     return jax.process_index() == 0
+
+
+def note(text: str) -> None:
+    """Tells the user something that does not stop the run, on standard error, once."""
+    if is_first():
+        print(f"t5x: note: {text}", file=sys.stderr, flush=True)
 
 
 def on_first(work: Callable[[], Any]) -> None:

@@ -194,6 +194,13 @@ class EncoderDecoderModel:
         )
         self.method.save(directory, params, self.config, info)
 
+    def saved_step(self, directory: str) -> int | None:
+        """The training step of the product in a run folder; None: there is none that loads."""
+        try:
+            return prompt_file.load(directory)[1].step
+        except UserError:
+            return None
+
     # ---------------------------------------------------------------------- loss
 
     def normalizers(self, batch: Batch) -> dict[str, jax.Array]:
