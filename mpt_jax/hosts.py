@@ -8,7 +8,6 @@ import atexit
 import contextlib
 import os
 import sys
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -51,17 +50,15 @@ def joined(
     try:
         yield
     except KeyboardInterrupt:  # all have agreed to stop
-        watched.leave(failed=False)
+        watched.leave()
         raise
     except BaseException as error:
         is_told = isinstance(error, UserError)
-        if not is_told:
-            time.sleep(_WAIT)
-        watched.leave(failed=True)
+        watched.fail(0.0 if is_told else _WAIT)
         # jax's own end would wait for the others; this comes before it.
         atexit.register(_exit, EXIT_BAD_INPUT if is_told else 1)
         raise
-    watched.leave(failed=False)
+    watched.leave()
 
 
 def _exit(status: int) -> None:

@@ -33,7 +33,7 @@ class Watch:
     def __init__(self, index: int, count: int, resume: str):
         self._index, self._count, self._resume = index, count, resume
         self._peers: dict[int, socket.socket] = {}
-        self._left = False
+        self._failing = self._left = False
         self._lock = threading.Lock()
 
     def listen(self) -> str:
@@ -59,10 +59,21 @@ class Watch:
             connection.sendall(f"{token} {self._index}\n".encode())
             self._follow(0, connection, connection.makefile())
 
-    def leave(self, failed: bool) -> None:
-        """This process ends by itself: all are done, or the others must not wait for it."""
+    def leave(self) -> None:
+        """This process ends, as all do."""
         self._left = True
-        self._tell(_FAILED if failed else _DONE)
+        self._tell(_DONE)
+
+    def fail(self, wait: float) -> None:
+        """This process ends with an error: the others must not wait for it.
+
+        Args:
+            wait: seconds in which to hear that another is lost, where the error may come of that.
+        """
+        self._failing = True
+        time.sleep(wait)
+        self._left = True
+        self._tell(_FAILED)
 
     def _accept(self, server: socket.socket, token: str) -> None:
         for _ in range(self._count - 1):
@@ -95,7 +106,7 @@ class Watch:
             return
         if word == _FAILED:
             time.sleep(_GRACE)
-            if self._left:
+            if self._failing:  # with an error of its own to tell
                 return
             self._end(f"process {other} of {self._count} ended with an error: see its messages.")
         lost = int(which[0]) if which else other
