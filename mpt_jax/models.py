@@ -134,18 +134,16 @@ class EncoderDecoderModel:
         """Whether a run without INITIAL_CHECKPOINT_PATH is an error."""
         return self.method.needs_backbone
 
-    def load_backbone(self, path: str, shapes: Mapping, shardings: Mapping, dtype: str) -> dict:
+    def load_backbone(self, path: str, shapes: Mapping, shardings: Mapping) -> dict:
         """Read the backbone's parameters, in any format (see `interop.backbones`).
 
         Args:
             path: INITIAL_CHECKPOINT_PATH.
-            shapes, shardings: trees over all parameters of the model; only the backbone is read.
-            dtype: of the parameters in memory.
+            shapes, shardings: trees over all parameters of the model; only the backbone is read,
+                each leaf in the dtype that `shapes` states.
         """
         trees = store.BACKBONE_TREES
-        return backbones.load(
-            path, {t: shapes[t] for t in trees}, {t: shardings[t] for t in trees}, dtype
-        )
+        return backbones.load(path, {t: shapes[t] for t in trees}, {t: shardings[t] for t in trees})
 
     def start(self, params: Mapping, rng: jax.Array) -> dict:
         """Put what the method adds beside or into a loaded backbone, initialised (host side).

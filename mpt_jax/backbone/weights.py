@@ -88,9 +88,7 @@ class Weights:
         return repr(name) if native == name else f"{native!r} ({name})"
 
 
-def load(
-    weights: Weights, shapes: Mapping, shardings: Mapping, dtype: str = "float32"
-) -> dict[str, Any]:
+def load(weights: Weights, shapes: Mapping, shardings: Mapping) -> dict[str, Any]:
     """Read a backbone, tensor by tensor, each device taking only its own slice.
 
     The largest tensors come first, so that what a tensor needs beside its place in the result is
@@ -98,9 +96,9 @@ def load(
 
     Args:
         weights: where to read.
-        shapes: nested dict of `jax.ShapeDtypeStruct` that the network expects.
+        shapes: nested dict of `jax.ShapeDtypeStruct`: what the network expects, each leaf in the
+            dtype that it is to have in memory.
         shardings: the same tree with a `jax.sharding.Sharding` per leaf.
-        dtype: of the parameters in memory.
 
     Returns:
         nested dict of global arrays.
@@ -114,7 +112,7 @@ def load(
     check(weights, tensor_shapes(expected))
     loaded = dict.fromkeys(expected)
     for name in sorted(expected, key=lambda name: -math.prod(expected[name].shape)):
-        loaded[name] = _place(weights, name, expected[name].shape, layout[name], dtype)
+        loaded[name] = _place(weights, name, expected[name], layout[name])
     return traverse_util.unflatten_dict(loaded, sep="/")
 
 
@@ -164,9 +162,10 @@ def tensor_shapes(flat: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
 
 
 def _place(
-    weights: Weights, name: str, shape: tuple[int, ...], sharding: Any, dtype: str
+    weights: Weights, name: str, wanted: jax.ShapeDtypeStruct, sharding: Any
 ) -> jax.Array:
     """One parameter on its devices; of a stacked one, each layer from its own tensor."""
+    shape, dtype = wanted.shape, wanted.dtype
     parts = [weights.tensors[tensor] for tensor in tensor_names(name, shape)]
 
     def read(index: Index) -> np.ndarray:
@@ -183,7 +182,7 @@ def _place(
     return jax.block_until_ready(jax.make_array_from_callback(shape, sharding, read))
 
 
-def _read(tensor: Tensor, index: Index, dtype: str) -> np.ndarray:
+def _read(tensor: Tensor, index: Index, dtype: np.dtype) -> np.ndarray:
     """A part in another type; of a large one, block after block of rows, which is all there is
     in memory beside the result.
     """

@@ -63,9 +63,9 @@ def open_weights(path: str) -> Weights:
     )
 
 
-def load(path: str, shapes: Mapping, shardings: Mapping, dtype: str = "float32") -> dict[str, Any]:
+def load(path: str, shapes: Mapping, shardings: Mapping) -> dict[str, Any]:
     """Reads the backbone at `path` onto the devices; see `weights.load`."""
-    return weights.load(open_weights(path), shapes, shardings, dtype)
+    return weights.load(open_weights(path), shapes, shardings)
 
 
 def config_of(path: str, **choices: Any) -> T5Config:
