@@ -232,6 +232,9 @@ def _call_gin(arguments: argparse.Namespace, overrides: list[str], search_paths:
     from mpt_jax.engine import config, native_logs
 
     with native_logs.notes_dropped():  # while the modules that the gin files name are imported
+        if getattr(arguments, "engine", engines.OWN) == engines.T5X:
+            config.check(arguments.gin_file, overrides, search_paths)  # before seconds of imports
+            installed.check()  # before gin is locked: T5X's modules register configurables
         config.parse(arguments.gin_file, overrides, search_paths)
         _settle_libraries()
     module, function, _ = GIN_COMMANDS[arguments.command]

@@ -153,6 +153,13 @@ def agree_on_longest(lengths: np.ndarray) -> np.ndarray:
     return multihost_utils.process_allgather(lengths).max(axis=0)
 
 
+def total(values: np.ndarray) -> np.ndarray:
+    """The sum of all processes' `values`, in their dtype; every process must ask."""
+    if jax.process_count() == 1:
+        return values
+    return multihost_utils.process_allgather(values).sum(axis=0, dtype=values.dtype)
+
+
 def fetch(tree: Any) -> Any:
     """The tree with numpy arrays for its jax arrays, also those that lie on several hosts.
 
