@@ -118,7 +118,6 @@ def train(
         "batch_size": train_dataset_cfg.batch_size,
         "key_metrics": evaluator.key_metrics if evaluator else {},
     }
-    hosts.on_first(lambda: run_record.write(model_dir, model, trainable, facts))
     optimizer = model.optimizer_def.build(labels, axes, schedule)
     state = partitioner.place_state(
         step_lib.init_state(optimizer, trainable), step_lib.split(axes, labels)[0]
@@ -144,6 +143,7 @@ def train(
     if step:
         step, state, _ = checkpointer.resume(state, batches.tf_iterator)
         means = history.means(history.read(model_dir), last=step)
+    hosts.on_first(lambda: run_record.write(model_dir, model, trainable, facts))
 
     def evaluates() -> bool:
         due = step % eval_period == 0 or step >= total_steps
