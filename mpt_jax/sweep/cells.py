@@ -5,12 +5,15 @@ Of a sweep's folder, `sources/<name>-<seed>` is a source run, and
 """
 
 import dataclasses
-import json
 import pathlib
 from collections.abc import Iterator, Sequence
 
+from mpt_jax import files
 from mpt_jax.errors import UserError
 from mpt_jax.sweep.plan import FULL, TEACHERS, Method, Plan, Source
+
+RECORD = "run.json"
+_MEAN = {"key_metric": (int, float)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,14 +63,31 @@ class Run:
         return (self.folder / "config.gin").exists()
 
     def is_finished(self) -> bool:
-        """Whether the scores are there; without an evaluation: the checkpoint of the last step."""
-        if self.scores:
-            return self.scores.exists()
-        record = self.folder / "run.json"
-        if not record.exists():
+        """Whether the training came to its end and, where there is one, the evaluation.
+
+        A record or scores that cannot be read are those of a run that must be completed.
+        """
+        try:
+            record = files.read_json(self.folder / RECORD)
+            if self.scores:
+                files.read_json(self.scores)
+        except UserError:
             return False
-        steps = json.loads(record.read_text(encoding="utf-8"))["total_steps"]
-        return (self.folder / f"checkpoints/checkpoint_{steps}/commit_success.txt").exists()
+        if "finished" in record or self.scores:
+            return record.get("finished", True) is True
+        # Earlier versions did not say; they wrote the last checkpoint at the end.
+        last = f"checkpoints/checkpoint_{record.get('total_steps')}/commit_success.txt"
+        return (self.folder / last).exists()
+
+    def score(self) -> float:
+        """The mean of the key metrics that the evaluation has found, in percent.
+
+        Raises:
+            UserError: there is none, or it is not a number.
+        """
+        mean = files.read_json(self.scores).get("mean")
+        files.check_fields(mean if isinstance(mean, dict) else {}, _MEAN, str(self.scores))
+        return mean["key_metric"]
 
 
 def all_runs(plan: Plan, folder: pathlib.Path) -> list[Run]:

@@ -86,13 +86,42 @@ def test_the_mini_comparison_has_its_documented_size_and_parses():
     assert overrides(few)["TRAIN_STEPS"] == "100" and overrides(few)["EVAL_PERIOD"] == "25"
 
 
-def test_a_cell_is_finished_with_its_scores_and_a_source_run_with_its_last_checkpoint(tmp_path):
+def test_a_run_is_finished_when_its_record_and_its_scores_say_so(tmp_path):
     for run in cells.all_runs(PLAN, tmp_path):
         assert not run.has_started()
         sweep_plans.begin(run)
         assert run.has_started() and not run.is_finished()
         sweep_plans.finish(run)
         assert run.is_finished()
+
+
+@pytest.mark.parametrize("content", ["", '{"mean": {"key_', "[" * 200_000, "[]", "NaN"])
+def test_what_does_not_load_is_not_finished(content, tmp_path):
+    source, *_, target = cells.all_runs(PLAN, tmp_path)
+    for run in (source, target):
+        for file in filter(None, (run.folder / "run.json", run.scores)):
+            sweep_plans.finish(run)
+            file.write_text(content)
+            assert not run.is_finished()
+
+
+def test_a_run_of_an_earlier_version_is_finished_with_its_last_checkpoint(tmp_path):
+    source, *_ = cells.all_runs(PLAN, tmp_path)
+    sweep_plans.begin(source)
+    (source.folder / "run.json").write_text('{"total_steps": 7}')
+    assert not source.is_finished()
+    last = source.folder / "checkpoints" / "checkpoint_7"
+    last.mkdir()
+    (last / "commit_success.txt").touch()
+    assert source.is_finished()
+
+
+@pytest.mark.parametrize("score", [None, "50", True])
+def test_a_score_that_is_no_number_is_no_row_of_a_table(score, tmp_path):
+    run = cells.target_runs(PLAN, tmp_path)[0]
+    sweep_plans.finish(run, score)
+    with pytest.raises(UserError, match="metrics.json has no usable 'key_metric'"):
+        run.score()
 
 
 def test_a_source_run_is_left_as_long_as_a_cell_needs_it(tmp_path):
