@@ -76,16 +76,6 @@ def test_a_new_folder_that_fails_leaves_nothing_behind(tmp_path):
     assert os.listdir(tmp_path) == ["folder"] and os.listdir(path) == []
 
 
-def test_what_a_killed_process_left_is_not_written_over(tmp_path):
-    (tmp_path / "folder.partial").mkdir()
-    with (
-        pytest.raises(UserError, match="folder.partial was left"),
-        files.new_folder(tmp_path / "folder"),
-    ):
-        raise AssertionError("its content is not reached")
-    assert os.listdir(tmp_path) == ["folder.partial"]
-
-
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
@@ -135,3 +125,24 @@ def test_a_field_of_another_kind_is_named(values):
     with pytest.raises(UserError, match="x.json has no usable 'a'"):
         files.check_fields(values, {"a": (int, float)}, "x.json")
     files.check_fields({"a": 1, "b": True}, {"a": int, "b": bool}, "x.json")
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path):
+    left = tmp_path / "folder.mpt_jax.partial" / "below"
+    left.mkdir(parents=True)
+    (left / "file").write_text("half")
+    with files.new_folder(tmp_path / "folder") as folder:
+        assert os.listdir(folder) == []
+        (folder / "whole").touch()
+    assert os.listdir(tmp_path) == ["folder"] and os.listdir(tmp_path / "folder") == ["whole"]
+
+
+def test_a_folder_that_another_process_writes_is_left_to_it(tmp_path):
+    with files.new_folder(tmp_path / "folder") as folder:
+        (folder / "file").touch()
+        with (
+            pytest.raises(UserError, match="folder.mpt_jax.partial is being written by another"),
+            files.new_folder(tmp_path / "folder"),
+        ):
+            raise AssertionError("its content is not reached")
+    assert os.listdir(tmp_path / "folder") == ["file"]

@@ -56,8 +56,8 @@ def train(
     """Train what the model's method declares trainable; T5X's `train.train`.
 
     A run that finds its own checkpoint in `model_dir` continues from it, bit-identically to never
-    having stopped on the same mesh; a finished run returns at once. It is finished once its last
-    step is saved, evaluated and exported; `run.json` then says so.
+    having stopped on the same mesh; a finished run whose product loads returns at once. It is
+    finished once its last step is saved, evaluated and exported; `run.json` then says so.
 
     Args:
         model: the model protocol, e.g. `models.EncoderDecoderModel`.
@@ -79,7 +79,8 @@ def train(
         `model_dir`, which now holds the product (e.g. `prompts.safetensors`).
 
     Raises:
-        UserError: bad settings, before anything is written; a non-finite loss.
+        UserError: bad settings, before anything is written; a non-finite loss; a finished run whose
+            product is lost and of another step than its checkpoints.
         KeyboardInterrupt: Ctrl-C or SIGTERM, after a checkpoint was saved.
     """
     # ------------------------------------------------------------------ settings, the folder
@@ -92,7 +93,11 @@ def train(
     hosts.on_first(lambda: run_folder.prepare(model_dir, config.operative_config()))
     checkpointer = Checkpointer(os.path.join(model_dir, "checkpoints"), checkpoint_cfg.save)
     step = checkpointer.latest_step() or 0
-    if step >= total_steps and run_record.is_finished(model_dir):
+    if (
+        step >= total_steps
+        and run_record.is_finished(model_dir)
+        and model.saved_step(model_dir) is not None
+    ):
         checkpointer.close()
         return model_dir
     evaluator = None
@@ -137,13 +142,13 @@ def train(
     # ------------------------------------------------------------------ checkpoint to resume from
     means = {}
     if step:
-        state, _ = checkpointer.restore(state)
-        checkpointer.restore_iterator(batches.tf_iterator)
+        step, state, _ = checkpointer.resume(state, batches.tf_iterator)
         means = history.means(history.read(model_dir), last=step)
+    evaluated = set(means)
 
     def evaluates() -> bool:
         due = step % eval_period == 0 or step >= total_steps
-        return evaluator is not None and due and step not in means
+        return evaluator is not None and due and step not in evaluated
 
     def evaluate() -> None:
         """Evaluate the validation split; keep the product if it is the best so far."""
@@ -156,7 +161,9 @@ def train(
         means[step] = results[history.MEAN][history.KEY_METRIC]
         if history.best_step(means) == step:
             export(results)
-        reporter.evaluation(step, results)  # last: a step that is in metrics.jsonl is done with
+        if step not in evaluated:
+            reporter.evaluation(step, results)  # last: what metrics.jsonl has is done with
+            evaluated.add(step)
 
     def conclude() -> None:
         """What a step ends with once it is saved; a resumed run makes up for it."""
@@ -169,6 +176,29 @@ def train(
         params = step_lib.merge(state.trainable, frozen)
         model.save(model_dir, params, step=step, results=results, feature_lengths=lengths)
 
+    def make_up_for_lost_product() -> None:
+        """The product must be that of the best evaluation, or will be that of a later one.
+
+        A killed run may have left that of a step after its checkpoint; files get lost or damaged.
+        """
+        best, saved = history.best_step(means), model.saved_step(model_dir)
+        if best is None or saved == best:
+            return
+        kept = {saved: means[saved]} if saved in means and best != step else {}
+        means.clear()
+        means.update(kept)  # of a run that has lost the best one before
+        if best == step:
+            evaluate()
+        elif kept:
+            return
+        elif step >= total_steps and not evaluates():
+            raise run_folder.lost_product(model_dir)
+        elif saved is None:
+            hosts.note(
+                f"the product of step {best}, the best so far, is gone or damaged: that of a "
+                "later evaluation takes its place."
+            )
+
     # ------------------------------------------------------------------ the loop
     stop = False
     window = MetricWindow(model.tasks)
@@ -179,6 +209,7 @@ def train(
         InterruptFlag() as interrupt,
     ):
         if step:
+            make_up_for_lost_product()
             conclude()
         while step < total_steps and not stop:
             batch = next(batches)
