@@ -93,11 +93,8 @@ def train(
     hosts.on_first(lambda: run_folder.prepare(model_dir, config.operative_config()))
     checkpointer = Checkpointer(os.path.join(model_dir, "checkpoints"), checkpoint_cfg.save)
     step = checkpointer.latest_step() or 0
-    if (
-        step >= total_steps
-        and run_record.is_finished(model_dir)
-        and model.saved_step(model_dir) is not None
-    ):
+    finished = step >= total_steps and run_record.is_finished(model_dir)
+    if finished and model.saved_step(model_dir) is not None:
         checkpointer.close()
         return model_dir
     evaluator = None
@@ -144,13 +141,12 @@ def train(
     if step:
         step, state, _ = checkpointer.resume(state, batches.tf_iterator)
         means = history.means(history.read(model_dir), last=step)
-    evaluated = set(means)
 
     def evaluates() -> bool:
         due = step % eval_period == 0 or step >= total_steps
-        return evaluator is not None and due and step not in evaluated
+        return evaluator is not None and due and step not in means
 
-    def evaluate() -> None:
+    def evaluate(report: bool = True) -> None:
         """Evaluate the validation split; keep the product if it is the best so far."""
         results = evaluator.run(
             lambda batch: predict(state.trainable, frozen, partitioner.shard_whole_batch(batch)),
@@ -161,9 +157,8 @@ def train(
         means[step] = results[history.MEAN][history.KEY_METRIC]
         if history.best_step(means) == step:
             export(results)
-        if step not in evaluated:
-            reporter.evaluation(step, results)  # last: what metrics.jsonl has is done with
-            evaluated.add(step)
+        if report:  # last: a step that is in metrics.jsonl is done with
+            reporter.evaluation(step, results)
 
     def conclude() -> None:
         """What a step ends with once it is saved; a resumed run makes up for it."""
@@ -177,26 +172,23 @@ def train(
         model.save(model_dir, params, step=step, results=results, feature_lengths=lengths)
 
     def make_up_for_lost_product() -> None:
-        """The product must be that of the best evaluation, or will be that of a later one.
+        """The product of the best evaluation so far must be there, or that of a step still to come.
 
-        A killed run may have left that of a step after its checkpoint; files get lost or damaged.
+        Of the latter a killed run may have left it; files get lost or damaged.
         """
         best, saved = history.best_step(means), model.saved_step(model_dir)
-        if best is None or saved == best:
+        is_to_come = (saved or 0) >= step and saved not in means
+        if best is None or saved == best or is_to_come:
             return
-        kept = {saved: means[saved]} if saved in means and best != step else {}
-        means.clear()
-        means.update(kept)  # of a run that has lost the best one before
         if best == step:
-            evaluate()
-        elif kept:
-            return
-        elif step >= total_steps and not evaluates():
+            evaluate(report=False)
+        elif step >= total_steps and saved is None:
             raise run_folder.lost_product(model_dir)
-        elif saved is None:
+        else:
+            means.update((other, None) for other in list(means) if other != saved)
             hosts.note(
-                f"the product of step {best}, the best so far, is gone or damaged: that of a "
-                "later evaluation takes its place."
+                f"the product of step {best}, the best so far, is gone or damaged: that of "
+                "another evaluation takes its place."
             )
 
     # ------------------------------------------------------------------ the loop
