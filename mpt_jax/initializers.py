@@ -14,7 +14,7 @@ import numpy as np
 
 from mpt_jax import hosts, prompt_file, prompts
 from mpt_jax.bank.leaves import AXES
-from mpt_jax.errors import UserError
+from mpt_jax.errors import UserError, shown
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,10 +67,13 @@ def sampled_vocabulary(
 ) -> jax.Array:
     """Embeddings of `length` different pieces among the `most_common` first of the vocabulary.
 
-    SentencePiece orders its pieces by frequency; the three special ids are left out. The default
-    of Lester et al. 2021 and of the paper.
+    SentencePiece orders its pieces by frequency; special ids are left out. The default of Lester
+    et al. 2021 and of the paper.
     """
-    pieces = jnp.arange(3, min(most_common, _base_size(start)))
+    known = start.vocabulary
+    special = {known.pad_id, known.eos_id, known.unk_id, known.bos_id}
+    ids = range(min(most_common, _base_size(start)))
+    pieces = jnp.array([i for i in ids if i not in special], jnp.int32)
     if length > len(pieces):
         raise UserError(
             f"a prompt of length {length} cannot be sampled from {len(pieces)} pieces: shorten "
@@ -85,7 +88,7 @@ def class_labels(rng: jax.Array, length: int, start: Start) -> jax.Array:
     With more label words than `length`, the first `length` are used.
 
     Raises:
-        UserError: no task of the run has label words.
+        UserError: no task of the run has label words, or one of them has no pieces.
     """
     words = list(dict.fromkeys(word for t in start.tasks for word in start.label_words[t]))
     if not words:
@@ -93,7 +96,13 @@ def class_labels(rng: jax.Array, length: int, start: Start) -> jax.Array:
             f"initializers.class_labels: the tasks {', '.join(start.tasks)} have no label words; "
             "use initializers.sampled_vocabulary."
         )
-    means = [_rows(start, _encode(start, word)).mean(axis=0) for word in words[:length]]
+    ids = {word: _encode(start, word) for word in words[:length]}
+    if empty := [word for word in ids if not len(ids[word])]:
+        raise UserError(
+            f"initializers.class_labels: the label word {shown(empty[0])} has no pieces in the "
+            "vocabulary: choose another word."
+        )
+    means = [_rows(start, of_word).mean(axis=0) for of_word in ids.values()]
     rest = length - len(means)
     labels = jnp.stack(means)
     return labels if rest == 0 else jnp.concatenate([labels, sampled_vocabulary(rng, rest, start)])
