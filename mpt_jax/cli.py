@@ -223,6 +223,9 @@ def _run_gin(arguments: argparse.Namespace, overrides: list[str]) -> None:
     if "multiprocess" in arguments:
         _join_processes(arguments)
     with native_logs.notes_dropped():  # while the modules that the gin files name are imported
+        if getattr(arguments, "engine", engines.OWN) == engines.T5X:
+            config.check(arguments.gin_file, overrides, search_paths)  # before seconds of imports
+            installed.check()  # before gin is locked: T5X's modules register configurables
         config.parse(arguments.gin_file, overrides, search_paths)
         _settle_libraries()
     module, function, _ = GIN_COMMANDS[arguments.command]

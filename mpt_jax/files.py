@@ -1,10 +1,12 @@
 """Writing files and folders whole or not at all, on a disk or in a bucket (gs://); reading JSON."""
 
 import contextlib
+import fcntl
 import json
 import os
 import shutil
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from etils import epath
@@ -12,6 +14,37 @@ from etils import epath
 from mpt_jax.errors import UserError
 
 _LARGEST_JSON = 64 * 2**20  # bytes
+
+
+_BUCKETS = ("gs", "s3", "az", "hf")  # the schemes that epath knows
+
+
+def absolute(path: str | os.PathLike) -> epath.Path:
+    """`path` from the root of the disk; one in a bucket ("gs://...") is that already.
+
+    Raises:
+        UserError: a scheme that nothing here can write to, which would become a local folder.
+    """
+    scheme, colon, _ = os.fspath(path).partition("://")
+    if not colon:
+        return epath.Path(os.path.abspath(path))
+    if scheme not in _BUCKETS:
+        raise UserError(
+            f"{os.fspath(path)!r} is on no kind of storage that is known here: give a path on a "
+            f"disk, or in a bucket, {'://, '.join(_BUCKETS)}://."
+        )
+    return epath.Path(path)
+
+
+def is_remote(path: str | os.PathLike) -> bool:
+    """Whether `path` lies in a bucket."""
+    return "://" in os.fspath(path)
+
+
+def storage_errors() -> tuple[type[Exception], ...]:
+    """What a disk raises when it fails, and a bucket: epath reads those by TensorFlow."""
+    tensorflow = sys.modules.get("tensorflow")
+    return (OSError, tensorflow.errors.OpError) if tensorflow else (OSError,)
 
 
 def write_whole(
@@ -28,15 +61,38 @@ def write_whole(
     Raises:
         UserError: it cannot be written; what was there before is as it was.
     """
-    path, partial = epath.Path(path), _partial(path)
-    data = content.encode("utf-8") if isinstance(content, str) else content
+    write_together({path: content}, setting=setting)
+
+
+def write_together(
+    contents: Mapping[str | os.PathLike, str | bytes], *, setting: str = "MODEL_DIR"
+) -> None:
+    """Writes several files as `write_whole` does; none has its name before all are on the disk.
+
+    They get their names in the order given, last the one that readers go by. So a process that is
+    killed leaves them the old one or the new one, and the same call again makes the rest.
+
+    Args:
+        contents: file -> all of it.
+        setting: as in `write_whole`.
+
+    Raises:
+        UserError: they cannot be written.
+    """
+    written: list[tuple[epath.Path, epath.Path]] = []
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(data)
-        partial.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):  # the folder is gone or read-only: nothing to remove
-            partial.unlink(missing_ok=True)
+        for name, content in contents.items():
+            path, partial = epath.Path(name), _partial(name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            written.append((partial, path))
+            partial.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
+            _to_disk(partial)
+        for partial, path in written:
+            partial.replace(path)
+    except storage_errors() as error:
+        for partial, _ in written:
+            with contextlib.suppress(*storage_errors()):  # the folder is gone: none to remove
+                partial.unlink(missing_ok=True)
         raise unwritable(path, error, setting) from error
 
 
@@ -53,7 +109,7 @@ def check_writable(path: str | os.PathLike, *, setting: str) -> None:
             raise IsADirectoryError("it is a folder")
         partial.touch()
         partial.unlink()
-    except OSError as error:
+    except storage_errors() as error:
         raise unwritable(path, error, setting) from error
 
 
@@ -61,34 +117,77 @@ def check_writable(path: str | os.PathLike, *, setting: str) -> None:
 def new_folder(path: str | os.PathLike) -> Iterator[epath.Path]:
     """A folder to write into, on a disk, that becomes `path` when the block ends without error.
 
+    What a process that was killed has left of it is removed.
+
     Raises:
-        UserError: `path` exists and is not an empty folder, or it cannot be written.
+        UserError: `path` exists and is not an empty folder, another process is writing it, or it
+            cannot be written.
     """
-    path, partial = epath.Path(path), _partial(path)
+    path = epath.Path(path)
     check_new_folder(path)
-    if partial.exists():
-        raise UserError(
-            f"{partial} was left by something that was killed while it wrote: remove it first."
-        )
+    # No name that somebody would give to a folder of his own.
+    partial = path.with_name(f"{path.name}.mpt_jax.partial")
     try:
-        partial.mkdir(parents=True)
+        lock = _claim(partial)
     except OSError as error:
         raise _not_made(path, error) from error
     try:
         yield partial
+        for folder, _, names in os.walk(partial):
+            for name in names:
+                _to_disk(os.path.join(folder, name))
         os.replace(partial, path)
     except OSError as error:
         raise _not_made(path, error) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+        os.close(lock)
+
+
+def _claim(folder: epath.Path) -> int:
+    """Makes a folder, empties it, and locks it until the descriptor is closed or the process ends.
+
+    Raises:
+        UserError: another process has locked it.
+    """
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = os.open(folder, os.O_RDONLY)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+            raise UserError(
+                f"{folder} is being written by another process: wait for its end, or name another "
+                "place."
+            ) from None
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(lock), os.stat(folder)):
+                break
+        os.close(lock)  # its owner has renamed or removed it in between
+    for left in folder.iterdir():
+        if left.is_dir():
+            left.rmtree()
+        else:
+            left.unlink()
+    return lock
+
+
+def _to_disk(path: str | os.PathLike) -> None:
+    """Waits until a file's content is on the disk: a name must not survive what it names."""
+    if not is_remote(path):
+        with open(path, "rb") as stream:
+            os.fsync(stream.fileno())
 
 
 def check_new_folder(path: str | os.PathLike) -> None:
     """Refuses a place for a new folder that is taken.
 
     Raises:
-        UserError: there is a file, or a folder that is not empty.
+        UserError: there is a file, or a folder that is not empty; it is in a bucket.
     """
+    if is_remote(path):
+        raise UserError(f"{os.fspath(path)} is in a bucket: name a folder on a disk, and copy it.")
     if os.path.lexists(path) and not (os.path.isdir(path) and not os.listdir(path)):
         raise UserError(f"{path} exists: remove it, or name a folder that is new or empty.")
 
@@ -116,11 +215,16 @@ def _partial(path: str | os.PathLike) -> epath.Path:
     return path.with_name(f"{path.name}.partial")
 
 
-def unwritable(path: str | os.PathLike, error: OSError, setting: str) -> UserError:
+def reason(error: Exception) -> str:
+    """What a disk's or a bucket's error says, without numbers and frames."""
+    return getattr(error, "strerror", None) or getattr(error, "message", None) or str(error)
+
+
+def unwritable(path: str | os.PathLike, error: Exception, setting: str) -> UserError:
     """The message that `path` cannot be written; `setting` is what decides where it lies."""
     flag = setting if setting.startswith("--") or not setting else f"--gin.{setting}"
     return UserError(
-        f"cannot write {path}: {error.strerror or error}. Free space there, or choose another "
+        f"cannot write {path}: {reason(error)}. Free space there, or choose another "
         f"place{flag and f' with {flag}=PATH'}."
     )
 

@@ -213,9 +213,7 @@ def test_an_example_of_no_task_is_marked_and_the_others_are_as_without_it(per_ta
     decode = functools.partial(decoding.generate, num_beams=num_beams)
     model = toy.model(PromptTuning(prompt_length=4, per_task=per_task), decode_fn=decode)
     params = _started(model)
-    right = {**BATCH, "task_ids": np.array([0, 1, 2, 2, 0], np.int32)[: len(BATCH["task_ids"])]}
-    wrong = {**right, "task_ids": right["task_ids"].copy()}
-    wrong["task_ids"][:2] = 3, -1
+    wrong = {**BATCH, "task_ids": np.array([3, -1, *BATCH["task_ids"][2:]], np.int32)}
     functions = {
         "ids": lambda p, b: model.predict_batch(p, b),
         "scores": lambda p, b: model.predict_batch_with_aux(p, b)[1]["scores"],
@@ -223,7 +221,7 @@ def test_an_example_of_no_task_is_marked_and_the_others_are_as_without_it(per_ta
         "prompts": model.embed_prompts,
     }
     for name, function in functions.items():
-        expected, found = (np.asarray(jax.jit(function)(params, b)) for b in (right, wrong))
+        expected, found = (np.asarray(jax.jit(function)(params, b)) for b in (BATCH, wrong))
         np.testing.assert_array_equal(found[2:], expected[2:])
         assert (found[:2] == -1).all() if name == "ids" else np.isnan(found[:2]).all(), name
     assert np.isnan(jax.jit(model.eval_fn)(params, wrong)[0])

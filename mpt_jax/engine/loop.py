@@ -56,7 +56,7 @@ def train(
     """Train what the model's method declares trainable; T5X's `train.train`.
 
     A run that finds its own checkpoint in `model_dir` continues from it, bit-identically to never
-    having stopped on the same mesh; a finished run returns at once.
+    having stopped on the same mesh; a finished run whose product loads returns at once.
 
     Args:
         model: the model protocol, e.g. `models.EncoderDecoderModel`.
@@ -77,7 +77,8 @@ def train(
         `model_dir`, which now holds the product (e.g. `prompts.safetensors`).
 
     Raises:
-        UserError: bad settings, before anything is written; a non-finite loss.
+        UserError: bad settings, before anything is written; a non-finite loss; a finished run whose
+            product is lost and of another step than its checkpoints.
         KeyboardInterrupt: Ctrl-C or SIGTERM, after a checkpoint was saved.
     """
     # ------------------------------------------------------------------ settings, the folder
@@ -90,7 +91,7 @@ def train(
     hosts.on_first(lambda: run_folder.prepare(model_dir, config.operative_config()))
     checkpointer = Checkpointer(os.path.join(model_dir, "checkpoints"), checkpoint_cfg.save)
     step = checkpointer.latest_step() or 0
-    if step >= total_steps:
+    if step >= total_steps and model.saved_step(model_dir) is not None:
         checkpointer.close()
         return model_dir
 
@@ -132,11 +133,10 @@ def train(
     # ------------------------------------------------------------------ checkpoint to resume from
     best = None
     if step:
-        state, extra = checkpointer.restore(state)
-        checkpointer.restore_iterator(batches.tf_iterator)
+        step, state, extra = checkpointer.resume(state, batches.tf_iterator)
         best = extra["best"]
 
-    def evaluate() -> None:
+    def evaluate(report: bool = True) -> None:
         """Decode the validation split; keep the product if its mean is the best so far."""
         nonlocal best
         results = evaluator.run(
@@ -144,7 +144,8 @@ def train(
             step=step,
             output_dir=os.path.join(model_dir, "eval"),
         )
-        reporter.evaluation(step, results)
+        if report:
+            reporter.evaluation(step, results)
         mean = results[MEAN][KEY_METRIC]
         if best is None or mean > best[KEY_METRIC]:
             best = {"step": step, KEY_METRIC: mean}
@@ -153,6 +154,27 @@ def train(
     def export(results: Mapping[str, Any]) -> None:
         params = step_lib.merge(state.trainable, frozen)
         model.save(model_dir, params, step=step, results=results, feature_lengths=lengths)
+
+    def make_up_for_lost_product() -> None:
+        """The product must be that of `best`, or will be that of a later evaluation.
+
+        A killed run may have left that of a step after its checkpoint; files get lost or damaged.
+        """
+        nonlocal best
+        saved = model.saved_step(model_dir)
+        if best is not None and saved != best["step"]:
+            lost, best = best["step"], None
+            if lost == step:
+                evaluate(report=False)
+            elif step >= total_steps:
+                raise run_folder.lost_product(model_dir)
+            elif saved is None:
+                hosts.note(
+                    f"the product of step {lost}, the best so far, is gone or damaged: that of a "
+                    "later evaluation takes its place."
+                )
+        elif evaluator is None and step == total_steps:
+            export({})
 
     # ------------------------------------------------------------------ the loop
     stop = False
@@ -163,6 +185,8 @@ def train(
         Reporter(model_dir, total_steps, description, step) as reporter,
         InterruptFlag() as interrupt,
     ):
+        if step:
+            make_up_for_lost_product()
         while step < total_steps and not stop:
             batch = next(batches)
             state, metrics = train_step(state, frozen, partitioner.shard_batch(batch), step_rng)

@@ -1,5 +1,6 @@
 """Writes a run's numbers: `metrics.jsonl` for programs, TensorBoard events for eyes."""
 
+import contextlib
 import json
 import math
 import os
@@ -39,19 +40,20 @@ class MetricWriter:
         import tensorflow as tf
 
         self._tf = tf
-        self._path = os.path.join(model_dir, METRICS_FILE)
-        events = os.path.join(model_dir, EVENTS_FOLDER)
+        self._open = contextlib.ExitStack()
+        self._path = files.absolute(model_dir) / METRICS_FILE
+        events = files.absolute(model_dir) / EVENTS_FOLDER
         name = f"events.out.tfevents.{time.time():.6f}.{socket.gethostname()}.{os.getpid()}"
         try:
             self._drop_after(resume_step)
-            tf.io.gfile.makedirs(events)
-            self._lines = tf.io.gfile.GFile(self._path, "a")
-            self._events = tf.io.TFRecordWriter(os.path.join(events, name))
+            events.mkdir(parents=True, exist_ok=True)
+            self._lines = self._open.enter_context(self._path.open("a"))
+            self._events = self._open.enter_context(tf.io.TFRecordWriter(str(events / name)))
             self._write_event(file_version="brain.Event:2")
             # TensorBoard then forgets what an earlier attempt wrote of later steps.
             start = tf.compat.v1.SessionLog(status=tf.compat.v1.SessionLog.START)
             self._write_event(step=resume_step + 1, session_log=start)
-        except (OSError, tf.errors.OpError) as error:
+        except files.storage_errors() as error:
             raise self._unwritable(error) from error
 
     def __enter__(self) -> "MetricWriter":
@@ -79,13 +81,12 @@ class MetricWriter:
             self._lines.write(json.dumps(line, allow_nan=False) + "\n")
             self._lines.flush()
             self._write_event(step=int(step), summary=summary)
-        except (OSError, self._tf.errors.OpError) as error:
+        except files.storage_errors() as error:
             raise self._unwritable(error) from error
 
     def close(self) -> None:
         """Closes both files."""
-        self._lines.close()
-        self._events.close()
+        self._open.close()
 
     def _write_event(self, **fields) -> None:
         event = self._tf.compat.v1.Event(wall_time=time.time(), **fields)
@@ -94,19 +95,16 @@ class MetricWriter:
 
     def _drop_after(self, step: int) -> None:
         """Removes the lines of steps after `step`, and a last line that a crash cut short."""
-        gfile = self._tf.io.gfile
-        if not gfile.exists(self._path):
+        if not self._path.exists():
             return
-        with gfile.GFile(self._path) as file:
-            lines = file.read().splitlines()
+        lines = self._path.read_text().splitlines()
         kept = [line for line in lines if (found := _step(line)) is not None and found <= step]
         files.write_whole(self._path, "".join(f"{line}\n" for line in kept))
 
     def _unwritable(self, error: Exception) -> UserError:
-        reason = getattr(error, "message", None) or getattr(error, "strerror", None) or error
         return UserError(
-            f"cannot write {self._path}: {reason}. Free space there, or choose another folder "
-            f"with --gin.MODEL_DIR=FOLDER."
+            f"cannot write {self._path}: {files.reason(error)}. Free space there, or choose "
+            "another folder with --gin.MODEL_DIR=FOLDER."
         )
 
 

@@ -64,7 +64,7 @@ class Batches(clu.data.dataset_iterator.TfDatasetIterator):
 
 
 class Evaluator(seqio.Evaluator):
-    """SeqIO's evaluator as T5X builds it, which tells its results.
+    """SeqIO's evaluator as T5X builds it, which tells its results and writes its predictions.
 
     Args:
         told: called in every process with (step, SeqIO's metrics in the first, None in others).
@@ -75,7 +75,8 @@ class Evaluator(seqio.Evaluator):
     """
 
     def __init__(self, *, told: Any, **arguments: Any):
-        super().__init__(**arguments)
+        tf.io.gfile.makedirs(arguments["log_dir"])  # SeqIO's logger does not
+        super().__init__(logger_cls=(seqio.JSONLogger,), **arguments)
         if not self.eval_tasks:
             raise UserError(
                 f"Nothing to evaluate: the tasks of {arguments['mixture_or_task_name']} register "

@@ -8,12 +8,11 @@ from typing import Any
 
 import jax
 import seqio
-from etils import epath
 from t5x import checkpoints, utils
 from t5x import train as t5x_train
 from t5x import trainer as trainer_lib
 
-from mpt_jax import hosts
+from mpt_jax import files, hosts
 from mpt_jax.engine import config, data, run_folder, run_record
 from mpt_jax.engine import step as step_lib
 from mpt_jax.engine.checkpoints import CheckpointConfig
@@ -38,6 +37,8 @@ def train(*, model_dir: str, total_steps: int, **settings: Any) -> str:
         KeyboardInterrupt: Ctrl-C or SIGTERM, after a checkpoint was saved (one process).
     """
     if _latest_step(model_dir) >= total_steps:
+        if settings["model"].saved_step(model_dir) is None:
+            raise run_folder.lost_product(model_dir)
         return model_dir
     translated = arguments(model_dir=model_dir, total_steps=total_steps, **settings)
     (callbacks,) = translated["actions"]["TRAIN"]
@@ -153,7 +154,7 @@ def arguments(
             num_microbatches=None,
             weight_metrics_computer=optimizer,
         ),
-        "model_dir": _absolute(model_dir),
+        "model_dir": str(files.absolute(model_dir)),
         "total_steps": total_steps,
         "eval_steps": 0,
         "eval_period": eval_period,
@@ -179,9 +180,5 @@ def _check_periods(eval_period: int, save_period: int) -> None:
 
 
 def _latest_step(model_dir: str) -> int:
-    path = _absolute(model_dir)
-    return max(checkpoints.all_steps(path), default=0) if epath.Path(path).is_dir() else 0
-
-
-def _absolute(path: str) -> str:
-    return path if "://" in path else os.path.abspath(path)
+    path = files.absolute(model_dir)
+    return max(checkpoints.all_steps(str(path)), default=0) if path.is_dir() else 0

@@ -14,6 +14,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 import seqio
+import stand_in_bucket
 import toy
 
 from mpt_jax import prompt_file
@@ -26,6 +27,7 @@ from mpt_jax.engine.partitioning import PjitPartitioner
 from mpt_jax.engine.schedules import create_learning_rate_scheduler
 from mpt_jax.errors import UserError
 from mpt_jax.methods.mpt import MPT
+from mpt_jax.report import folders as report_folders
 from mpt_jax.tasks.mixtures import bind_tasks
 
 TASKS = ("toy_a", "toy_b")
@@ -197,6 +199,38 @@ def test_a_run_stopped_twice_ends_bit_identical_to_one_that_never_was(
         assert pathlib.Path(whole, file).read_bytes() == (tmp_path / file).read_bytes(), file
 
 
+def test_a_run_in_a_bucket_is_all_there_also_what_it_resumes_from(
+    whole, backbone, fetched, tmp_path, monkeypatch
+):
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    stand_in_bucket.install(tmp_path, monkeypatch)
+    fetched.at = {4: interrupt}
+    with pytest.raises(KeyboardInterrupt, match=f"saved step 4 of {STEPS} in gs://bucket/run"):
+        run("gs://bucket/run", backbone)
+    fetched.at = {}
+    run("gs://bucket/run", backbone)
+    assert not list(here.iterdir())  # a local folder named "gs:"
+    (leaves, _), (others, _) = (checkpoint(f, STEPS) for f in (whole[0], tmp_path / "bucket/run"))
+    for name, leaf in leaves.items():
+        assert leaf.tobytes() == others[name].tobytes(), name
+    for file in ("metrics.jsonl", "prompts.safetensors", "eval/toy_a.jsonl"):
+        assert (tmp_path / "bucket/run" / file).read_bytes() == (
+            pathlib.Path(whole[0], file).read_bytes()
+        ), file
+    bank, _ = prompt_file.load("gs://bucket/run")
+    np.testing.assert_array_equal(bank["shared"], prompt_file.load(whole[0])[0]["shared"])
+    assert [str(found) for found in report_folders.find(["gs://bucket"])] == ["gs://bucket/run"]
+
+
+def test_a_folder_on_unknown_storage_is_refused(backbone, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="'ftp://host/run' is on no kind of storage"):
+        run("ftp://host/run", backbone)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_finished_run_returns_at_once_and_changes_nothing(whole, backbone, fetched, monkeypatch):
     def reads_data(*unused_args, **unused_kwargs):
         raise AssertionError
@@ -242,8 +276,59 @@ def test_the_product_is_of_the_best_evaluation_also_after_a_resume(
 
 
 def test_without_evaluation_the_product_is_of_the_last_step(backbone, tmp_path):
-    run(tmp_path, backbone, infer_eval_dataset_cfg=None)
-    assert_product_is_of(tmp_path, step=STEPS)
+    for _ in range(2):
+        run(tmp_path, backbone, infer_eval_dataset_cfg=None)
+        assert_product_is_of(tmp_path, step=STEPS)
+        (tmp_path / "prompts.safetensors").unlink()
+
+
+def test_a_lost_product_of_the_last_step_is_made_again(backbone, scores, tmp_path):
+    scores |= {2: 1.0, 4: 2.0, 6: 3.0}
+    run(tmp_path, backbone)
+    before = contents(tmp_path)
+    product = tmp_path / "prompts.safetensors"
+    product.write_bytes(before[product][:100])
+    run(tmp_path, backbone)
+    after = contents(tmp_path)
+    for path in (product, tmp_path / "prompts.json", tmp_path / "metrics.jsonl"):
+        assert after[path] == before[path]
+
+
+def test_a_lost_product_of_an_earlier_step_is_missed(backbone, fetched, scores, tmp_path, capfd):
+    scores |= {2: 9.0, 4: 2.0, 6: 1.0}
+    fetched.at = {5: interrupt}
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, backbone, period=100)
+    (tmp_path / "prompts.safetensors").unlink()
+    run(tmp_path, backbone, period=100)
+    assert "note: the product of step 2, the best so far, is gone" in capfd.readouterr().err
+    assert_product_is_of(tmp_path, step=6)
+
+    run(tmp_path, backbone, period=100, total_steps=7, eval_period=100)  # 7: 0.0
+    (tmp_path / "prompts.safetensors").unlink()
+    with pytest.raises(UserError, match=f"the run in {tmp_path} is finished, but its product"):
+        run(tmp_path, backbone, period=100, total_steps=7, eval_period=100)
+
+
+@pytest.mark.parametrize("item", ["state/_METADATA", "data/process_0.index"])
+def test_a_damaged_checkpoint_costs_no_more_than_its_steps(
+    whole, backbone, fetched, item, tmp_path
+):
+    """Also where the product is of a step after the checkpoint that is left."""
+    fetched.at = {5: interrupt}
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, backbone)
+    path = tmp_path / "checkpoints/checkpoint_5" / item
+    path.write_bytes(path.read_bytes()[:10])
+    fetched.at = {}
+    run(tmp_path, backbone)
+    assert len(fetched) == 5 + (STEPS - 3)
+    (leaves, extra), (others, other_extra) = (checkpoint(f, STEPS) for f in (whole[0], tmp_path))
+    assert extra == other_extra
+    for name, leaf in leaves.items():
+        assert leaf.tobytes() == others[name].tobytes(), name
+    for file in ("metrics.jsonl", "prompts.safetensors"):
+        assert pathlib.Path(whole[0], file).read_bytes() == (tmp_path / file).read_bytes(), file
 
 
 def test_a_signal_during_an_evaluation_stops_after_the_next_step(backbone, scores, tmp_path):
