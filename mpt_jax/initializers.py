@@ -15,6 +15,7 @@ import numpy as np
 from mpt_jax import hosts, prompt_file, prompts
 from mpt_jax.bank.leaves import AXES
 from mpt_jax.errors import UserError, shown
+from mpt_jax.vocabulary import digest
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,9 +57,14 @@ class Start:
         return bank, info
 
     def check_product(self, path: str, info: prompt_file.PromptInfo) -> None:
-        """Refuse the product of a run on another backbone (UserError)."""
+        """Refuse the product of a run on another backbone or vocabulary (UserError)."""
         width, size = self.embedding.shape[1], self.embedding.shape[0]
         prompt_file.check_backbone(path, info, width, size, self.backbone, self.backbone_bits)
+        if (here := digest(self.vocabulary)) and info.vocabulary not in ("", here):
+            raise UserError(
+                f"prompt file {path} was trained with another vocabulary than this run's: one of "
+                "the two SentencePiece files is another or was damaged; copy the backbone's again."
+            )
 
 
 Initializer = Callable[[jax.Array, int, Start], jax.Array]

@@ -24,7 +24,7 @@ from mpt_jax.backbone.config import T5Config
 from mpt_jax.errors import UserError
 from mpt_jax.interop import backbones
 from mpt_jax.methods.base import Method, label_parameters
-from mpt_jax.vocabulary import end_id
+from mpt_jax.vocabulary import digest, end_id
 
 Batch = Mapping[str, jax.Array]
 
@@ -197,6 +197,7 @@ class EncoderDecoderModel:
             step=step,
             metrics=dict(results),
             backbone_bits=identity.bits,
+            vocabulary=digest(self.input_vocabulary),
         )
         self.method.save(directory, params, self.config, info)
 

@@ -49,6 +49,7 @@ class PromptInfo:
         metrics: validation metrics of that step, task -> {name: value}.
         backbone_bits: that backbone's bits below the fingerprint's (`fingerprints.Identity`), or
             "" where it had none.
+        vocabulary: `vocabulary.digest` of what tokenised the inputs; "" where it is not known.
     """
 
     method: str
@@ -64,6 +65,7 @@ class PromptInfo:
     step: int
     metrics: dict[str, Any]
     backbone_bits: str = ""
+    vocabulary: str = ""
 
 
 def resolve(path: str) -> str:
@@ -276,8 +278,11 @@ def _check_types(info: PromptInfo) -> None:
     if not all(map(TASK_NAME.fullmatch, info.tasks)) or len(set(info.tasks)) < len(info.tasks):
         raise ValueError("task names")
     words = [word for words in info.label_words.values() for word in words]
-    texts = [info.method, info.backbone, info.backbone_bits, *info.input_forms.values(), *words]
-    "".join(texts).encode("utf-8")
+    texts = [info.method, info.backbone, info.backbone_bits, info.vocabulary]
+    "".join([*texts, *info.input_forms.values(), *words]).encode("utf-8")
+    for value in (value for found in info.metrics.values() for value in found.values()):
+        if type(value) not in (int, float):
+            raise TypeError("a metric")
 
 
 def _json_path(path: str) -> str:

@@ -15,10 +15,19 @@ SAMPLE = 100  # rows, the first of a split
 Row = Mapping[str, Any]
 
 
-def sample(task: seqio.Task, split: str, *, use_cached: bool = False) -> list[Row]:
-    """The first rows of a split, with whatever its preprocessing keeps beside the tokens."""
+def sample(
+    task: seqio.Task, split: str, lengths: Mapping[str, int], *, use_cached: bool = False
+) -> list[Row]:
+    """The first rows of a split, with whatever its preprocessing keeps beside the tokens.
+
+    Args:
+      task: any.
+      split: one of its splits.
+      lengths: token limits, which some preprocessors ask for.
+      use_cached: read what `seqio_cache_tasks` wrote.
+    """
     rows = task.get_dataset(
-        None, split=split, use_cached=use_cached, shuffle=False, try_in_mem_cache=False
+        lengths, split=split, use_cached=use_cached, shuffle=False, try_in_mem_cache=False
     )
     return list(rows.take(SAMPLE).as_numpy_iterator())
 

@@ -13,7 +13,7 @@ import pytest
 import toy_prompts
 
 import mpt_jax
-from mpt_jax import prompt_file
+from mpt_jax import prompt_file, vocabulary
 from mpt_jax.backbone import store
 from mpt_jax.errors import UserError
 from mpt_jax.interop import backbones
@@ -211,6 +211,19 @@ def test_files_that_do_not_belong_together(folder, tmp_path):
         mpt_jax.load(str(copy), folder)
     with pytest.raises(UserError, match="no prompt file at 'nowhere'"):
         mpt_jax.load(folder, "nowhere")
+
+
+def test_another_vocabulary_than_the_prompts_is_refused(folder, tmp_path):
+    bank, info = prompt_file.load(folder)
+    own = vocabulary.digest(backbones.tokenizer_of(folder))
+    prompt_file.save(str(tmp_path), bank, dataclasses.replace(info, vocabulary=own))
+    mpt_jax.load(folder, str(tmp_path))
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    content = bytearray((copy / "spiece.model").read_bytes())
+    content[150_000] ^= 1  # in the table by which characters are normalised
+    (copy / "spiece.model").write_bytes(content)
+    with pytest.raises(UserError, match="was trained with another vocabulary than this run's"):
+        mpt_jax.load(str(copy), str(tmp_path))
 
 
 def test_what_is_imported():

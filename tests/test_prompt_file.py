@@ -122,6 +122,12 @@ def test_sizes_that_cannot_be_are_refused(change, message, tmp_path):
         prompt_file.load(path)
 
 
+def test_metrics_are_numbers(tmp_path):
+    info = dataclasses.replace(INFO, metrics={"nli": {"accuracy": "high"}})
+    with pytest.raises(UserError, match="not a prompt file"):
+        prompt_file.load(prompt_file.save(str(tmp_path), _bank(), info))
+
+
 def test_a_bank_that_does_not_fit_its_description_is_refused(tmp_path):
     wrong = dataclasses.replace(INFO, tasks=("nli",))
     path = prompt_file.save(str(tmp_path), _bank(), wrong)

@@ -123,3 +123,18 @@ def test_a_flipped_byte_is_refused_or_gives_a_vocabulary_that_works(tmp_path):
             assert len(found.pieces) == found.vocab_size
             assert isinstance(found.decode(found.encode("the judge \u00e9")), str)
     assert refused > 10
+
+
+def test_the_digest_is_of_what_makes_ids(tmp_path, vocabularies):
+    assert len({vocabulary.digest(kind) for kind in [OURS[0], *vocabularies[2:]]}) == 4
+    expected = vocabulary.digest(OURS[0])
+    inside = tmp_path / "inside.model"  # the sentinels among the pieces, as in Google's files
+    inside.write_bytes(SEQIO[32].sp_model)
+    same = (OURS[32], SEQIO[0], SEQIO[32], SentencePiece(str(inside)))
+    assert [vocabulary.digest(other) for other in same] == [expected] * 4
+    assert vocabulary.digest(seqio.ByteVocabulary()) == ""
+    whole = pathlib.Path(FILE).read_bytes()
+    in_the_normalisation = whole[:150_000] + bytes([whole[150_000] ^ 1]) + whole[150_001:]
+    (tmp_path / "flipped.model").write_bytes(in_the_normalisation)
+    flipped = SentencePiece(str(tmp_path / "flipped.model"))
+    assert flipped.pieces == OURS[0].pieces and vocabulary.digest(flipped) != expected

@@ -89,6 +89,11 @@ class T5Config:
         _check_buckets(self.relpos_buckets, self.relpos_max_distance)
         if self.eos_id is not None:
             _check_count("eos_id", self.eos_id)  # 0 is padding
+            if self.eos_id >= self.vocab_size:
+                raise UserError(
+                    f"T5Config.eos_id must be below vocab_size = {self.vocab_size}, got "
+                    f"{self.eos_id}."
+                )
 
     def to_json(self) -> str:
         """The configuration as one JSON object with a checksum, read back by `from_json`."""

@@ -264,7 +264,7 @@ def _check_answers(task: "seqio.Task", cfg: DatasetConfig) -> None:
             f"The label words {shown(same[0])} and {shown(same[1])} of task {task.name!r} are the "
             "same tokens in its vocabulary, so that no answer tells them apart: rename one."
         )
-    rows = spelling.sample(task, cfg.split, use_cached=cfg.use_cached)
+    rows = spelling.sample(task, cfg.split, cfg.task_feature_lengths, use_cached=cfg.use_cached)
     if lost := rows and spelling.lost_labels(task, words, rows):
         becomes = spelling.respelled(task, lost[0])
         raise UserError(

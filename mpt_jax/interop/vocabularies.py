@@ -7,18 +7,16 @@ Google's file (`cc_all.32000.100extra`) and mT5's have them among the pieces; Hu
 
 import dataclasses
 import os
-import re
 
 from mpt_jax import files
 from mpt_jax.backbone.config import T5Config
 from mpt_jax.errors import UserError
 from mpt_jax.interop import added_tokens
-from mpt_jax.vocabulary import SentencePiece, end_id
+from mpt_jax.vocabulary import SENTINEL, SentencePiece, end_id
 
 FILE = "spiece.model"
 SETTINGS = "tokenizer_config.json"  # where Hugging Face notes the number of sentinels
 SENTINELS = 100  # that T5 has, where it is not noted
-_SENTINEL = re.compile(r"▁?<extra_id_\d+>")
 
 
 def extra_ids_of(file: str, rows: int | None = None) -> int:
@@ -32,7 +30,7 @@ def extra_ids_of(file: str, rows: int | None = None) -> int:
         UserError: it is no SentencePiece file, or has more ids than the embedding has rows.
     """
     pieces = SentencePiece(file).pieces
-    extra_ids = 0 if any(map(_SENTINEL.fullmatch, pieces)) else _noted(file)
+    extra_ids = 0 if any(map(SENTINEL.fullmatch, pieces)) else _noted(file)
     ids = len(pieces) + extra_ids
     if rows is not None and ids > rows:
         raise UserError(

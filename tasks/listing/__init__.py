@@ -75,15 +75,17 @@ def _show_task(screen: Screen, task: seqio.Task, limits: Mapping[str, int]) -> N
         screen.line("\nTargets")
         _show_labels(screen, facts, about.label_words)
     split = next(iter(facts))
-    _show_misspelled(screen, task, split, about.label_words)
+    rows = spelling.sample(task, split, limits)
+    _show_misspelled(screen, task, rows, about.label_words)
     for number, example in enumerate(facts[split].examples, 1):
         screen.line(f"\nExample {number} of {split}")
         screen.facts(example)
 
 
-def _show_misspelled(screen: Screen, task: seqio.Task, split: str, words: Sequence[str]) -> None:
+def _show_misspelled(
+    screen: Screen, task: seqio.Task, rows: Sequence[spelling.Row], words: Sequence[str]
+) -> None:
     """Label words and targets that no answer of a model could equal; nothing where all are well."""
-    rows = spelling.sample(task, split)
     changed = [] if not rows else spelling.lost_labels(task, words, rows)
     changed += [text for text in spelling.lost(task, rows) if text not in words]
     same = spelling.collision(task, words)

@@ -109,6 +109,7 @@ def test_json_that_is_no_config_is_refused(text, message):
         ("layer_norm_epsilon", 0.0, r"layer_norm_epsilon must be in \(0, 1\), got 0.0"),
         ("layer_norm_epsilon", 1e39, r"layer_norm_epsilon must be in \(0, 1\), got 1e.39"),
         ("layer_norm_epsilon", float("nan"), r"layer_norm_epsilon must be in \(0, 1\), got nan"),
+        ("eos_id", 10**6, "eos_id must be below vocab_size = .*, got 1000000"),
         ("eos_id", 0, "eos_id must be a positive integer, got 0"),
         ("relpos_buckets", 6, "relpos_buckets must be a positive multiple of 4, got 6"),
         ("relpos_max_distance", 4, "relpos_max_distance must exceed relpos_buckets / 2 = 4"),
