@@ -31,7 +31,7 @@ def end_id(vocabulary: Any, stated: int | None = None) -> int:
     Raises:
         UserError: padding has another id than 0, there is no end token, or another than stated.
     """
-    pieces = getattr(vocabulary, "tokenizer", None)
+    pieces = _sentencepiece(vocabulary)
     pad = pieces.pad_id() if pieces else vocabulary.pad_id  # SeqIO says 0 whatever the file says
     end = vocabulary.eos_id
     if pad != PAD_ID:
@@ -61,7 +61,7 @@ def digest(vocabulary: Any) -> str:
     They cover every piece, its score, and the normalisation of the text. "" for a vocabulary that
     is not of SentencePiece.
     """
-    pieces = getattr(vocabulary, "tokenizer", None)
+    pieces = _sentencepiece(vocabulary)
     return _digest(pieces) if pieces else ""
 
 
@@ -109,7 +109,7 @@ def first_ids(vocabulary: Any, text: str, count: int) -> list[int]:
 
 
 def _ends_pieces_at_spaces(vocabulary: Any) -> bool:
-    pieces = getattr(vocabulary, "tokenizer", None)
+    pieces = _sentencepiece(vocabulary)
     return pieces is not None and _are_words(pieces)
 
 
@@ -117,6 +117,12 @@ def _ends_pieces_at_spaces(vocabulary: Any) -> bool:
 def _are_words(pieces: Any) -> bool:
     """Whether "▁", which stands for a space, begins a piece wherever it is in one."""
     return all("▁" not in pieces.IdToPiece(i)[1:] for i in range(pieces.GetPieceSize()))
+
+
+def _sentencepiece(vocabulary: Any) -> Any | None:
+    """SentencePiece's own object in a vocabulary; None where it is of another kind."""
+    tokenizer = getattr(vocabulary, "tokenizer", None)
+    return tokenizer if hasattr(tokenizer, "IdToPiece") else None
 
 
 def _name(vocabulary: Any) -> str:

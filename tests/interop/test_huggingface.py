@@ -185,3 +185,24 @@ def test_pickles_are_refused_with_the_way_out(tmp_path, name):
     for path in (tmp_path, tmp_path / name):
         with pytest.raises(UserError, match=f"{name}.*save it as safetensors.*save_pretrained"):
             backbones.open_weights(str(path))
+
+
+@pytest.mark.parametrize("value", [1e39, 10**39, 0, -1, "128", None, float("inf"), [128]])
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        ("relative_attention_max_distance", "relpos_max_distance"),
+        ("relative_attention_num_buckets", "relpos_buckets"),
+        ("layer_norm_epsilon", "layer_norm_epsilon"),
+        ("d_kv", "head_dim"),
+        ("vocab_size", "vocab_size"),
+        ("eos_token_id", "eos_id"),
+    ],
+)
+def test_sizes_that_cannot_be_are_named(folder, theirs, ours, value):
+    if theirs == "eos_token_id" and value is None:  # not stated
+        return
+    config = folder / "config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), theirs: value}))
+    with pytest.raises(UserError, match=f"folder.* {ours} |folder.*T5Config.{ours} must"):
+        backbones.config_of(str(folder))
