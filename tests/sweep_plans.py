@@ -3,6 +3,8 @@
 import json
 import pathlib
 
+import toy_start
+
 from mpt_jax.sweep.plan import Method, Plan, Source, Stage
 
 PLAN = Plan(
@@ -36,6 +38,8 @@ def finish(run, score=0.0):
         run.scores.parent.mkdir(parents=True, exist_ok=True)
         run.scores.write_text(json.dumps({"mean": {"key_metric": score}}))
     run.folder.mkdir(parents=True, exist_ok=True)
+    if not run.scores:
+        toy_start.write(run.folder, toy_start.factors(1))
     (run.folder / "run.json").write_text(json.dumps(record))
 
 

@@ -12,7 +12,7 @@ import jax
 from mpt_jax import files, hosts, prompt_file
 from mpt_jax.engine import config
 from mpt_jax.engine import step as step_lib
-from mpt_jax.engine.data import DatasetConfig
+from mpt_jax.engine.data import DatasetConfig, check_vocabularies
 from mpt_jax.engine.evaluation import Evaluator
 from mpt_jax.engine.initialize import (
     RestoreCheckpointConfig,
@@ -25,7 +25,7 @@ from mpt_jax.engine.output_lines import OutputLines
 from mpt_jax.engine.partitioning import PjitPartitioner
 from mpt_jax.engine.task_metrics import Metrics
 from mpt_jax.errors import UserError
-from mpt_jax.predictor import TRUNCATE, Prediction, Predictor, Row, TextReader
+from mpt_jax.predictor import TRUNCATE, Prediction, Predictor, Row, TextReader, check_lengths
 
 METRICS_FILE = "metrics.json"
 CONFIG_FILE = "config_eval.gin"
@@ -74,6 +74,7 @@ def check_evaluation(
     """Raises UserError for what can be seen of `evaluate`'s arguments before any work is done."""
     partitioner.check_batch_size(dataset_cfg.batch_size)
     check_backbone_is_there(model, restore)
+    check_vocabularies(dataset_cfg, model.input_vocabulary, model.output_vocabulary)
     path = os.path.join(output_dir, METRICS_FILE)
     hosts.on_first(lambda: files.check_writable(path, setting="EVAL_OUTPUT_DIR"))
 
@@ -152,6 +153,7 @@ def infer(
             or is of another run.
     """
     partitioner.check_batch_size(batch_size)
+    check_lengths(task_feature_lengths)
     lines = open_lines(model, inputs, task, task_feature_lengths["inputs"], input_format, too_long)
     with OutputLines(output) as out:
         params = _params(

@@ -12,7 +12,7 @@ import jax
 import seqio
 
 from mpt_jax import hosts
-from mpt_jax.engine import config, data, history, run_folder, run_record
+from mpt_jax.engine import config, data, history, run_folder, run_record, schedules
 from mpt_jax.engine import step as step_lib
 from mpt_jax.engine.checkpoints import CheckpointConfig, Checkpointer
 from mpt_jax.engine.evaluation import Evaluator
@@ -38,6 +38,7 @@ class Trainer:
     learning_rate_fn: Schedule = create_learning_rate_scheduler("constant")
 
 
+@run_folder.one_run_at_a_time
 def train(
     *,
     model: Any,
@@ -102,6 +103,7 @@ def train(
         evaluator = Evaluator(infer_eval_dataset_cfg, model.FEATURE_CONVERTER_CLS)
 
     # ------------------------------------------------------------------ parameters, optimizer
+    schedule = run_record.closed(trainer.learning_rate_fn, model_dir, total_steps, step)
     init_rng, step_rng = jax.random.split(jax.random.key(random_seed))
     lengths = train_dataset_cfg.task_feature_lengths
     shapes = token_shapes(train_dataset_cfg.batch_size, lengths)
@@ -112,11 +114,12 @@ def train(
         **(record or {}),
         "seed": random_seed,
         "total_steps": total_steps,
+        "schedule_steps": schedules.end_of(schedule),
         "batch_size": train_dataset_cfg.batch_size,
         "key_metrics": evaluator.key_metrics if evaluator else {},
     }
     hosts.on_first(lambda: run_record.write(model_dir, model, trainable, facts))
-    optimizer = model.optimizer_def.build(labels, axes, trainer.learning_rate_fn)
+    optimizer = model.optimizer_def.build(labels, axes, schedule)
     state = partitioner.place_state(
         step_lib.init_state(optimizer, trainable), step_lib.split(axes, labels)[0]
     )
@@ -196,9 +199,9 @@ def train(
     window = MetricWindow(model.tasks)
     description = f"{model.method.name} {os.path.basename(os.path.normpath(model_dir))}"
     with (
+        InterruptFlag() as interrupt,
         contextlib.closing(checkpointer),
         Reporter(model_dir, total_steps, description, step) as reporter,
-        InterruptFlag() as interrupt,
     ):
         if step:
             make_up_for_lost_product()

@@ -13,7 +13,7 @@ from t5x import train as t5x_train
 from t5x import trainer as trainer_lib
 
 from mpt_jax import files, hosts
-from mpt_jax.engine import config, data, history, run_folder, run_record
+from mpt_jax.engine import config, data, history, run_folder, run_record, schedules
 from mpt_jax.engine import step as step_lib
 from mpt_jax.engine.checkpoints import CheckpointConfig
 from mpt_jax.engine.initialize import check_backbone_is_there, initial_params
@@ -29,6 +29,7 @@ from mpt_jax.real_t5x.partitioner import Partitioner
 from mpt_jax.real_t5x.start import Initializer
 
 
+@run_folder.one_run_at_a_time
 def train(*, model_dir: str, total_steps: int, **settings: Any) -> str:
     """`engine.loop.train` on T5X: same arguments, same product.
 
@@ -88,6 +89,7 @@ def arguments(
             file=sys.stderr,
         )
     step = _latest_step(model_dir)
+    schedule = run_record.closed(trainer.learning_rate_fn, model_dir, total_steps, step)
 
     # ------------------------------------------------------------------ what T5X calls back
     def export(params: Mapping, step: int, results: Mapping) -> None:
@@ -101,6 +103,7 @@ def arguments(
         **(record or {}),
         "seed": random_seed,
         "total_steps": total_steps,
+        "schedule_steps": schedules.end_of(schedule),
         "batch_size": train_dataset_cfg.batch_size,
     }
 
@@ -137,7 +140,7 @@ def arguments(
         )
 
     # ------------------------------------------------------------------ in T5X's terms
-    optimizer = Optimizer(model, trainer.learning_rate_fn)
+    optimizer = Optimizer(model, schedule)
     infer_eval = None
     if infer_eval_dataset_cfg is not None:
         infer_eval = dataset_config(infer_eval_dataset_cfg, register(infer_eval_dataset_cfg))
@@ -158,7 +161,7 @@ def arguments(
         "partitioner": Partitioner(partitioner),
         "trainer_cls": functools.partial(
             callbacks.trainer,
-            learning_rate_fn=trainer.learning_rate_fn,
+            learning_rate_fn=schedule,
             num_microbatches=None,
             weight_metrics_computer=optimizer,
         ),

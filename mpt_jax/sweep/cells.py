@@ -65,19 +65,21 @@ class Run:
     def is_finished(self) -> bool:
         """Whether the training came to its end and, where there is one, the evaluation.
 
-        A record or scores that cannot be read are those of a run that must be completed.
+        A record, scores or a product that cannot be read are those of a run that must be completed.
         """
         try:
             record = files.read_json(self.folder / RECORD)
-            if self.scores:
-                files.read_json(self.scores)
+            mean = files.read_json(self.scores).get("mean") if self.scores else None
         except UserError:
             return False
-        if "finished" in record or self.scores:
-            return record.get("finished", True) is True
+        if self.scores and not (isinstance(mean, dict) and "key_metric" in mean):
+            return False
         # Earlier versions did not say; they wrote the last checkpoint at the end.
         last = f"checkpoints/checkpoint_{record.get('total_steps')}/commit_success.txt"
-        return (self.folder / last).exists()
+        ended = record.get("finished", bool(self.scores) or (self.folder / last).exists())
+        return (
+            ended is True and "tuned_parameters" in record and (self.scores or _loads(self.folder))
+        )
 
     def score(self) -> float:
         """The mean of the key metrics that the evaluation has found, in percent.
@@ -88,6 +90,17 @@ class Run:
         mean = files.read_json(self.scores).get("mean")
         files.check_fields(mean if isinstance(mean, dict) else {}, _MEAN, str(self.scores))
         return mean["key_metric"]
+
+
+def _loads(folder: pathlib.Path) -> bool:
+    """Whether there is a product in a run folder, and can be read."""
+    from mpt_jax import prompt_file  # takes numpy, which a mistake in a plan does without
+
+    try:
+        prompt_file.load(str(folder))
+    except UserError:
+        return False
+    return True
 
 
 def all_runs(plan: Plan, folder: pathlib.Path) -> list[Run]:

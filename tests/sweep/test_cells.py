@@ -1,4 +1,5 @@
 import dataclasses
+import json
 import pathlib
 
 import pytest
@@ -95,23 +96,31 @@ def test_a_run_is_finished_when_its_record_and_its_scores_say_so(tmp_path):
         assert run.is_finished()
 
 
-@pytest.mark.parametrize("content", ["", '{"mean": {"key_', "[" * 200_000, "[]", "NaN"])
-def test_what_does_not_load_is_not_finished(content, tmp_path):
+@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b'{"mean": 3}', b"[" * 200_000, b"NaN", None])
+def test_what_does_not_load_is_not_done(damage, tmp_path):
+    """Scores, a product and a record that are empty, cut short, of another kind, or gone."""
     source, *_, target = cells.all_runs(PLAN, tmp_path)
     for run in (source, target):
-        for file in filter(None, (run.folder / "run.json", run.scores)):
-            sweep_plans.finish(run)
-            file.write_text(content)
-            assert not run.is_finished()
+        sweep_plans.finish(run)
+    product = source.folder / "prompts.safetensors"
+    for run, file in ((source, product), (source, source.folder / "run.json"),
+                      (target, target.scores), (target, target.folder / "run.json")):  # fmt: skip
+        before = file.read_bytes()
+        file.write_bytes(damage) if damage is not None else file.unlink()
+        assert not run.is_finished()
+        assert run in cells.left_of([source, target])
+        file.write_bytes(before)
+        assert run.is_finished()
 
 
 def test_a_run_of_an_earlier_version_is_finished_with_its_last_checkpoint(tmp_path):
     source, *_ = cells.all_runs(PLAN, tmp_path)
-    sweep_plans.begin(source)
-    (source.folder / "run.json").write_text('{"total_steps": 7}')
+    sweep_plans.finish(source)
+    record = {"total_steps": 7, "tuned_parameters": 1234}
+    (source.folder / "run.json").write_text(json.dumps(record))
     assert not source.is_finished()
     last = source.folder / "checkpoints" / "checkpoint_7"
-    last.mkdir()
+    last.mkdir(parents=True)
     (last / "commit_success.txt").touch()
     assert source.is_finished()
 
