@@ -51,9 +51,13 @@ def exit_status(main: Callable[[], int], name: str, command: Sequence[str]) -> i
         print(f"{name}: error: {error}", file=sys.stderr)
         return EXIT_BAD_INPUT
     except KeyboardInterrupt as interrupt:
-        what = ": ".join(["interrupted", *map(str, interrupt.args)])
-        print(f"{name}: {what}; to resume: {shlex.join(command)}", file=sys.stderr)
+        print(interrupted(name, command, *map(str, interrupt.args)), file=sys.stderr)
         return EXIT_INTERRUPTED
+
+
+def interrupted(name: str, command: Sequence[str], *saved: str) -> str:
+    """The line that says so: of the program `name`, with what it has saved and what to type."""
+    return f"{name}: {': '.join(['interrupted', *saved])}; to resume: {shlex.join(command)}"
 
 
 def run_script(main: Callable[[], int]) -> NoReturn:

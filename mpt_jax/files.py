@@ -1,8 +1,10 @@
 """Writing files and folders whole or not at all, on a disk or in a bucket (gs://); reading JSON."""
 
+import collections
 import contextlib
 import fcntl
 import json
+import math
 import os
 import shutil
 import sys
@@ -14,6 +16,8 @@ from etils import epath
 from mpt_jax.errors import UserError
 
 _LARGEST_JSON = 64 * 2**20  # bytes
+_LARGEST_LINES = 2**30
+_DEEPEST_JSON = 100
 
 
 _BUCKETS = ("gs", "s3", "az", "hf")  # the schemes that epath knows
@@ -193,21 +197,126 @@ def check_new_folder(path: str | os.PathLike) -> None:
 
 
 def read_json(path: str | os.PathLike) -> dict[str, Any]:
-    """The JSON object in a file of a few kilobytes or megabytes.
+    """The JSON object in a file of a few kilobytes or megabytes; see `parse_json`.
 
     Raises:
         UserError: it cannot be read, or holds something else.
     """
+    return _json_object(_read(path, _LARGEST_JSON), str(path))
+
+
+def read_json_lines(path: str | os.PathLike) -> list[dict[str, Any]]:
+    """The JSON object of each line of a file that a run appends to.
+
+    A last line that is not whole, as a kill leaves it, is left out.
+
+    Raises:
+        UserError: the file cannot be read, or a line holds something else; it is named.
+    """
+    *lines, rest = _read(path, _LARGEST_LINES).split(b"\n")
+    found = [_json_object(line, f"{path}, line {n},") for n, line in enumerate(lines, 1)]
+    with contextlib.suppress(UserError):
+        found.append(_json_object(rest, str(path)))
+    return found
+
+
+def parse_json(text: str | bytes, where: str) -> Any:
+    """The value that JSON text stands for.
+
+    Numbers are finite (JSON knows no NaN or Infinity), no name is in an object twice, and brackets
+    are nested at most 100 deep, so that whatever walks through the value ends.
+
+    Args:
+        text: UTF-8.
+        where: what it is called in the message.
+
+    Raises:
+        UserError: it is something else.
+    """
     try:
-        path = epath.Path(path)
-        values = json.loads(path.read_bytes()) if path.stat().length <= _LARGEST_JSON else None
+        value = _JSON.decode(text if isinstance(text, str) else text.decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{where} is no valid JSON ({error}): copy it again.") from error
+    level = [value]
+    for _ in range(_DEEPEST_JSON):
+        containers = (v for v in level if isinstance(v, dict | list))
+        level = [x for v in containers for x in (v.values() if isinstance(v, dict) else v)]
+        if not level:
+            return value
+    raise UserError(f"{where} is no usable JSON (over {_DEEPEST_JSON} brackets deep).")
+
+
+def check_fields(
+    values: Mapping[str, Any], kinds: Mapping[str, type | tuple[type, ...]], where: str
+) -> None:
+    """Raises UserError unless `values` has each field, of its kind; a bool is no number here."""
+    for name, kind in kinds.items():
+        value = values.get(name)
+        kinds_of_it = kind if isinstance(kind, tuple) else (kind,)
+        is_bool = isinstance(value, bool) and bool not in kinds_of_it
+        if name not in values or is_bool or not isinstance(value, kinds_of_it):
+            raise UserError(f"{where} has no usable {name!r}.")
+
+
+def to_json(value: Any, **options: Any) -> str:
+    """JSON text of `value`; a number that is not finite is null.
+
+    Args:
+        value: numbers, text, None, and mappings, lists and tuples of these.
+        options: of `json.dumps`.
+    """
+    return json.dumps(_finite(value), allow_nan=False, **options)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {name: _finite(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    return value
+
+
+def _read(path: str | os.PathLike, most: int) -> bytes:
+    path = epath.Path(path)
+    try:
+        if path.stat().length > most:
+            raise UserError(f"{path} is not what its name says: it is over {most >> 20} MiB.")
+        return path.read_bytes()
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}.") from error
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path} is no valid JSON ({error}): copy it again.") from error
-    if not isinstance(values, dict):
-        raise UserError(f"{path} is not what its name says: it holds no JSON object.")
+
+
+def _json_object(text: bytes, where: str) -> dict[str, Any]:
+    value = parse_json(text, where)
+    if not isinstance(value, dict):
+        raise UserError(f"{where} is not what its name says: it holds no JSON object.")
+    return value
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON number")
+
+
+def _finite_float(text: str) -> float:
+    value = float(text)
+    return value if math.isfinite(value) else _no_constant(text)
+
+
+def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        ((name, _),) = collections.Counter(name for name, _ in pairs).most_common(1)
+        raise ValueError(f"the name {name[:80]!r} is there twice")
     return values
+
+
+_JSON = json.JSONDecoder(
+    parse_constant=_no_constant,
+    parse_float=_finite_float,
+    object_pairs_hook=_without_repetition,
+)
 
 
 def _partial(path: str | os.PathLike) -> epath.Path:

@@ -7,7 +7,6 @@ the whole backbone, `backbone/model.safetensors`.
 """
 
 import dataclasses
-import json
 import os
 import re
 from collections.abc import Mapping
@@ -46,7 +45,7 @@ class PromptInfo:
         label_words: task -> its label words, for tasks that have them.
         input_forms: task -> how its inputs are written, e.g. "review: {text}", where it is stated.
         step: the training step that the bank was taken from.
-        metrics: validation metrics of that step, task -> {name: value}.
+        metrics: validation metrics of that step, task -> {name: value}; None: not finite.
         backbone_bits: that backbone's bits below the fingerprint's (`fingerprints.Identity`), or
             "" where it had none.
         vocabulary: `vocabulary.digest` of what tokenised the inputs; "" where it is not known.
@@ -116,14 +115,14 @@ def save(
     path = os.path.join(directory, name)
     tensors = {name: np.asarray(leaf, np.float32, order="C") for name, leaf in bank.items()}
     content = tensor_file.to_bytes(tensors, header(info))
-    text = json.dumps(_description(info), indent=2) + "\n"
+    text = files.to_json(_description(info), indent=2) + "\n"
     files.write_together({_json_path(path): text, path: content}, setting=setting)
     return path
 
 
 def header(info: PromptInfo) -> dict[str, str]:
     """The description as a text of a safetensors header."""
-    return {_KEY: json.dumps(_description(info))}
+    return {_KEY: files.to_json(_description(info))}
 
 
 def from_header(metadata: Mapping[str, str]) -> PromptInfo:
@@ -133,12 +132,12 @@ def from_header(metadata: Mapping[str, str]) -> PromptInfo:
         ValueError: there is none, or it is damaged or of another format.
     """
     try:
-        description = json.loads(metadata[_KEY])
+        description = files.parse_json(metadata[_KEY], "its description")
         if description.pop("format") != FORMAT:
             raise ValueError("another format")
         info = PromptInfo(**{**description, "tasks": tuple(description["tasks"])})
         _check_types(info)
-    except (KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (KeyError, TypeError, AttributeError, UserError) as error:
         raise ValueError(f"no description of a prompt: {error!r}") from error
     return info
 
@@ -271,6 +270,9 @@ def _check_types(info: PromptInfo) -> None:
     for field, item in mappings:
         if type(field) is not dict or any(type(value) is not item for value in field.values()):
             raise TypeError("a mapping")
+    scores = (value for found in info.metrics.values() for value in found.values())
+    if any(type(value) not in (float, int, type(None)) for value in scores):
+        raise TypeError("a metric")
     sizes = [info.length, info.width, info.rank, info.vocabulary_size, info.step]
     sizes += info.feature_lengths.values()
     if any(type(size) is not int or size < 0 for size in sizes):
@@ -281,7 +283,7 @@ def _check_types(info: PromptInfo) -> None:
     texts = [info.method, info.backbone, info.backbone_bits, info.vocabulary]
     "".join([*texts, *info.input_forms.values(), *words]).encode("utf-8")
     for value in (value for found in info.metrics.values() for value in found.values()):
-        if type(value) not in (int, float):
+        if value is not None and type(value) not in (int, float):  # null: not finite
             raise TypeError("a metric")
 
 

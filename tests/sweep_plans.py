@@ -3,6 +3,8 @@
 import json
 import pathlib
 
+import toy_start
+
 from mpt_jax.sweep.plan import Method, Plan, Source, Stage
 
 PLAN = Plan(
@@ -39,6 +41,7 @@ def finish(run, score=0.0):
         checkpoint = run.folder / "checkpoints" / "checkpoint_7"
         checkpoint.mkdir(parents=True)
         (checkpoint / "commit_success.txt").touch()
+        toy_start.write(run.folder, toy_start.factors(1))
     (run.folder / "run.json").write_text(json.dumps(record))
 
 

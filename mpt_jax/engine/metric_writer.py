@@ -1,8 +1,6 @@
 """Writes a run's numbers: `metrics.jsonl` for programs, TensorBoard events for eyes."""
 
 import contextlib
-import json
-import math
 import os
 import socket
 import time
@@ -10,9 +8,9 @@ from collections.abc import Mapping
 from typing import Literal
 
 from mpt_jax import files
+from mpt_jax.engine import history
 from mpt_jax.errors import UserError
 
-METRICS_FILE = "metrics.jsonl"
 EVENTS_FOLDER = "tensorboard"
 
 Kind = Literal["train", "eval"]
@@ -35,17 +33,17 @@ class MetricWriter:
             resume_step: the step that the run goes on from; 0 for a new run.
 
         Raises:
-            UserError: the folder cannot be written.
+            UserError: the folder cannot be written, or its file is damaged.
         """
         import tensorflow as tf
 
         self._tf = tf
         self._open = contextlib.ExitStack()
-        self._path = files.absolute(model_dir) / METRICS_FILE
+        self._path = files.absolute(model_dir) / history.METRICS_FILE
         events = files.absolute(model_dir) / EVENTS_FOLDER
         name = f"events.out.tfevents.{time.time():.6f}.{socket.gethostname()}.{os.getpid()}"
         try:
-            self._drop_after(resume_step)
+            self._drop_after(model_dir, resume_step)
             events.mkdir(parents=True, exist_ok=True)
             self._lines = self._open.enter_context(self._path.open("a"))
             self._events = self._open.enter_context(tf.io.TFRecordWriter(str(events / name)))
@@ -69,8 +67,7 @@ class MetricWriter:
             UserError: the disk is full or the folder went away.
         """
         values = {name: float(metrics[name]) for name in sorted(metrics)}
-        finite = {n: v if math.isfinite(v) else None for n, v in values.items()}
-        line = {"step": int(step), "kind": kind, **finite}
+        line = {"step": int(step), "kind": kind, **values}
         summary = self._tf.compat.v1.Summary(
             value=[
                 self._tf.compat.v1.Summary.Value(tag=f"{kind}/{name}", simple_value=value)
@@ -78,7 +75,7 @@ class MetricWriter:
             ]
         )
         try:
-            self._lines.write(json.dumps(line, allow_nan=False) + "\n")
+            self._lines.write(files.to_json(line) + "\n")
             self._lines.flush()
             self._write_event(step=int(step), summary=summary)
         except files.storage_errors() as error:
@@ -93,23 +90,14 @@ class MetricWriter:
         self._events.write(event.SerializeToString())
         self._events.flush()
 
-    def _drop_after(self, step: int) -> None:
+    def _drop_after(self, model_dir: str | os.PathLike[str], step: int) -> None:
         """Removes the lines of steps after `step`, and a last line that a crash cut short."""
-        if not self._path.exists():
-            return
-        lines = self._path.read_text().splitlines()
-        kept = [line for line in lines if (found := _step(line)) is not None and found <= step]
-        files.write_whole(self._path, "".join(f"{line}\n" for line in kept))
+        if self._path.exists():
+            kept = [line for line in history.read(model_dir) if line["step"] <= step]
+            files.write_whole(self._path, "".join(f"{files.to_json(line)}\n" for line in kept))
 
     def _unwritable(self, error: Exception) -> UserError:
         return UserError(
             f"cannot write {self._path}: {files.reason(error)}. Free space there, or choose "
             "another folder with --gin.MODEL_DIR=FOLDER."
         )
-
-
-def _step(line: str) -> int | None:
-    try:
-        return int(json.loads(line)["step"])
-    except (ValueError, KeyError, TypeError):
-        return None

@@ -5,10 +5,10 @@ Of a sweep's folder, `sources/<name>-<seed>` is a source run, and
 """
 
 import dataclasses
-import json
 import pathlib
 from collections.abc import Iterator, Sequence
 
+from mpt_jax import files
 from mpt_jax.errors import UserError
 from mpt_jax.sweep.plan import FULL, TEACHERS, Method, Plan, Source
 
@@ -60,14 +60,37 @@ class Run:
         return (self.folder / "config.gin").exists()
 
     def is_finished(self) -> bool:
-        """Whether the scores are there; without an evaluation: the checkpoint of the last step."""
+        """Whether the scores are there; without an evaluation: the last checkpoint and product.
+
+        A file that was cut short counts as missing: the run is then carried out, or resumed.
+        """
+        record = _json(self.folder / "run.json")
         if self.scores:
-            return self.scores.exists()
-        record = self.folder / "run.json"
-        if not record.exists():
-            return False
-        steps = json.loads(record.read_text(encoding="utf-8"))["total_steps"]
-        return (self.folder / f"checkpoints/checkpoint_{steps}/commit_success.txt").exists()
+            mean = _json(self.scores).get("mean")
+            is_scored = isinstance(mean, dict) and "key_metric" in mean
+            return is_scored and "tuned_parameters" in record
+        steps = record.get("total_steps")
+        checkpoint = self.folder / f"checkpoints/checkpoint_{steps}/commit_success.txt"
+        return checkpoint.exists() and _loads(self.folder)
+
+
+def _json(path: pathlib.Path) -> dict:
+    """The JSON object in a file; empty where it is missing or damaged."""
+    try:
+        return files.read_json(path)
+    except UserError:
+        return {}
+
+
+def _loads(folder: pathlib.Path) -> bool:
+    """Whether there is a product in a run folder, and can be read."""
+    from mpt_jax import prompt_file  # takes numpy, which a mistake in a plan does without
+
+    try:
+        prompt_file.load(str(folder))
+    except UserError:
+        return False
+    return True
 
 
 def all_runs(plan: Plan, folder: pathlib.Path) -> list[Run]:

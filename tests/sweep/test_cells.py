@@ -95,6 +95,23 @@ def test_a_cell_is_finished_with_its_scores_and_a_source_run_with_its_last_check
         assert run.is_finished()
 
 
+@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b'{"mean": 3}', None])
+def test_what_does_not_load_is_not_done(damage, tmp_path):
+    """Scores, a product and a record that are empty, cut short, of another kind, or gone."""
+    source, *_, target = cells.all_runs(PLAN, tmp_path)
+    for run in (source, target):
+        sweep_plans.finish(run)
+    product = source.folder / "prompts.safetensors"
+    for run, file in ((source, product), (source, source.folder / "run.json"),
+                      (target, target.scores), (target, target.folder / "run.json")):  # fmt: skip
+        before = file.read_bytes()
+        file.write_bytes(damage) if damage is not None else file.unlink()
+        assert not run.is_finished()
+        assert run in cells.left_of([source, target])
+        file.write_bytes(before)
+        assert run.is_finished()
+
+
 def test_a_source_run_is_left_as_long_as_a_cell_needs_it(tmp_path):
     part = PLAN.select(methods=["no teachers"], tasks=["a"], shots=["16"], seeds=["0"])
     mpt, shared, target = runs = cells.all_runs(part, tmp_path)
