@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from mpt_jax import checksums
+from mpt_jax import checksums, files
 from mpt_jax.errors import UserError, did_you_mean
 
 ACTIVATIONS = ("relu", "gelu", "silu", "linear")
@@ -106,10 +106,7 @@ class T5Config:
         Raises:
             UserError: not a JSON object, a field that is missing or unknown, or another checksum.
         """
-        try:
-            values = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise UserError(f"The backbone configuration is not valid JSON: {error}.") from error
+        values = files.parse_json(text, "The backbone configuration")
         if not isinstance(values, dict):
             raise UserError("The backbone configuration must be a JSON object of T5Config fields.")
         return cls.from_fields(checksums.unsealed("The backbone configuration", values))

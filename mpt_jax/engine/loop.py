@@ -180,7 +180,8 @@ def train(
         Of the latter a killed run may have left it; files get lost or damaged.
         """
         best, saved = history.best_step(means), model.saved_step(model_dir)
-        if best is None or saved == best or (saved or 0) > step:
+        is_to_come = (saved or 0) >= step and saved not in means
+        if best is None or saved == best or is_to_come:
             return
         if best == step:
             evaluate(report=False)

@@ -9,6 +9,7 @@ from etils import epath
 from mpt_jax import files, hosts
 from mpt_jax.engine import schedules
 from mpt_jax.engine.schedules import Schedule
+from mpt_jax.errors import UserError
 from mpt_jax.tasks.info import info
 
 RECORD_FILE = "run.json"
@@ -87,12 +88,12 @@ def is_finished(model_dir: str) -> bool:
     """Whether the run that trained last in `model_dir` came to its end.
 
     A record that does not say is of an earlier version, which wrote the last checkpoint at the end.
-
-    Raises:
-        UserError: the record cannot be read.
+    One that is not there or cannot be read is that of a run that must be completed.
     """
-    path = epath.Path(model_dir) / RECORD_FILE
-    return path.exists() and bool(files.read_json(path).get("finished", True))
+    try:
+        return files.read_json(epath.Path(model_dir) / RECORD_FILE).get("finished", True) is True
+    except UserError:
+        return False
 
 
 def key_metrics(tasks: Sequence[str], evaluated: Mapping[str, str]) -> dict[str, str]:

@@ -12,6 +12,9 @@ from mpt_jax import files
 from mpt_jax.errors import UserError
 from mpt_jax.sweep.plan import FULL, TEACHERS, Method, Plan, Source
 
+RECORD = "run.json"
+_MEAN = {"key_metric": (int, float)}
+
 
 @dataclasses.dataclass(frozen=True)
 class Step:
@@ -60,26 +63,33 @@ class Run:
         return (self.folder / "config.gin").exists()
 
     def is_finished(self) -> bool:
-        """Whether the scores are there; without an evaluation: the last checkpoint and product.
+        """Whether the training came to its end and, where there is one, the evaluation.
 
-        A file that was cut short counts as missing: the run is then carried out, or resumed.
+        A record, scores or a product that cannot be read are those of a run that must be completed.
         """
-        record = _json(self.folder / "run.json")
-        if self.scores:
-            mean = _json(self.scores).get("mean")
-            is_scored = isinstance(mean, dict) and "key_metric" in mean
-            return is_scored and "tuned_parameters" in record
-        steps = record.get("total_steps")
-        checkpoint = self.folder / f"checkpoints/checkpoint_{steps}/commit_success.txt"
-        return checkpoint.exists() and _loads(self.folder)
+        try:
+            record = files.read_json(self.folder / RECORD)
+            mean = files.read_json(self.scores).get("mean") if self.scores else None
+        except UserError:
+            return False
+        if self.scores and not (isinstance(mean, dict) and "key_metric" in mean):
+            return False
+        # Earlier versions did not say; they wrote the last checkpoint at the end.
+        last = f"checkpoints/checkpoint_{record.get('total_steps')}/commit_success.txt"
+        ended = record.get("finished", bool(self.scores) or (self.folder / last).exists())
+        return (
+            ended is True and "tuned_parameters" in record and (self.scores or _loads(self.folder))
+        )
 
+    def score(self) -> float:
+        """The mean of the key metrics that the evaluation has found, in percent.
 
-def _json(path: pathlib.Path) -> dict:
-    """The JSON object in a file; empty where it is missing or damaged."""
-    try:
-        return files.read_json(path)
-    except UserError:
-        return {}
+        Raises:
+            UserError: there is none, or it is not a number.
+        """
+        mean = files.read_json(self.scores).get("mean")
+        files.check_fields(mean if isinstance(mean, dict) else {}, _MEAN, str(self.scores))
+        return mean["key_metric"]
 
 
 def _loads(folder: pathlib.Path) -> bool:

@@ -6,7 +6,7 @@ import sys
 
 from mpt_jax import lock
 from mpt_jax.errors import UserError
-from mpt_jax.sweep import cells, execution, overview, plan_file
+from mpt_jax.sweep import cells, execution, overview, plan_file, recorded
 from mpt_jax.sweep.plan import Plan
 
 EXIT_FAILED = 1
@@ -43,7 +43,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Shows, prints or carries out the plan; returns the exit status.
 
     Raises:
-        UserError: a mistake in the plan or among the flags, before any run has started.
+        UserError: a mistake in the plan or among the flags, or runs that were made with other
+            settings, before any run has started.
         KeyboardInterrupt: Ctrl-C or SIGTERM.
     """
     if arguments.processes < 1:
@@ -57,6 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
     cells.check(plan, folder)
     plan = _selected(plan, arguments)
     runs = cells.all_runs(plan, folder)
+    recorded.check(runs)
     left = cells.left_of(runs)
     if arguments.emit:
         print(overview.commands(left), end="")
