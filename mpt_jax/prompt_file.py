@@ -283,7 +283,7 @@ def _check_types(info: PromptInfo) -> None:
     texts = [info.method, info.backbone, info.backbone_bits, info.vocabulary]
     "".join([*texts, *info.input_forms.values(), *words]).encode("utf-8")
     for value in (value for found in info.metrics.values() for value in found.values()):
-        if type(value) not in (int, float):
+        if value is not None and type(value) not in (int, float):  # null: not finite
             raise TypeError("a metric")
 
 
