@@ -197,8 +197,10 @@ def _unknown_flag(command: str, argument: str) -> str:
 
 def _run_gin(arguments: argparse.Namespace, overrides: list[str]) -> None:
     """Parses the gin configuration and calls the sub-command's function with it."""
+    presets = []
     if arguments.command == "tasks":
-        _add_tasks_configuration(arguments, overrides)
+        arguments.gin_file = [TASKS_FILE, *(arguments.gin_file or [SHIPPED_TASKS_FILE])]
+        presets = _tasks_presets(arguments.task)
     elif not arguments.gin_file:
         raise UserError(
             f"t5x {arguments.command} needs --gin_file=FILE. "
@@ -226,19 +228,18 @@ def _run_gin(arguments: argparse.Namespace, overrides: list[str]) -> None:
         if getattr(arguments, "engine", engines.OWN) == engines.T5X:
             config.check(arguments.gin_file, overrides, search_paths)  # before seconds of imports
             installed.check()  # before gin is locked: T5X's modules register configurables
-        config.parse(arguments.gin_file, overrides, search_paths)
+        config.parse(arguments.gin_file, overrides, search_paths, presets)
         _settle_libraries()
     module, function, _ = GIN_COMMANDS[arguments.command]
     config.call(module, function)
 
 
-def _add_tasks_configuration(arguments: argparse.Namespace, overrides: list[str]) -> None:
-    """Makes the configuration of `t5x tasks`: as a run's, of the named task, without weights."""
-    arguments.gin_file = [TASKS_FILE, *(arguments.gin_file or [SHIPPED_TASKS_FILE])]
-    overrides.insert(0, "INITIAL_CHECKPOINT_PATH=None")
-    if arguments.task is not None:
-        overrides.append(f"MIXTURE_OR_TASK_NAME={arguments.task!r}")
-        overrides.append(f"listing.show.task={arguments.task!r}")
+def _tasks_presets(task: str | None) -> list[str]:
+    """Makes the configuration of `t5x tasks` that of a run of the named task, without weights."""
+    presets = ["INITIAL_CHECKPOINT_PATH=None"]
+    if task is not None:
+        presets += [f"MIXTURE_OR_TASK_NAME={task!r}", f"listing.show.task={task!r}"]
+    return presets
 
 
 def _join_processes(arguments: argparse.Namespace) -> None:

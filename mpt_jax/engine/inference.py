@@ -9,7 +9,7 @@ from typing import Any
 
 import jax
 
-from mpt_jax import files, hosts, prompt_file
+from mpt_jax import feature_lengths, files, hosts, prompt_file
 from mpt_jax.engine import step as step_lib
 from mpt_jax.engine.data import DatasetConfig
 from mpt_jax.engine.evaluation import Evaluator, Metrics
@@ -141,6 +141,7 @@ def infer(
         UserError: unknown task, bad input (the line is named), an output that cannot be written
             or is of another run.
     """
+    feature_lengths.check(task_feature_lengths)
     partitioner.check_batch_size(batch_size)
     lines = open_lines(model, inputs, task, task_feature_lengths["inputs"], input_format, too_long)
     with OutputLines(output) as out:

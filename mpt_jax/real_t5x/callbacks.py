@@ -17,6 +17,7 @@ from mpt_jax.engine.metric_writer import METRICS_FILE
 from mpt_jax.engine.reporter import Reporter
 from mpt_jax.errors import UserError
 from mpt_jax.real_t5x.data import Batches
+from mpt_jax.real_t5x.trainer import Trainer
 
 _NOT_OURS = ("timing/", "learning_rate/current")
 _SCHEDULE = "learning_rate"
@@ -26,7 +27,7 @@ class Callbacks:
     """Of one run.
 
     The product is that of the best evaluation, as in our engine; before the first evaluation, and
-    in a run without any, that of the last checkpoint.
+    in a run without any, that of the last checkpoint; without these that of the end.
 
     Args:
         export: `export(params, step, results)` writes the product; every process calls it.
@@ -43,7 +44,7 @@ class Callbacks:
         self._export = export
         self._reporter = reporter
         self._best = best
-        self._trainer: trainer_lib.Trainer | None = None
+        self._trainer: Trainer | None = None
         self._batches: Batches | None = None
         self.interrupt = InterruptFlag()
 
@@ -55,9 +56,9 @@ class Callbacks:
         self.interrupt.__exit__(*exc_info)
         self._reporter.__exit__(*exc_info)
 
-    def trainer(self, **arguments: Any) -> trainer_lib.Trainer:
-        """T5X's trainer, remembered."""
-        self._trainer = trainer_lib.Trainer(**arguments)
+    def trainer(self, **arguments: Any) -> Trainer:
+        """The trainer, remembered."""
+        self._trainer = Trainer(ended=self.on_end, **arguments)
         return self._trainer
 
     def batches(self, dataset: Any) -> Batches:
@@ -72,6 +73,12 @@ class Callbacks:
         if step and self._best is None:
             self._export(state["target"], step, {})
         return state, infos
+
+    def on_end(self) -> None:
+        """Exports what was trained where no evaluation and no save has."""
+        if self._best is None and not self._batches.step:
+            state = self._trainer.train_state
+            self._export(state.params, int(state.step), {})
 
     def on_evaluation(self, step: int, found: Mapping | None) -> None:
         """Reports an evaluation and keeps its product if its mean is the best so far."""
