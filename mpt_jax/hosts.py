@@ -4,6 +4,7 @@ Every process runs the same program on its own part of the data; the first one a
 and prints. With one process everything here is immediate.
 """
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -51,6 +52,12 @@ def is_first() -> bool:
     return jax.process_index() == 0
 
 
+def note(text: str) -> None:
+    """Tells the user something that does not stop the run, on standard error, once."""
+    if is_first():
+        print(f"t5x: note: {text}", file=sys.stderr, flush=True)
+
+
 def on_first(work: Callable[[], Any]) -> None:
     """Does `work` in the first process while the others wait; all fail if it does.
 
@@ -79,6 +86,13 @@ def agree_on_longest(lengths: np.ndarray) -> np.ndarray:
     if jax.process_count() == 1:
         return lengths
     return multihost_utils.process_allgather(lengths).max(axis=0)
+
+
+def total(values: np.ndarray) -> np.ndarray:
+    """The sum of all processes' `values`, in their dtype; every process must ask."""
+    if jax.process_count() == 1:
+        return values
+    return multihost_utils.process_allgather(values).sum(axis=0, dtype=values.dtype)
 
 
 def fetch(tree: Any) -> Any:

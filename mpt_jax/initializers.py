@@ -27,6 +27,7 @@ class Start:
         tasks: names of the run's K tasks.
         label_words: task -> label words; empty for tasks without.
         backbone: fingerprint of the backbone's frozen part.
+        backbone_bits: its bits below the fingerprint's.
         backbone_shapes: nested dict of the backbone's parameters, or of what has their shapes.
     """
 
@@ -36,6 +37,7 @@ class Start:
     label_words: Mapping[str, tuple[str, ...]]
     backbone: str
     backbone_shapes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    backbone_bits: str = ""
 
     def load_prompts(self, path: str) -> tuple[dict[str, np.ndarray], prompt_file.PromptInfo]:
         """Read the prompts of a finished run.
@@ -56,7 +58,7 @@ class Start:
     def check_product(self, path: str, info: prompt_file.PromptInfo) -> None:
         """Refuse the product of a run on another backbone (UserError)."""
         width, size = self.embedding.shape[1], self.embedding.shape[0]
-        prompt_file.check_backbone(path, info, width, size, self.backbone)
+        prompt_file.check_backbone(path, info, width, size, self.backbone, self.backbone_bits)
 
 
 Initializer = Callable[[jax.Array, int, Start], jax.Array]

@@ -134,18 +134,16 @@ class EncoderDecoderModel:
         """Whether a run without INITIAL_CHECKPOINT_PATH is an error."""
         return self.method.needs_backbone
 
-    def load_backbone(self, path: str, shapes: Mapping, shardings: Mapping, dtype: str) -> dict:
+    def load_backbone(self, path: str, shapes: Mapping, shardings: Mapping) -> dict:
         """Read the backbone's parameters, in any format (see `interop.backbones`).
 
         Args:
             path: INITIAL_CHECKPOINT_PATH.
-            shapes, shardings: trees over all parameters of the model; only the backbone is read.
-            dtype: of the parameters in memory.
+            shapes, shardings: trees over all parameters of the model; only the backbone is read,
+                each leaf in the dtype that `shapes` states.
         """
         trees = store.BACKBONE_TREES
-        return backbones.load(
-            path, {t: shapes[t] for t in trees}, {t: shardings[t] for t in trees}, dtype
-        )
+        return backbones.load(path, {t: shapes[t] for t in trees}, {t: shardings[t] for t in trees})
 
     def start(self, params: Mapping, rng: jax.Array) -> dict:
         """Put what the method adds beside or into a loaded backbone, initialised (host side).
@@ -154,13 +152,15 @@ class EncoderDecoderModel:
             UserError: source or teacher prompts that are missing or of another backbone.
         """
         backbone = {name: params[name] for name in store.BACKBONE_TREES}
+        identity = store.identify(params, self.method.tuned_backbone)
         context = initializers.Start(
             embedding=params["token_embedder"]["embedding"],
             vocabulary=self.input_vocabulary,
             tasks=self.tasks,
             label_words={task: tuple(self.label_words.get(task, ())) for task in self.tasks},
-            backbone=store.fingerprint(params, self.method.tuned_backbone),
+            backbone=identity.fingerprint,
             backbone_shapes=backbone,
+            backbone_bits=identity.bits,
         )
         added = dict(self.method.start(context, rng))
         if self.distillation is not None:
@@ -178,6 +178,7 @@ class EncoderDecoderModel:
         feature_lengths: Mapping[str, int],
     ) -> None:
         """Write the product of a run: a prompt file, or what else the method trains."""
+        identity = store.identify(params, self.method.tuned_backbone)
         info = prompt_file.PromptInfo(
             method=self.method.name,
             tasks=self.tasks,
@@ -185,14 +186,22 @@ class EncoderDecoderModel:
             width=self.config.emb_dim,
             rank=self.method.rank,
             vocabulary_size=self.config.vocab_size,
-            backbone=store.fingerprint(params, self.method.tuned_backbone),
+            backbone=identity.fingerprint,
             feature_lengths=dict(feature_lengths),
             label_words={task: list(words) for task, words in self.label_words.items()},
             input_forms=dict(self.input_forms),
             step=step,
             metrics=dict(results),
+            backbone_bits=identity.bits,
         )
         self.method.save(directory, params, self.config, info)
+
+    def saved_step(self, directory: str) -> int | None:
+        """The training step of the product in a run folder; None: there is none that loads."""
+        try:
+            return prompt_file.load(directory)[1].step
+        except UserError:
+            return None
 
     # ---------------------------------------------------------------------- loss
 

@@ -74,11 +74,22 @@ def test_a_new_folder_that_fails_leaves_nothing_behind(tmp_path):
     assert os.listdir(tmp_path) == ["folder"] and os.listdir(path) == []
 
 
-def test_what_a_killed_process_left_is_not_written_over(tmp_path):
-    (tmp_path / "folder.partial").mkdir()
-    with (
-        pytest.raises(UserError, match="folder.partial was left"),
-        files.new_folder(tmp_path / "folder"),
-    ):
-        raise AssertionError("its content is not reached")
-    assert os.listdir(tmp_path) == ["folder.partial"]
+def test_what_a_killed_process_left_is_removed(tmp_path):
+    left = tmp_path / "folder.mpt_jax.partial" / "below"
+    left.mkdir(parents=True)
+    (left / "file").write_text("half")
+    with files.new_folder(tmp_path / "folder") as folder:
+        assert os.listdir(folder) == []
+        (folder / "whole").touch()
+    assert os.listdir(tmp_path) == ["folder"] and os.listdir(tmp_path / "folder") == ["whole"]
+
+
+def test_a_folder_that_another_process_writes_is_left_to_it(tmp_path):
+    with files.new_folder(tmp_path / "folder") as folder:
+        (folder / "file").touch()
+        with (
+            pytest.raises(UserError, match="folder.mpt_jax.partial is being written by another"),
+            files.new_folder(tmp_path / "folder"),
+        ):
+            raise AssertionError("its content is not reached")
+    assert os.listdir(tmp_path / "folder") == ["file"]

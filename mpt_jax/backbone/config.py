@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from mpt_jax import checksums
 from mpt_jax.errors import UserError, did_you_mean
 
 ACTIVATIONS = ("relu", "gelu", "silu", "linear")
@@ -85,15 +86,15 @@ class T5Config:
         _check_buckets(self.relpos_buckets, self.relpos_max_distance)
 
     def to_json(self) -> str:
-        """The configuration as one JSON object, read back by `from_json`."""
-        return json.dumps(dataclasses.asdict(self), sort_keys=True)
+        """The configuration as one JSON object with a checksum, read back by `from_json`."""
+        return json.dumps(checksums.sealed(dataclasses.asdict(self)), sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> "T5Config":
         """Reads what `to_json` wrote.
 
         Raises:
-            UserError: not a JSON object, or a field that is missing or unknown.
+            UserError: not a JSON object, a field that is missing or unknown, or another checksum.
         """
         try:
             values = json.loads(text)
@@ -101,7 +102,7 @@ class T5Config:
             raise UserError(f"The backbone configuration is not valid JSON: {error}.") from error
         if not isinstance(values, dict):
             raise UserError("The backbone configuration must be a JSON object of T5Config fields.")
-        return cls.from_fields(values)
+        return cls.from_fields(checksums.unsealed("The backbone configuration", values))
 
     @classmethod
     def from_fields(cls, values: Mapping[str, Any]) -> "T5Config":

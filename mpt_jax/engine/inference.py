@@ -1,7 +1,6 @@
 """Runs that train nothing: evaluation of a split, and prediction for lines of text."""
 
 import itertools
-import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,7 +11,7 @@ import jax
 from mpt_jax import feature_lengths, files, hosts, prompt_file
 from mpt_jax.engine import step as step_lib
 from mpt_jax.engine.data import DatasetConfig
-from mpt_jax.engine.evaluation import Evaluator, Metrics
+from mpt_jax.engine.evaluation import Evaluator
 from mpt_jax.engine.initialize import (
     RestoreCheckpointConfig,
     check_backbone_is_there,
@@ -22,6 +21,7 @@ from mpt_jax.engine.initialize import (
 from mpt_jax.engine.input_lines import STANDARD_INPUT, InputLines
 from mpt_jax.engine.output_lines import OutputLines
 from mpt_jax.engine.partitioning import PjitPartitioner
+from mpt_jax.engine.task_metrics import Metrics
 from mpt_jax.errors import UserError
 from mpt_jax.predictor import TRUNCATE, Prediction, Predictor, Row, TextReader
 
@@ -78,7 +78,7 @@ def check_evaluation(
 def put_out_metrics(results: Metrics, output_dir: str) -> None:
     """Prints the metrics and writes `<output_dir>/metrics.json`; every process calls it."""
     path = os.path.join(output_dir, METRICS_FILE)
-    text = json.dumps(results, indent=2) + "\n"
+    text = files.to_json(results, indent=2) + "\n"
     hosts.on_first(lambda: files.write_whole(path, text, setting="EVAL_OUTPUT_DIR"))
     if hosts.is_first():
         for task, metrics in results.items():

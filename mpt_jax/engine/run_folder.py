@@ -47,16 +47,16 @@ def prepare(model_dir: str, config_text: str, engine: str = "mpt_jax") -> epath.
         UserError: the folder holds a run of another engine, or with another configuration (the
           message lists the bindings that differ), or cannot be written.
     """
-    folder = epath.Path(model_dir)
+    folder = files.absolute(model_dir)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         _check_engine(folder, engine)
         config = folder / CONFIG_FILE
         if config.exists() and _holds_results(folder):
             _check_same_run(folder, config.read_text(), config_text)
-    except OSError as error:
+    except files.storage_errors() as error:
         raise UserError(
-            f"cannot write the model directory {model_dir}: {error.strerror or error}. "
+            f"cannot write the model directory {model_dir}: {files.reason(error)}. "
             f"Choose another with --gin.MODEL_DIR=FOLDER."
         ) from error
     files.write_whole(config, config_text)
@@ -88,6 +88,15 @@ def differences(old_text: str, new_text: str) -> dict[str, tuple[str, str]]:
         if old.get(name) != new.get(name)
         and not (_may_change(name, old) and _may_change(name, new))
     }
+
+
+def lost_product(model_dir: str) -> UserError:
+    """The message about a finished run without the files that it was for."""
+    return UserError(
+        f"the run in {model_dir} is finished, but its product is gone or damaged, and was that of "
+        "an earlier step than its checkpoints: put the files back from a copy, or train again with "
+        "another --gin.MODEL_DIR=FOLDER."
+    )
 
 
 def _holds_results(folder: epath.Path) -> bool:

@@ -1,8 +1,7 @@
 """`run.json` of a run folder: what was trained on what, for reports and for people."""
 
-import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -32,7 +31,11 @@ def settle_seed(model_dir: str, random_seed: int | None, resumed: bool) -> int:
     if random_seed is not None:
         raise UserError(f"RANDOM_SEED must be a whole number or None, got {random_seed!r}.")
     if resumed:
-        return json.loads((epath.Path(model_dir) / RECORD_FILE).read_text())["seed"]
+        path = epath.Path(model_dir) / RECORD_FILE
+        recorded = files.read_json(path).get("seed")
+        if not isinstance(recorded, int):
+            raise UserError(f"{path} does not say with which seed the run was started: give it.")
+        return recorded
     drawn = np.array([secrets.randbelow(2**31)])
     return int(hosts.agree_on_longest(drawn)[0])
 
@@ -44,7 +47,8 @@ def write(model_dir: str, model: Any, trainable: Mapping, facts: Mapping[str, An
         model_dir: the run folder.
         model: the model protocol; its method's name and its tasks are recorded.
         trainable: nested dict of the parameters that train, of all tasks; they are counted.
-        facts: what else to record; a "label" of None is the method's name.
+        facts: what else to record; a "label" of None is the method's name, and "key_metrics" are
+            those that the run evaluates by, task -> name.
 
     Raises:
         UserError: the file cannot be written.
@@ -54,7 +58,40 @@ def write(model_dir: str, model: Any, trainable: Mapping, facts: Mapping[str, An
         "label": facts.get("label") or model.method.name,
         "method": model.method.name,
         "tasks": list(model.tasks),
-        "key_metrics": {task: info(task).metric for task in model.tasks},
+        "key_metrics": key_metrics(model.tasks, facts.get("key_metrics", {})),
         "tuned_parameters": sum(leaf.size for leaf in jax.tree.leaves(trainable)),
+        "finished": False,
     }
-    files.write_whole(epath.Path(model_dir) / RECORD_FILE, json.dumps(record, indent=2) + "\n")
+    _write(model_dir, record)
+
+
+def amend(model_dir: str, **facts: Any) -> None:
+    """Replace facts of the record; `finished=True` says that the run has come to its end.
+
+    It has when its last step is saved and evaluated, and its product is there.
+
+    Raises:
+        UserError: the file cannot be read or written.
+    """
+    _write(model_dir, {**files.read_json(epath.Path(model_dir) / RECORD_FILE), **facts})
+
+
+def is_finished(model_dir: str) -> bool:
+    """Whether the run that trained last in `model_dir` came to its end.
+
+    A record that does not say is of an earlier version, which wrote the last checkpoint at the end.
+
+    Raises:
+        UserError: the record cannot be read.
+    """
+    path = epath.Path(model_dir) / RECORD_FILE
+    return path.exists() and bool(files.read_json(path).get("finished", True))
+
+
+def key_metrics(tasks: Sequence[str], evaluated: Mapping[str, str]) -> dict[str, str]:
+    """Key metric of each task: the one that the run evaluates by, else the one that is stated."""
+    return {task: evaluated.get(task, info(task).metric) for task in tasks}
+
+
+def _write(model_dir: str, record: Mapping[str, Any]) -> None:
+    files.write_whole(epath.Path(model_dir) / RECORD_FILE, files.to_json(record, indent=2) + "\n")

@@ -13,7 +13,7 @@ import jax
 from etils import epath
 
 from mpt_jax import files
-from mpt_jax.backbone import network, store, weights
+from mpt_jax.backbone import fingerprints, network, store, weights
 from mpt_jax.backbone.config import T5Config
 from mpt_jax.backbone.weights import Weights
 from mpt_jax.errors import UserError
@@ -63,9 +63,9 @@ def open_weights(path: str) -> Weights:
     )
 
 
-def load(path: str, shapes: Mapping, shardings: Mapping, dtype: str = "float32") -> dict[str, Any]:
+def load(path: str, shapes: Mapping, shardings: Mapping) -> dict[str, Any]:
     """Reads the backbone at `path` onto the devices; see `weights.load`."""
-    return weights.load(open_weights(path), shapes, shardings, dtype)
+    return weights.load(open_weights(path), shapes, shardings)
 
 
 def config_of(path: str, **choices: Any) -> T5Config:
@@ -125,15 +125,20 @@ def tokenizer_of(path: str) -> SentencePiece:
     return SentencePiece(*_sentencepiece(path, None))
 
 
-def fingerprint_of(path: str) -> str:
-    """`store.fingerprint` of the backbone at `path`, as prompt files carry it.
+def identify(path: str) -> fingerprints.Identity:
+    """`store.identify` for the backbone at `path`, as prompt files carry it.
 
     Raises:
-        UserError: no whole backbone there.
+        UserError: no whole backbone there, or values that are not finite.
     """
     found = open_weights(path)
     checked(found)
-    return store.fingerprint_of(found)
+    return store.identify_weights(found)
+
+
+def fingerprint_of(path: str) -> str:
+    """The fingerprint of `identify` alone, which people see."""
+    return identify(path).fingerprint
 
 
 def folder_of(path: str) -> str:

@@ -41,7 +41,7 @@ def convert(src: str, dst: str, to: str, dtype: str | None = None) -> str:
             beside = os.path.join(backbones.folder_of(src), name)
             if os.path.isfile(beside):
                 shutil.copyfile(beside, folder / name)
-    return backbones.fingerprint_of(dst)
+        return backbones.fingerprint_of(os.fspath(folder))
 
 
 def _step(dst: str) -> int:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from mpt_jax import files
+from mpt_jax import checksums, files
 from mpt_jax.backbone import tensor_file
 from mpt_jax.backbone.config import T5Config
 from mpt_jax.backbone.weights import Tensor, Weights
@@ -106,12 +106,13 @@ def open_weights(folder: str, file: str, values: Mapping[str, Any]) -> Weights:
         UserError: another kind of model, a broken file, copies of one tensor that differ.
     """
     config = os.path.join(folder, CONFIG)
+    values = checksums.unsealed(config, values)
     if values.get("model_type") not in MODEL_TYPES:
         raise UserError(
             f"{config} is of model_type {values.get('model_type')!r}; a backbone is one of "
             f"{', '.join(MODEL_TYPES)}."
         )
-    found = _of_shards(folder, file) if file.endswith(".json") else tensor_file.tensors_of(file)
+    found = _of_shards(folder, file) if file.endswith(".json") else tensor_file.open_file(file)[0]
     scaled = _is_scaled(values)
     stated = {**_stated(config, values), "logits_via_embedding": scaled}
     found.pop(_UNUSED, None)
@@ -163,10 +164,10 @@ def write(directory: str, weights: Weights, config: T5Config) -> None:
     for name, tensor in weights.tensors.items():
         turned = _is_transposed(name, tensor)
         tensors[native_name(name)] = tensor.transposed() if turned else tensor
-    tensors = dict(sorted(tensors.items()))
-    tensor_file.write(os.path.join(directory, WEIGHTS), tensors, {"format": "pt"})
+    with open(os.path.join(directory, WEIGHTS), "wb") as stream:
+        tensor_file.write(stream, tensors, {"format": "pt"})
     with open(os.path.join(directory, CONFIG), "w", encoding="utf-8") as stream:
-        json.dump(values, stream, indent=2)
+        json.dump(checksums.sealed(values), stream, indent=2)
         stream.write("\n")
 
 
@@ -185,7 +186,7 @@ def _of_shards(folder: str, index: str) -> dict[str, Tensor]:
             raise UserError(
                 f"{index} names the shard {shard!r}: shards are .safetensors files beside it."
             )
-        shards[shard] = tensor_file.tensors_of(os.path.join(folder, shard))
+        shards[shard] = tensor_file.open_file(os.path.join(folder, shard))[0]
     for name, shard in places.items():
         if name not in shards[shard]:
             raise UserError(f"{os.path.join(folder, shard)} lacks the tensor {name!r} of {index}.")

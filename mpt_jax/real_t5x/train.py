@@ -7,13 +7,12 @@ from typing import Any
 
 import jax
 import seqio
-from etils import epath
 from t5x import checkpoints, utils
 from t5x import train as t5x_train
 from t5x import trainer as trainer_lib
 
-from mpt_jax import hosts
-from mpt_jax.engine import config, data, run_folder, run_record
+from mpt_jax import files, hosts
+from mpt_jax.engine import config, data, history, run_folder, run_record
 from mpt_jax.engine import step as step_lib
 from mpt_jax.engine.checkpoints import CheckpointConfig, SaveCheckpointConfig
 from mpt_jax.engine.initialize import check_backbone_is_there, initial_params
@@ -21,7 +20,7 @@ from mpt_jax.engine.loop import Trainer, check_counts
 from mpt_jax.engine.partitioning import PjitPartitioner
 from mpt_jax.engine.reporter import Reporter
 from mpt_jax.errors import UserError
-from mpt_jax.real_t5x.callbacks import Callbacks, best_so_far
+from mpt_jax.real_t5x.callbacks import Callbacks
 from mpt_jax.real_t5x.data import Evaluator, dataset_config, register
 from mpt_jax.real_t5x.model import Model
 from mpt_jax.real_t5x.optimizer import Optimizer
@@ -36,7 +35,9 @@ def train(*, model_dir: str, total_steps: int, **settings: Any) -> str:
         UserError: as there, and settings that T5X cannot take.
         KeyboardInterrupt: Ctrl-C or SIGTERM, after a checkpoint was saved (one process).
     """
-    if _latest_step(model_dir) >= total_steps:
+    if _latest_step(model_dir) >= total_steps and run_record.is_finished(model_dir):
+        if settings["model"].saved_step(model_dir) is None:
+            raise run_folder.lost_product(model_dir)
         return model_dir
     translated = arguments(model_dir=model_dir, total_steps=total_steps, **settings)
     (callbacks,) = translated["actions"]["TRAIN"]
@@ -44,7 +45,10 @@ def train(*, model_dir: str, total_steps: int, **settings: Any) -> str:
         with callbacks:
             t5x_train.train(**translated)
     except trainer_lib.PreemptionError as stop:
-        raise KeyboardInterrupt(f"{stop} of {total_steps} in {model_dir}") from None
+        save_cfg = settings["checkpoint_cfg"].save
+        saved = "saved" if save_cfg and save_cfg.period else "without checkpoints, at"
+        raise KeyboardInterrupt(f"{saved} {stop} of {total_steps} in {model_dir}") from None
+    hosts.on_first(lambda: run_record.amend(model_dir, finished=True))
     return model_dir
 
 
@@ -88,8 +92,9 @@ def arguments(
         model.save(model_dir, params, step=step, results=results, feature_lengths=lengths)
 
     description = f"{model.method.name} {os.path.basename(os.path.normpath(model_dir))}"
+    means = history.means(history.read(model_dir), last=step)
     reporter = Reporter(model_dir, total_steps, description, step)
-    callbacks = Callbacks(export, reporter, best_so_far(model_dir, step))
+    callbacks = Callbacks(export, reporter, means)
     facts = {
         **(record or {}),
         "seed": random_seed,
@@ -115,6 +120,12 @@ def arguments(
         params = made.global_train_state_shape.params.unfreeze()
         trainable, _ = step_lib.split(params, model.param_labels(params))
         hosts.on_first(lambda: run_record.write(model_dir, model, trainable, facts))
+        return made
+
+    def evaluator(**arguments: Any) -> Evaluator:
+        made = Evaluator(told=callbacks.on_evaluation, **arguments)
+        keys = run_record.key_metrics(model.tasks, made.key_metrics)
+        hosts.on_first(lambda: run_record.amend(model_dir, key_metrics=keys))
         return made
 
     def batches(_, shard_id: int, num_shards: int, converter_cls: Any, **unused: Any) -> Any:
@@ -150,20 +161,27 @@ def arguments(
             num_microbatches=None,
             weight_metrics_computer=optimizer,
         ),
-        "model_dir": _absolute(model_dir),
+        "model_dir": str(files.absolute(model_dir)),
         "total_steps": total_steps,
         "eval_steps": 0,
         "eval_period": eval_period,
         "stats_period": stats_period,
         "random_seed": random_seed,
         "summarize_config_fn": lambda *_: None,
-        "inference_evaluator_cls": functools.partial(Evaluator, told=callbacks.on_evaluation),
+        "inference_evaluator_cls": evaluator,
         "get_dataset_fn": batches,
         "concurrent_metrics": False,
+        # What a kill between saving a step and its evaluation has left out.
+        "run_eval_before_training": step not in means
+        and _ends_in_evaluation(step, eval_period, total_steps),
         "actions": {"TRAIN": [callbacks]},
         "train_state_initializer_cls": initializer,
         "verify_matching_vocabs_fn": None,
     }
+
+
+def _ends_in_evaluation(step: int, eval_period: int, total_steps: int) -> bool:
+    return step > 0 and (step % eval_period == 0 or step >= total_steps)
 
 
 def _check_periods(eval_period: int, save_period: int | None) -> None:
@@ -176,9 +194,5 @@ def _check_periods(eval_period: int, save_period: int | None) -> None:
 
 
 def _latest_step(model_dir: str) -> int:
-    path = _absolute(model_dir)
-    return max(checkpoints.all_steps(path), default=0) if epath.Path(path).is_dir() else 0
-
-
-def _absolute(path: str) -> str:
-    return path if "://" in path else os.path.abspath(path)
+    path = files.absolute(model_dir)
+    return max(checkpoints.all_steps(str(path)), default=0) if path.is_dir() else 0

@@ -50,6 +50,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise UserError("--dry_run and --emit exclude each other.")
     plan = plan_file.load(arguments.plan)
     folder = pathlib.Path(arguments.folder or f"runs/{pathlib.Path(arguments.plan).stem}")
+    if "://" in str(arguments.folder):
+        raise UserError(f"--folder={arguments.folder}: a sweep's folder lies on a disk.")
     cells.check(plan, folder)
     plan = _selected(plan, arguments)
     runs = cells.all_runs(plan, folder)
