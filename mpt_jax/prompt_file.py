@@ -16,16 +16,17 @@ import numpy as np
 import safetensors
 from etils import epath
 
-from mpt_jax import files
+from mpt_jax import feature_lengths, files
 from mpt_jax.backbone import tensor_file
 from mpt_jax.bank.leaves import AXES, Bank
-from mpt_jax.errors import UserError
+from mpt_jax.errors import UserError, shown
 
 FILE_NAME = "prompts.safetensors"
 ADAPTER_FILE = "adapter.safetensors"
 BACKBONE_FOLDER = "backbone"
 FORMAT = "mpt_jax.prompts/1"
 _KEY = "mpt_jax"
+LONGEST_LABEL = 1000  # characters
 TASK_NAME = re.compile(r"[\w.:-]+")  # SeqIO's; no part of a path
 
 
@@ -46,6 +47,7 @@ class PromptInfo:
         metrics: validation metrics of that step, task -> {name: value}; None: not finite.
         backbone_bits: that backbone's bits below the fingerprint's (`fingerprints.Identity`), or
             "" where it had none.
+        vocabulary: `vocabulary.digest` of what tokenised the inputs; "" where it is not known.
     """
 
     method: str
@@ -61,6 +63,7 @@ class PromptInfo:
     step: int
     metrics: dict[str, Any]
     backbone_bits: str = ""
+    vocabulary: str = ""
 
 
 def resolve(path: str) -> str:
@@ -167,7 +170,16 @@ def load(path: str) -> tuple[dict[str, np.ndarray], PromptInfo]:
             f"{file} is a safetensors file but not a prompt file of mpt_jax (format {FORMAT})."
         ) from error
     _check_shapes(file, bank, info)
+    _check_bounds(file, info)
     return bank, info
+
+
+def check_label(word: str) -> None:
+    """Refuses what is no label word, as each is scored at its full length (UserError)."""
+    if not isinstance(word, str) or len(word) > LONGEST_LABEL:
+        raise UserError(
+            f"the label {shown(str(word))} is no text of at most {LONGEST_LABEL:,} characters."
+        )
 
 
 def check_backbone(
@@ -230,6 +242,22 @@ def _check_shapes(file: str, bank: Bank, info: PromptInfo) -> None:
         raise UserError(f"{file} holds no prompt.")
 
 
+def _check_bounds(file: str, info: PromptInfo) -> None:
+    """Refuses a description that asks for more than any machine has, or for nothing."""
+    for side, length in info.feature_lengths.items():
+        if not 1 <= length <= feature_lengths.LONGEST:
+            raise UserError(
+                f"{file} states feature_lengths.{side} = {length}; a length is a number of tokens "
+                f"from 1 to {feature_lengths.LONGEST:,}. Restore the file from a copy."
+            )
+    try:
+        for words in info.label_words.values():
+            for word in words:
+                check_label(word)
+    except UserError as error:
+        raise UserError(f"{file}: {error} Restore the file from a copy.") from error
+
+
 def _check_types(info: PromptInfo) -> None:
     """Raises a ValueError or TypeError where a field is not what `PromptInfo` says."""
     mappings = (
@@ -251,8 +279,11 @@ def _check_types(info: PromptInfo) -> None:
     if not all(map(TASK_NAME.fullmatch, info.tasks)) or len(set(info.tasks)) < len(info.tasks):
         raise ValueError("task names")
     words = [word for words in info.label_words.values() for word in words]
-    texts = [info.method, info.backbone, info.backbone_bits, *info.input_forms.values(), *words]
-    "".join(texts).encode("utf-8")
+    texts = [info.method, info.backbone, info.backbone_bits, info.vocabulary]
+    "".join([*texts, *info.input_forms.values(), *words]).encode("utf-8")
+    for value in (value for found in info.metrics.values() for value in found.values()):
+        if type(value) not in (int, float):
+            raise TypeError("a metric")
 
 
 def _json_path(path: str) -> str:

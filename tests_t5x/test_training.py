@@ -1,5 +1,6 @@
 """Training under T5X beside equal numbers: resuming, stopping, other methods, bad input."""
 
+import json
 import pathlib
 import signal
 
@@ -9,6 +10,7 @@ from comparison import TOLERANCE, assert_equal_numbers, largest_differences, met
 
 from mpt_jax import cli, prompt_file
 from mpt_jax.engine.reporter import Reporter
+from mpt_jax.errors import UserError
 
 HERE = pathlib.Path(__file__).parent
 TOY = HERE.parent / "tests" / "toy.gin"
@@ -49,6 +51,27 @@ def test_a_resumed_run_ends_as_one_that_never_stopped(command, whole, tmp_path):
     assert sorted(metrics(tmp_path))[-1] == (4, "train")
     shell.succeeds(*command("t5x", tmp_path))
     assert set(assert_equal_numbers(whole, tmp_path).values()) == {0.0}
+
+
+def test_a_run_that_stopped_in_its_last_evaluation_makes_up_for_it(
+    command, whole, tmp_path, monkeypatch
+):
+    def is_finished():
+        return json.loads((tmp_path / "run.json").read_text())["finished"]
+
+    evaluation = Reporter.evaluation
+
+    def fails_at_8(reporter, step, results):
+        if step == 8:
+            raise UserError("no space.")
+        evaluation(reporter, step, results)
+
+    monkeypatch.setattr(Reporter, "evaluation", fails_at_8)
+    assert cli.main(command("t5x", tmp_path)) == 2
+    assert not is_finished()
+    shell.succeeds(*command("t5x", tmp_path))
+    assert set(assert_equal_numbers(whole, tmp_path).values()) == {0.0}
+    assert is_finished()
 
 
 def test_the_comparison_sees_a_small_change(command, whole, tmp_path):

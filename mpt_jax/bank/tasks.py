@@ -155,6 +155,11 @@ def _check_fits(
             f"{other_path} was trained on a backbone that differs from that of the bank {path} in "
             "digits that bfloat16 rounds away: train on the backbone of the bank."
         )
+    if len({info.vocabulary, other_info.vocabulary} - {""}) > 1:
+        raise UserError(
+            f"{other_path} was trained with another vocabulary than the bank {path}: train its "
+            "tasks again with the bank's."
+        )
     if bank.keys() != other.keys():
         raise UserError(
             f"{other_path} holds {', '.join(sorted(other))}; the bank {path} holds "

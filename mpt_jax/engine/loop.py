@@ -12,7 +12,7 @@ import jax
 import seqio
 
 from mpt_jax import hosts
-from mpt_jax.engine import config, data, history, run_folder, run_record
+from mpt_jax.engine import config, data, history, run_folder, run_record, schedules
 from mpt_jax.engine import step as step_lib
 from mpt_jax.engine.checkpoints import CheckpointConfig, Checkpointer, SaveCheckpointConfig
 from mpt_jax.engine.evaluation import Evaluator
@@ -42,6 +42,7 @@ class Trainer:
             object.__setattr__(self, "num_microbatches", 1)
 
 
+@run_folder.one_run_at_a_time
 def train(
     *,
     model: Any,
@@ -112,6 +113,7 @@ def train(
 
     # ------------------------------------------------------------------ parameters, optimizer
     random_seed = run_record.settle_seed(model_dir, random_seed, resumed=step > 0)
+    schedule = run_record.closed(trainer.learning_rate_fn, model_dir, total_steps, step)
     init_rng, step_rng = jax.random.split(jax.random.key(random_seed))
     lengths = train_dataset_cfg.task_feature_lengths
     shapes = token_shapes(train_dataset_cfg.batch_size, lengths)
@@ -122,11 +124,12 @@ def train(
         **(record or {}),
         "seed": random_seed,
         "total_steps": total_steps,
+        "schedule_steps": schedules.end_of(schedule),
         "batch_size": train_dataset_cfg.batch_size,
         "key_metrics": evaluator.key_metrics if evaluator else {},
     }
     hosts.on_first(lambda: run_record.write(model_dir, model, trainable, facts))
-    optimizer = model.optimizer_def.build(labels, axes, trainer.learning_rate_fn)
+    optimizer = model.optimizer_def.build(labels, axes, schedule)
     state = partitioner.place_state(
         step_lib.init_state(optimizer, trainable), step_lib.split(axes, labels)[0]
     )
@@ -187,7 +190,8 @@ def train(
         Of the latter a killed run may have left it; files get lost or damaged.
         """
         best, saved = history.best_step(means), model.saved_step(model_dir)
-        if best is None or saved == best or (saved or 0) > step:
+        is_to_come = (saved or 0) >= step and saved not in means
+        if best is None or saved == best or is_to_come:
             return
         if best == step:
             evaluate(report=False)
@@ -205,9 +209,9 @@ def train(
     window = MetricWindow(model.tasks)
     description = f"{model.method.name} {os.path.basename(os.path.normpath(model_dir))}"
     with (
+        InterruptFlag() as interrupt,
         contextlib.closing(checkpointer),
         Reporter(model_dir, total_steps, description, step) as reporter,
-        InterruptFlag() as interrupt,
     ):
         if step:
             make_up_for_lost_product()

@@ -1,4 +1,4 @@
-"""`run.json` of a run folder: what was trained on what, for reports and for people."""
+"""`run.json` of a run folder: what was trained on what, for reports, people and a resumed run."""
 
 import secrets
 from collections.abc import Mapping, Sequence
@@ -9,6 +9,8 @@ import numpy as np
 from etils import epath
 
 from mpt_jax import files, hosts
+from mpt_jax.engine import schedules
+from mpt_jax.engine.schedules import Schedule
 from mpt_jax.errors import UserError
 from mpt_jax.tasks.info import info
 
@@ -38,6 +40,39 @@ def settle_seed(model_dir: str, random_seed: int | None, resumed: bool) -> int:
         return recorded
     drawn = np.array([secrets.randbelow(2**31)])
     return int(hosts.agree_on_longest(drawn)[0])
+
+
+def closed(schedule: Schedule, model_dir: str, total_steps: int, step: int) -> Schedule:
+    """The schedule that a run learns with: an open one ends with the run, as first started.
+
+    So a run that is resumed with more steps goes on as it was; the user is told.
+
+    Args:
+        schedule: of the settings.
+        model_dir: the run folder.
+        total_steps: of the settings.
+        step: of the run's newest checkpoint; 0: it has none, this is its first start.
+
+    Raises:
+        UserError: the record cannot be read.
+    """
+    if not schedules.is_open(schedule):
+        return schedule
+    first = _schedule_steps(model_dir) if step else None
+    if first is not None and first != total_steps:
+        hosts.note(
+            f"the learning rate keeps the schedule that this run was started with, which ends at "
+            f"step {first}; --gin.SCHEDULE_STEPS={total_steps} has it end with the run."
+        )
+    return schedules.over(schedule, first or total_steps)
+
+
+def _schedule_steps(model_dir: str) -> int | None:
+    path = files.absolute(model_dir) / RECORD_FILE
+    if not path.exists():
+        return None
+    record = files.read_json(path)
+    return record.get("schedule_steps") or record.get("total_steps")
 
 
 def write(model_dir: str, model: Any, trainable: Mapping, facts: Mapping[str, Any]) -> None:
@@ -80,12 +115,12 @@ def is_finished(model_dir: str) -> bool:
     """Whether the run that trained last in `model_dir` came to its end.
 
     A record that does not say is of an earlier version, which wrote the last checkpoint at the end.
-
-    Raises:
-        UserError: the record cannot be read.
+    One that is not there or cannot be read is that of a run that must be completed.
     """
-    path = epath.Path(model_dir) / RECORD_FILE
-    return path.exists() and bool(files.read_json(path).get("finished", True))
+    try:
+        return files.read_json(epath.Path(model_dir) / RECORD_FILE).get("finished", True) is True
+    except UserError:
+        return False
 
 
 def key_metrics(tasks: Sequence[str], evaluated: Mapping[str, str]) -> dict[str, str]:

@@ -31,7 +31,8 @@ for row, ids in zip(tokens, rows):
     row[: len(ids)] = ids
 task_ids = np.full(len(rows), about["tasks"].index(task), np.int32)  # rows may differ
 ids, scores = generate(weights, tokens, task_ids)
-answers = [[i for i in row if end < i < len(pieces)] for row in ids.tolist()]
+answers = [row[: row.index(end)] if end in row else row for row in ids.tolist()]
+answers = [[i for i in row if 0 < i < len(pieces)] for row in answers]
 print([pieces.decode(answer) for answer in answers], scores)
 """
 

@@ -17,7 +17,7 @@ from mpt_jax.backbone import fingerprints, network, store, weights
 from mpt_jax.backbone.config import T5Config
 from mpt_jax.backbone.weights import Weights
 from mpt_jax.errors import UserError
-from mpt_jax.interop import huggingface, sizes, vocabularies
+from mpt_jax.interop import added_tokens, huggingface, sizes, vocabularies
 from mpt_jax.vocabulary import SentencePiece
 
 if TYPE_CHECKING:
@@ -109,7 +109,8 @@ def vocabulary_of(
         spiece_model: SPIECE_MODEL, another file to take in its place.
 
     Raises:
-        UserError: there is none, or one that does not fit the embedding.
+        UserError: there is none, one that does not fit the embedding, or not all of the tokens
+            that the backbone was trained with.
     """
     import seqio
 
@@ -156,7 +157,11 @@ def _sentencepiece(path: str | None, spiece_model: str | None) -> tuple[str, int
             f"there is no {file}: name the vocabulary of the backbone, --gin.SPIECE_MODEL=FILE; "
             "that of T5 is gs://t5-data/vocabs/cc_all.32000.100extra/sentencepiece.model."
         )
-    return file, vocabularies.extra_ids_of(file, config_of(path).vocab_size if path else None)
+    extra_ids = vocabularies.extra_ids_of(file, config_of(path).vocab_size if path else None)
+    folders = {os.path.dirname(file), folder_of(path) if path else os.path.dirname(file)}
+    for folder in sorted(folders):
+        added_tokens.check(folder, SentencePiece(file, extra_ids))
+    return file, extra_ids
 
 
 def _open_safetensors(folder: str, file: str) -> Weights:

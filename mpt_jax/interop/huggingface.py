@@ -43,6 +43,8 @@ _FIELDS = {  # ours -> Hugging Face's
     "relpos_max_distance": "relative_attention_max_distance",
     "layer_norm_epsilon": "layer_norm_epsilon",
 }
+# Other ids than these are refused: SeqIO pads with 0 and feeds it first.
+_FIXED_IDS = {"pad_token_id": 0, "decoder_start_token_id": 0}
 _DEFAULTS = {  # of what a config.json may leave out
     "relative_attention_num_buckets": 32,
     "relative_attention_max_distance": 128,
@@ -230,7 +232,14 @@ def _stated(config: str, values: Mapping[str, Any]) -> dict[str, Any]:
     missing = [theirs for theirs in _FIELDS.values() if theirs not in values]
     if missing:
         raise UserError(f"{config} lacks {', '.join(missing)}.")
+    for name, ours in _FIXED_IDS.items():
+        if values.get(name) not in (None, ours):
+            raise UserError(
+                f"{config}: {name} is {values[name]!r}; only backbones with {ours} there are read, "
+                "as every published T5 has it."
+            )
     stated = {ours: values[theirs] for ours, theirs in _FIELDS.items()}
+    stated["eos_id"] = values.get("eos_token_id")
     return {**stated, "mlp_activations": _activations(config, values)}
 
 
@@ -273,7 +282,6 @@ def _values(config: T5Config) -> dict[str, Any]:
         # Read by transformers up to 4, and from 5 on.
         "tie_word_embeddings": config.logits_via_embedding,
         "scale_decoder_outputs": config.logits_via_embedding,
-        "pad_token_id": 0,
-        "eos_token_id": 1,
-        "decoder_start_token_id": 0,
+        **_FIXED_IDS,
+        "eos_token_id": config.eos_id or 1,  # T5's, where there was no vocabulary to ask
     }

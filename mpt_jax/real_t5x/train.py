@@ -12,7 +12,7 @@ from t5x import train as t5x_train
 from t5x import trainer as trainer_lib
 
 from mpt_jax import files, hosts
-from mpt_jax.engine import config, data, history, run_folder, run_record
+from mpt_jax.engine import config, data, history, run_folder, run_record, schedules
 from mpt_jax.engine import step as step_lib
 from mpt_jax.engine.checkpoints import CheckpointConfig, SaveCheckpointConfig
 from mpt_jax.engine.initialize import check_backbone_is_there, initial_params
@@ -28,6 +28,7 @@ from mpt_jax.real_t5x.partitioner import Partitioner
 from mpt_jax.real_t5x.start import Initializer
 
 
+@run_folder.one_run_at_a_time
 def train(*, model_dir: str, total_steps: int, **settings: Any) -> str:
     """`engine.loop.train` on T5X: same arguments, same product.
 
@@ -86,6 +87,7 @@ def arguments(
     hosts.on_first(lambda: run_folder.prepare(model_dir, config.operative_config(), engine="t5x"))
     step = _latest_step(model_dir)
     random_seed = run_record.settle_seed(model_dir, random_seed, resumed=step > 0)
+    schedule = run_record.closed(trainer.learning_rate_fn, model_dir, total_steps, step)
 
     # ------------------------------------------------------------------ what T5X calls back
     def export(params: Mapping, step: int, results: Mapping) -> None:
@@ -99,6 +101,7 @@ def arguments(
         **(record or {}),
         "seed": random_seed,
         "total_steps": total_steps,
+        "schedule_steps": schedules.end_of(schedule),
         "batch_size": train_dataset_cfg.batch_size,
     }
 
@@ -135,7 +138,7 @@ def arguments(
         )
 
     # ------------------------------------------------------------------ in T5X's terms
-    optimizer = Optimizer(model, trainer.learning_rate_fn)
+    optimizer = Optimizer(model, schedule)
     infer_eval = None
     if infer_eval_dataset_cfg is not None:
         infer_eval = dataset_config(infer_eval_dataset_cfg, register(infer_eval_dataset_cfg))
@@ -157,7 +160,7 @@ def arguments(
         "trainer_cls": functools.partial(
             callbacks.trainer,
             length_buckets=train_dataset_cfg.length_buckets,
-            learning_rate_fn=trainer.learning_rate_fn,
+            learning_rate_fn=schedule,
             num_microbatches=None,
             weight_metrics_computer=optimizer,
         ),

@@ -7,6 +7,8 @@ import functools
 import json
 import pathlib
 import signal
+import subprocess
+import sys
 
 import gin
 import jax
@@ -16,8 +18,9 @@ import pytest
 import seqio
 import stand_in_bucket
 import toy
+from test_lock import HOLD
 
-from mpt_jax import prompt_file
+from mpt_jax import lock, prompt_file
 from mpt_jax.backbone import store
 from mpt_jax.engine import data, loop
 from mpt_jax.engine.checkpoints import CheckpointConfig, SaveCheckpointConfig
@@ -287,6 +290,48 @@ def test_a_mean_that_is_not_finite_is_never_better(backbone, fetched, scores, tm
     run(tmp_path, backbone, period=2)
     assert_product_is_of(tmp_path, step=4)
     assert "NaN" not in (tmp_path / "metrics.jsonl").read_text()
+
+
+def rates(model_dir):
+    lines = map(json.loads, (model_dir / "metrics.jsonl").read_text().splitlines())
+    return [line["learning_rate/shared"] for line in lines if line["kind"] == "train"]
+
+
+@pytest.mark.parametrize("end", [None, 8])
+def test_a_run_with_more_steps_keeps_its_schedule_unless_told(backbone, end, tmp_path, capfd):
+    def run_for(steps, end=None):
+        schedule = create_learning_rate_scheduler(warmup_steps=2, total_steps=end)
+        run(
+            tmp_path,
+            backbone,
+            total_steps=steps,
+            infer_eval_dataset_cfg=None,
+            trainer_cls=lambda: loop.Trainer(learning_rate_fn=schedule),
+        )
+
+    run_for(4)
+    capfd.readouterr()
+    run_for(6, end)
+    end = end or 4
+    expected = [max(0, end - step) / (end - 2) for step in (4, 5)]
+    np.testing.assert_allclose(np.array(rates(tmp_path)[4:]) / rates(tmp_path)[2], expected)
+    note = "this run was started with, which ends at step 4; --gin.SCHEDULE_STEPS=6 has it end"
+    assert (note in capfd.readouterr().err) == (end == 4)
+    assert json.loads((tmp_path / "run.json").read_text())["schedule_steps"] == end
+
+
+def test_a_second_run_in_the_same_folder_is_refused_and_changes_nothing(backbone, tmp_path):
+    taken = tmp_path / "run.lock"
+    command = [sys.executable, "-c", HOLD, str(taken)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "held\n"
+        with pytest.raises(UserError, match=f"another run is at work in {tmp_path}.*{process.pid}"):
+            run(tmp_path, backbone)
+        assert [path.name for path in tmp_path.iterdir()] == ["run.lock"]
+        process.kill()
+    run(tmp_path, backbone, total_steps=2, infer_eval_dataset_cfg=None)
+    with lock.held(taken, "let go of."):
+        pass
 
 
 def test_without_evaluation_the_product_is_of_the_last_step(backbone, tmp_path):
