@@ -121,7 +121,7 @@ def rewritten(work, name, **facts):
         (
             TARGET,
             {"TASK_FEATURE_LENGTHS": "{'inputs': 12}"},
-            "the limit of targets in TASK_FEATURE_LENGTHS",
+            "the limit of targets",
         ),
         # mesh and batch (four devices)
         (TARGET, {"BATCH_SIZE": 6}, "Batch size 6 does not divide over 1 microbatches × 4 data"),
