@@ -45,7 +45,7 @@ class TaskSampledMixture(seqio.Mixture):
       tasks: (task, rate) pairs.
       batch_size: examples of a global batch.
       min_tasks: lower end of the uniform draw; more than there are tasks means all of them.
-      seed: seed of the draws, next to the seed with which SeqIO shuffles.
+      seed: seed of the draws, next to the seed with which SeqIO shuffles; None: that one.
 
     Raises:
       UserError: a size or number below 1.
@@ -58,7 +58,7 @@ class TaskSampledMixture(seqio.Mixture):
         *,
         batch_size: int,
         min_tasks: int,
-        seed: int,
+        seed: int | None,
     ):
         if not all(isinstance(n, int) and n >= 1 for n in (batch_size, min_tasks)):
             raise UserError(
@@ -67,8 +67,9 @@ class TaskSampledMixture(seqio.Mixture):
             )
         super().__init__(name, tasks)
         self._rated_tasks = tasks
+        self._seed = seed
         self._draw = functools.partial(
-            batch_choices, seed=seed, batch_size=batch_size, min_tasks=min(min_tasks, len(tasks))
+            batch_choices, batch_size=batch_size, min_tasks=min(min_tasks, len(tasks))
         )
 
     def get_dataset(
@@ -87,10 +88,10 @@ class TaskSampledMixture(seqio.Mixture):
         *,
         shard: seqio.ShardInfo,
     ) -> tf.data.Dataset:
-        del data_seed  # shuffles within tasks; which tasks meet in a batch has its own seed
+        seed = data_seed if self._seed is None else self._seed
 
         def own_choices(step: tf.Tensor) -> tf.Tensor:
-            return tf.split(self._draw(step, rates), shard.num_shards)[shard.index]
+            return tf.split(self._draw(step, rates, seed), shard.num_shards)[shard.index]
 
         choices = tf.data.Dataset.counter().map(own_choices).unbatch()
         return tf.data.Dataset.choose_from_datasets(datasets, choices, stop_on_empty_dataset=True)

@@ -118,7 +118,11 @@ def rewritten(work, name, **facts):
         (TARGET, {"train/utils__DatasetConfig__split": "dev"}, "'toy_a' has no split 'dev'"),
         (EVAL, {"EVAL_SPLIT": "tset"}, "no split 'tset'; it has train, validation, test"),
         (TARGET, {"FEW_SHOT": 25}, "25"),
-        (TARGET, {"TASK_FEATURE_LENGTHS": "{'inputs': 12}"}, "positive length for 'targets'"),
+        (
+            TARGET,
+            {"TASK_FEATURE_LENGTHS": "{'inputs': 12}"},
+            "the limit of targets",
+        ),
         # mesh and batch (four devices)
         (TARGET, {"BATCH_SIZE": 6}, "Batch size 6 does not divide over 1 microbatches × 4 data"),
         (TARGET, {"trainer__Trainer__num_microbatches": 4}, "must be a multiple of 16"),
