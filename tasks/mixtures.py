@@ -9,13 +9,14 @@ import importlib
 from collections.abc import Callable, Sequence
 
 import seqio
-import tensorflow as tf
 
 from mpt_jax.errors import UserError, did_you_mean
-from mpt_jax.tasks.row_source import MEMORY_ROWS, TRAIN, RowSource
+from mpt_jax.tasks.bound_task import TASK_IDS, BoundTask
+from mpt_jax.tasks.reading import check_vocabularies
 from mpt_jax.tasks.task_sampling import TaskSampledMixture
 
-TASK_IDS = "task_ids"
+__all__ = ["SIZE_LIMIT", "TASK_IDS", "bind_tasks", "import_tasks", "task_names"]
+
 SIZE_LIMIT = 2**19  # T5's cap on the examples that a task counts for
 
 Rate = float | Callable[[seqio.Task], float]
@@ -87,7 +88,13 @@ def bind_tasks(
     order = tuple(tasks) if tasks is not None else tuple(task.name for task in members)
     _check_features(members)
     copies = [
-        _bound(task, _position(task.name, order), len(order), few_shot, few_shot_seed)
+        BoundTask(
+            task,
+            task_id=_position(task.name, order),
+            num_tasks=len(order),
+            few_shot=few_shot,
+            few_shot_seed=few_shot_seed,
+        )
         for task in members
     ]
     rate_of = _rates(mixture_or_task_name, maximum)
@@ -137,6 +144,7 @@ def _position(name: str, order: Sequence[str]) -> int:
 def _check_features(tasks: Sequence[seqio.Task]) -> None:
     first = tasks[0]
     for task in tasks:
+        check_vocabularies(task)
         if set(task.output_features) != {"inputs", "targets"}:
             raise UserError(
                 f"Task {task.name!r} must have the output features inputs and targets; "
@@ -149,37 +157,6 @@ def _check_features(tasks: Sequence[seqio.Task]) -> None:
                     f"Tasks {first.name!r} and {task.name!r} cannot be mixed: their feature "
                     f"{name!r} has another vocabulary or dtype. Register both with the same."
                 )
-
-
-def _bound(
-    task: seqio.Task, task_id: int, num_tasks: int, few_shot: int | None, few_shot_seed: int
-) -> seqio.Task:
-    try:
-        source = RowSource(task.source, few_shot=few_shot, seed=few_shot_seed)
-    except UserError as error:
-        if repr(task.name) in str(error):
-            raise
-        raise UserError(f"Task {task.name!r}: {error}") from error
-    feature = seqio.Feature(
-        seqio.PassThroughVocabulary(size=num_tasks), add_eos=False, dtype=tf.int32, rank=1
-    )
-    changes = {}
-    if TRAIN in source.splits and source.num_input_examples(TRAIN) <= MEMORY_ROWS:
-        changes["shuffle_buffer_size"] = 1  # the rows come shuffled; see row_source
-    preprocessors = list(task.preprocessors)
-    if few_shot is not None:  # a cache on disk holds the rows of the whole split
-        placeholder = seqio.CacheDatasetPlaceholder
-        preprocessors = [step for step in preprocessors if not isinstance(step, placeholder)]
-    return task.replace(
-        source=source,
-        output_features={**task.output_features, TASK_IDS: feature},
-        preprocessors=[*preprocessors, functools.partial(_add_task_id, task_id=task_id)],
-        **changes,
-    )
-
-
-def _add_task_id(dataset: tf.data.Dataset, task_id: int) -> tf.data.Dataset:
-    return dataset.map(lambda row: {**row, TASK_IDS: tf.constant([task_id], tf.int32)})
 
 
 def _rates(names: str | Sequence[str], maximum: int) -> Callable[[seqio.Task], Rate]:

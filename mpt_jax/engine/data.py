@@ -9,8 +9,9 @@ before it needs them.
 """
 
 import dataclasses
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,6 +22,8 @@ from mpt_jax.errors import UserError
 if TYPE_CHECKING:
     import seqio
     import tensorflow as tf
+
+    from mpt_jax.tasks.bound_task import BoundTask
 
 ConverterCls = Callable[..., "seqio.FeatureConverter"]
 
@@ -134,17 +137,20 @@ def train_dataset(
     """The batches of `train_batches` as a tf.data pipeline, before the cut to length buckets."""
     batch_size = _share(cfg.batch_size, shard.num_shards)
     mixture = load_mixture(cfg, min_rows=shard.num_shards)
+    reading = {
+        "split": cfg.split,
+        "use_cached": cfg.use_cached,
+        "shuffle": cfg.shuffle,
+        "seed": seed if cfg.seed is None else cfg.seed,
+    }
     for task in mixture.tasks:
-        _check_kept(task, cfg)
+        _check_training(task, cfg, **reading)
     dataset = mixture.get_dataset(
         cfg.task_feature_lengths,
-        split=cfg.split,
-        use_cached=cfg.use_cached,
-        shuffle=cfg.shuffle,
-        seed=seed if cfg.seed is None else cfg.seed,
         shard_info=shard,
         num_epochs=None,
-        try_in_mem_cache=False,  # it would freeze the first epoch's order; see tasks/row_source.py
+        log_mixing_proportions=False,  # SeqIO's count of tokens, in a log that is not shown
+        **reading,
     )
     dataset = _converter(cfg, converter_cls)(dataset, cfg.task_feature_lengths)
     return dataset.batch(batch_size, drop_remainder=True).prefetch(_PREFETCHED_BATCHES)
@@ -178,7 +184,7 @@ def load_mixture(cfg: DatasetConfig, *, min_rows: int = 1) -> "seqio.Mixture":
             "mpt_jax.tasks.mixtures.bind_tasks, or give its name."
         )
     for task in mixture.tasks:
-        _check_split(task, cfg.split, min_rows)
+        _check_split(task, cfg, min_rows)
         _check_labels(task, cfg.task_feature_lengths["targets"])
     return mixture
 
@@ -205,12 +211,22 @@ def _same(one: "seqio.Vocabulary", other: "seqio.Vocabulary") -> bool:
     return one == other or (content is not None and content == getattr(other, "sp_model", None))
 
 
-def _check_split(task: "seqio.Task", split: str, min_rows: int) -> None:
+def _check_split(task: "BoundTask", cfg: DatasetConfig, min_rows: int) -> None:
+    from mpt_jax.tasks.reading import check_cache
+
+    split = cfg.split
     if split not in task.splits:
         raise UserError(
             f"Task {task.name!r} has no split {split!r}; it has {', '.join(map(str, task.splits))}."
         )
-    count = task.num_input_examples(split)
+    if cfg.use_cached:
+        check_cache(task)
+    elif task.requires_caching:
+        raise UserError(
+            f"Task {task.name!r} is read from its cache alone: set "
+            "--gin.utils.DatasetConfig.use_cached=True."
+        )
+    count = task.num_input_examples(split, cfg.use_cached)
     if count < min_rows:
         raise UserError(
             f"Split {split!r} of task {task.name!r} has {count} rows; "
@@ -218,20 +234,30 @@ def _check_split(task: "seqio.Task", split: str, min_rows: int) -> None:
         )
 
 
-def _check_kept(task: "seqio.Task", cfg: DatasetConfig) -> None:
-    """Training repeats rows before it preprocesses them: with none left it would never return."""
-    from mpt_jax.tasks.row_source import MEMORY_ROWS
+def _check_training(task: "BoundTask", cfg: DatasetConfig, **reading: Any) -> None:
+    """Reads an example and saves the position after it, which training must do later.
 
-    if task.num_input_examples(cfg.split) > MEMORY_ROWS:
-        return  # not worth reading a large split twice
-    rows = task.get_dataset(
-        cfg.task_feature_lengths, split=cfg.split, shuffle=False, try_in_mem_cache=False
-    )
-    if next(iter(rows), None) is None:
+    Training goes on to the next pass where one gives nothing: with no row left it never returns.
+    """
+    import tensorflow as tf
+
+    rows = task.get_dataset(cfg.task_feature_lengths, num_epochs=1, **reading)
+    try:
+        iterator = iter(rows)
+        if next(iterator, None) is None:
+            raise UserError(
+                f"Split {cfg.split!r} of task {task.name!r} gives no example: "
+                "its preprocessors drop every row."
+            )
+        with tempfile.TemporaryDirectory() as folder:
+            tf.train.Checkpoint(iterator=iterator).write(f"{folder}/position")
+    except tf.errors.FailedPreconditionError as error:
         raise UserError(
-            f"Split {cfg.split!r} of task {task.name!r} gives no example: "
-            "its preprocessors drop every row."
-        )
+            f"Task {task.name!r} cannot be trained on, because a stopped run could not go on where "
+            f"it was: its source or a preprocessor keeps a state of its own ({error.message}). "
+            "Use TensorFlow's stateless functions there in place of Python and tf.random (SeqIO's "
+            "map_over_dataset(num_seeds=1) gives seeds), or cache the task (seqio_cache_tasks)."
+        ) from error
 
 
 def _check_labels(task: "seqio.Task", length: int) -> None:

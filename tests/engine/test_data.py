@@ -122,24 +122,13 @@ def test_batches_hold_the_tasks_that_were_sampled_for_them():
         assert next(iterator)["task_ids"].tolist() == expected
 
 
-@pytest.mark.parametrize("few_shot, min_tasks", [(None, None), (5, 2)])
-def test_a_checkpoint_resumes_with_the_next_unseen_batch(tmp_path, few_shot, min_tasks):
-    def start():
-        mixture = bind_tasks(
-            TASKS, few_shot=few_shot, min_tasks_per_batch=min_tasks, batch_size=4, seed=1
-        )
-        return train(mixture, length_buckets={"inputs": [4, 6]})
+def test_rows_whose_reading_keeps_a_state_are_refused():
+    def stateful(row):
+        return {**row, "inputs": tf.random.shuffle(row["inputs"])}
 
-    iterator = start()
-    for _ in range(7):
-        next(iterator)
-    path = tf.train.Checkpoint(iterator=iterator.tf_iterator).write(str(tmp_path / "at"))
-    expected = list(itertools.islice(iterator, 12))
-
-    resumed = start()
-    tf.train.Checkpoint(iterator=resumed.tf_iterator).read(path)
-    for batch in expected:
-        assert_same(next(resumed), batch)
+    register("toy_stateful", 5, steps=[lambda dataset: dataset.map(stateful)])
+    with pytest.raises(UserError, match="'toy_stateful' cannot be trained on.*stateless.*cache"):
+        train(["toy_a", "toy_stateful"])
 
 
 def test_few_shot_rows_are_seen_equally_often():
