@@ -5,16 +5,18 @@ and mistakes answer at once.
 """
 
 import argparse
+import contextlib
 import importlib
 import logging
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from types import ModuleType
 from typing import NoReturn
 
-from mpt_jax.engine import gin_files
-from mpt_jax.errors import UserError, did_you_mean, exit_status
+from mpt_jax.engine import gin_files, interrupt
+from mpt_jax.errors import UserError, did_you_mean, exit_status, interrupted
 from mpt_jax.real_t5x import installed
 from mpt_jax.t5x import engines
 
@@ -58,7 +60,11 @@ class _Parser(argparse.ArgumentParser):
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line `argv` (default: the process's) and returns the exit status."""
     argv = list(sys.argv[1:] if argv is None else argv)
-    return exit_status(lambda: run(argv), "t5x", ["t5x", *argv])
+    command = ["t5x", *argv]
+    with contextlib.ExitStack() as stack:
+        if argv and argv[0] in GIN_COMMANDS:
+            stack.enter_context(interrupt.ending_process(interrupted("t5x", command)))
+        return exit_status(lambda: run(argv), "t5x", command)
 
 
 def run(argv: Sequence[str]) -> int:
@@ -218,11 +224,17 @@ def _run_gin(arguments: argparse.Namespace, overrides: list[str]) -> None:
 
     logging.getLogger().addFilter(_is_no_search_note)
 
+    with _joined(arguments):
+        _call_gin(arguments, overrides, search_paths)
+
+
+def _call_gin(arguments: argparse.Namespace, overrides: list[str], search_paths: list[str]) -> None:
     from mpt_jax.engine import config, native_logs
 
-    if "multiprocess" in arguments:
-        _join_processes(arguments)
     with native_logs.notes_dropped():  # while the modules that the gin files name are imported
+        if getattr(arguments, "engine", engines.OWN) == engines.T5X:
+            config.check(arguments.gin_file, overrides, search_paths)  # before seconds of imports
+            installed.check()  # before gin is locked: T5X's modules register configurables
         config.parse(arguments.gin_file, overrides, search_paths)
         _settle_libraries()
     module, function, _ = GIN_COMMANDS[arguments.command]
@@ -238,13 +250,15 @@ def _add_tasks_configuration(arguments: argparse.Namespace, overrides: list[str]
         overrides.append(f"listing.show.task={arguments.task!r}")
 
 
-def _join_processes(arguments: argparse.Namespace) -> None:
-    """Makes this process one of several, where the flags say so."""
-    processes = (arguments.coordinator_address, arguments.process_count, arguments.process_index)
-    if arguments.multiprocess or any(value is not None for value in processes):
-        from mpt_jax import hosts
+def _joined(arguments: argparse.Namespace) -> contextlib.AbstractContextManager[None]:
+    """Within it this process is one of several, where the flags say so."""
+    names = ("coordinator_address", "process_count", "process_index")
+    processes = [getattr(arguments, name, None) for name in names]
+    if processes == [None, None, None] and not getattr(arguments, "multiprocess", False):
+        return contextlib.nullcontext()
+    from mpt_jax import hosts
 
-        hosts.join(*processes)
+    return hosts.joined(*processes, resume=shlex.join(["t5x", *sys.argv[1:]]))
 
 
 def _is_no_search_note(record: logging.LogRecord) -> bool:

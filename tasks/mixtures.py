@@ -5,11 +5,11 @@ binds copies of its tasks, registered nowhere, so that one process can run many 
 """
 
 import functools
-import importlib
 from collections.abc import Callable, Sequence
 
 import seqio
 
+from mpt_jax import user_modules
 from mpt_jax.errors import UserError, did_you_mean
 from mpt_jax.tasks.bound_task import TASK_IDS, BoundTask
 from mpt_jax.tasks.reading import check_vocabularies
@@ -29,10 +29,7 @@ def import_tasks(module: str | Sequence[str] | None) -> None:
       UserError: one cannot be found.
     """
     for name in _as_list(module or ()):
-        try:
-            importlib.import_module(name)
-        except ModuleNotFoundError as error:
-            raise UserError(f"Cannot import MIXTURE_OR_TASK_MODULE {name!r}: {error}.") from error
+        user_modules.load(name, "MIXTURE_OR_TASK_MODULE")
 
 
 def task_names(

@@ -10,6 +10,7 @@ import toy
 from flax import traverse_util
 
 from mpt_jax import distillation, prompt_file, prompts
+from mpt_jax.backbone import decoding
 from mpt_jax.engine import optimizers, schedules
 from mpt_jax.engine import step as step_lib
 from mpt_jax.errors import UserError
@@ -204,6 +205,26 @@ def test_predictions_depend_on_the_task_and_ignore_padding_rows():
     np.testing.assert_array_equal(ids, np.concatenate(alone))
     assert len({tuple(row) for row in np.asarray(ids)}) > 1
     assert aux["scores"].shape == (3,)
+
+
+@pytest.mark.parametrize("per_task", [True, False])
+@pytest.mark.parametrize("num_beams", [1, 2])
+def test_an_example_of_no_task_is_marked_and_the_others_are_as_without_it(per_task, num_beams):
+    decode = functools.partial(decoding.generate, num_beams=num_beams)
+    model = toy.model(PromptTuning(prompt_length=4, per_task=per_task), decode_fn=decode)
+    params = _started(model)
+    wrong = {**BATCH, "task_ids": np.array([3, -1, *BATCH["task_ids"][2:]], np.int32)}
+    functions = {
+        "ids": lambda p, b: model.predict_batch(p, b),
+        "scores": lambda p, b: model.predict_batch_with_aux(p, b)[1]["scores"],
+        "score": model.score_batch,
+        "prompts": model.embed_prompts,
+    }
+    for name, function in functions.items():
+        expected, found = (np.asarray(jax.jit(function)(params, b)) for b in (BATCH, wrong))
+        np.testing.assert_array_equal(found[2:], expected[2:])
+        assert (found[:2] == -1).all() if name == "ids" else np.isnan(found[:2]).all(), name
+    assert np.isnan(jax.jit(model.eval_fn)(params, wrong)[0])
 
 
 def test_score_is_the_log_likelihood_of_the_target():

@@ -32,6 +32,19 @@ def refuse_t5xs_own(config: Mapping[tuple[str, str], Mapping[str, Any]]) -> None
             )
 
 
+def check(
+    files: Sequence[str], overrides: Sequence[str] = (), search_paths: Sequence[str] = ()
+) -> gin_source.Source:
+    """What `parse` finds without importing anything: files, syntax and macros.
+
+    Raises:
+        UserError: a missing file, a syntax error, an unknown macro, or macros left unset.
+    """
+    source = gin_source.read(files, overrides, search_paths)
+    gin_source.check_macros(source)
+    return source
+
+
 def parse(
     files: Sequence[str], overrides: Sequence[str] = (), search_paths: Sequence[str] = ()
 ) -> None:
@@ -44,11 +57,9 @@ def parse(
         search_paths: folders for gin files, after the working directory.
 
     Raises:
-        UserError: a missing file, a syntax error, an unknown name, argument or macro, or macros
-          left unset. Files, syntax and macros are checked before anything is imported.
+        UserError: as `check`, before anything is imported; an unknown name or argument.
     """
-    source = gin_source.read(files, overrides, search_paths)
-    gin_source.check_macros(source)
+    source = check(files, overrides, search_paths)
     gin.clear_config()
     for folder in gin_files.search_folders(search_paths):
         gin.add_config_file_search_path(str(folder))

@@ -9,15 +9,16 @@ before it needs them.
 """
 
 import dataclasses
+import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mpt_jax import hosts
+from mpt_jax import hosts, prompt_file
 from mpt_jax.engine.length_buckets import MODEL_FEATURES, Batch, Buckets, cut_batch
-from mpt_jax.errors import UserError
+from mpt_jax.errors import UserError, shown
 
 if TYPE_CHECKING:
     import seqio
@@ -72,10 +73,10 @@ class DatasetConfig:
             raise UserError(f"batch_size must be a number of at least 1; got {self.batch_size!r}.")
         for side in MODEL_FEATURES:
             length = self.task_feature_lengths.get(side)
-            if not isinstance(length, int) or length < 1:
+            if not isinstance(length, int) or not 1 <= length <= prompt_file.LONGEST:
                 raise UserError(
-                    f"TASK_FEATURE_LENGTHS needs a positive length for {side!r}; "
-                    f"got {dict(self.task_feature_lengths)}."
+                    f"TASK_FEATURE_LENGTHS needs a positive length for {side!r}, of at most "
+                    f"{prompt_file.LONGEST:,} tokens; got {dict(self.task_feature_lengths)}."
                 )
         for side, buckets in (self.length_buckets or {}).items():
             if side not in MODEL_FEATURES or list(buckets) != sorted({*buckets} - {0}):
@@ -190,10 +191,14 @@ def load_mixture(cfg: DatasetConfig, *, min_rows: int = 1) -> "seqio.Mixture":
 
 
 def check_vocabularies(cfg: DatasetConfig, inputs: "seqio.Vocabulary", targets: "seqio.Vocabulary"):
-    """Refuses tasks that are tokenised with another vocabulary than the model's.
+    """Refuses tasks that the model's vocabularies do not fit.
+
+    A task whose other targets cannot be spelled in them is noticed on standard error: metrics may
+    overlook the difference, as SQuAD's do, or lose little by it.
 
     Raises:
-      UserError: names the first such task and feature.
+      UserError: a task is tokenised with another vocabulary, or two of its label words have the
+        same tokens, or its metrics could call no answer equal to one of them.
     """
     for task in load_mixture(cfg).tasks:
         for side, vocabulary in (("inputs", inputs), ("targets", targets)):
@@ -203,6 +208,7 @@ def check_vocabularies(cfg: DatasetConfig, inputs: "seqio.Vocabulary", targets: 
                     "model's VOCABULARY: choose a suite made for this backbone, or register the "
                     "task with the backbone's SentencePiece model (SPIECE_MODEL)."
                 )
+        _check_answers(task, cfg)
 
 
 def _same(one: "seqio.Vocabulary", other: "seqio.Vocabulary") -> bool:
@@ -265,12 +271,41 @@ def _check_labels(task: "seqio.Task", length: int) -> None:
 
     feature = task.output_features["targets"]
     for word in info(task.name).label_words:
+        prompt_file.check_label(word)
         tokens = len(feature.vocabulary.encode(word)) + int(feature.add_eos)
         if tokens > length:
             raise UserError(
-                f"Label {word!r} of task {task.name!r} takes {tokens} tokens with its end, more "
-                f"than the {length} of TASK_FEATURE_LENGTHS['targets']; raise that length."
+                f"Label {shown(word)} of task {task.name!r} takes {tokens} tokens with its end, "
+                f"more than the {length} of TASK_FEATURE_LENGTHS['targets']; raise that length."
             )
+
+
+def _check_answers(task: "seqio.Task", cfg: DatasetConfig) -> None:
+    from mpt_jax.tasks import spelling
+    from mpt_jax.tasks.info import info
+
+    words = info(task.name).label_words
+    if same := spelling.collision(task, words):
+        raise UserError(
+            f"The label words {shown(same[0])} and {shown(same[1])} of task {task.name!r} are the "
+            "same tokens in its vocabulary, so that no answer tells them apart: rename one."
+        )
+    rows = spelling.sample(task, cfg.split, cfg.task_feature_lengths, use_cached=cfg.use_cached)
+    if lost := rows and spelling.lost_labels(task, words, rows):
+        becomes = spelling.respelled(task, lost[0])
+        raise UserError(
+            f"The label word {shown(lost[0])} of task {task.name!r} cannot be spelled in its "
+            f"vocabulary, where it becomes {shown(becomes)}: every answer would count as wrong. "
+            "Choose words that the vocabulary has (`t5x tasks NAME` shows what becomes of them)."
+        )
+    if (lost := spelling.lost(task, rows)) and hosts.is_first():
+        becomes = spelling.respelled(task, lost[0])
+        print(
+            f"t5x: warning: {len(lost)} of the first {len(rows)} targets in {cfg.split!r} of task "
+            f"{task.name!r} cannot be spelled in its vocabulary, as {shown(lost[0])}, which "
+            f"becomes {shown(becomes)}: metrics that see this count such answers as wrong.",
+            file=sys.stderr,
+        )
 
 
 def _share(batch_size: int, num_shards: int) -> int:
