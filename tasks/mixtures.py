@@ -15,7 +15,7 @@ from mpt_jax.tasks.bound_task import TASK_IDS, BoundTask
 from mpt_jax.tasks.reading import check_vocabularies
 from mpt_jax.tasks.task_sampling import TaskSampledMixture
 
-__all__ = ["SIZE_LIMIT", "TASK_IDS", "bind_tasks", "import_tasks", "task_names"]
+__all__ = ["SIZE_LIMIT", "TASK_IDS", "bind_tasks", "having_split", "import_tasks", "task_names"]
 
 SIZE_LIMIT = 2**19  # T5's cap on the examples that a task counts for
 
@@ -104,6 +104,29 @@ def bind_tasks(
     return TaskSampledMixture(
         name, rated, batch_size=batch_size, min_tasks=min_tasks_per_batch, seed=seed
     )
+
+
+def having_split(mixture: seqio.Mixture, split: str) -> tuple[seqio.Mixture, tuple[str, ...]]:
+    """The mixture of those tasks that have `split`, with their ids and rates; the others' names.
+
+    Raises:
+      UserError: none has it, or the data of a task cannot be read.
+    """
+    lacking = tuple(task.name for task in mixture.tasks if split not in task.splits)
+    if not lacking:
+        return mixture, ()
+    rates = mixture.rate_per_task_name
+    kept = [(task, rates[task.name]) for task in mixture.tasks if task.name not in lacking]
+    if not kept:
+        first = mixture.tasks[0]
+        others = f", nor have the {len(lacking) - 1} other tasks" if len(lacking) > 1 else ""
+        raise UserError(
+            f"Task {first.name!r} has no split {split!r}{others}; "
+            f"it has {', '.join(map(str, first.splits))}."
+        )
+    if isinstance(mixture, TaskSampledMixture):
+        return mixture.of(kept), lacking
+    return seqio.Mixture(mixture.name, kept), lacking
 
 
 def _as_list(names: str | Sequence[str]) -> list[str]:

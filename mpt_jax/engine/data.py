@@ -144,8 +144,10 @@ def train_dataset(
         "shuffle": cfg.shuffle,
         "seed": seed if cfg.seed is None else cfg.seed,
     }
+    _check_same_size(mixture, cfg)
     for task in mixture.tasks:
         _check_training(task, cfg, **reading)
+        _note_lost_end(task, cfg)
     dataset = mixture.get_dataset(
         cfg.task_feature_lengths,
         shard_info=shard,
@@ -165,15 +167,22 @@ def pad_rows(batch: Batch, batch_size: int) -> Batch:
     return {k: np.pad(v, [(0, missing)] + [(0, 0)] * (v.ndim - 1)) for k, v in batch.items()}
 
 
-def load_mixture(cfg: DatasetConfig, *, min_rows: int = 1) -> "seqio.Mixture":
+def load_mixture(cfg: DatasetConfig, *, min_rows: int = 1, tell: bool = True) -> "seqio.Mixture":
     """The bound mixture of `cfg`, checked against everything a user can get wrong in it.
 
+    As in SeqIO, tasks that lack the split are left out; the others keep their ids.
+
+    Args:
+      cfg: what to read.
+      min_rows: what each task must have at least.
+      tell: whether to name the tasks that are left out, on standard error.
+
     Raises:
-      UserError: see `train_batches`; `min_rows` is what each task must have at least.
+      UserError: see `train_batches`; no task has the split.
     """
     import seqio
 
-    from mpt_jax.tasks.mixtures import TASK_IDS, bind_tasks, import_tasks
+    from mpt_jax.tasks.mixtures import TASK_IDS, bind_tasks, having_split, import_tasks
 
     import_tasks(cfg.module)
     mixture = cfg.mixture_or_task_name
@@ -184,6 +193,9 @@ def load_mixture(cfg: DatasetConfig, *, min_rows: int = 1) -> "seqio.Mixture":
             f"Mixture {mixture.name!r} carries no task ids: bind its tasks with "
             "mpt_jax.tasks.mixtures.bind_tasks, or give its name."
         )
+    mixture, lacking = having_split(mixture, cfg.split)
+    if lacking and tell:
+        hosts.note(f"left out, because they have no split {cfg.split!r}: {', '.join(lacking)}.")
     for task in mixture.tasks:
         _check_split(task, cfg, min_rows)
         _check_labels(task, cfg.task_feature_lengths["targets"])
@@ -200,7 +212,7 @@ def check_vocabularies(cfg: DatasetConfig, inputs: "seqio.Vocabulary", targets: 
       UserError: a task is tokenised with another vocabulary, or two of its label words have the
         same tokens, or its metrics could call no answer equal to one of them.
     """
-    for task in load_mixture(cfg).tasks:
+    for task in load_mixture(cfg, tell=False).tasks:
         for side, vocabulary in (("inputs", inputs), ("targets", targets)):
             if not _same(task.output_features[side].vocabulary, vocabulary):
                 raise UserError(
@@ -221,10 +233,6 @@ def _check_split(task: "BoundTask", cfg: DatasetConfig, min_rows: int) -> None:
     from mpt_jax.tasks.reading import check_cache
 
     split = cfg.split
-    if split not in task.splits:
-        raise UserError(
-            f"Task {task.name!r} has no split {split!r}; it has {', '.join(map(str, task.splits))}."
-        )
     if cfg.use_cached:
         check_cache(task)
     elif task.requires_caching:
@@ -237,6 +245,33 @@ def _check_split(task: "BoundTask", cfg: DatasetConfig, min_rows: int) -> None:
         raise UserError(
             f"Split {split!r} of task {task.name!r} has {count} rows; "
             f"at least {min_rows} are needed{' (one per process)' if min_rows > 1 else ''}."
+        )
+
+
+def _check_same_size(mixture: "seqio.Mixture", cfg: DatasetConfig) -> None:
+    """Tasks are drawn for each batch: what is one is said in two places."""
+    size = getattr(mixture, "batch_size", cfg.batch_size)
+    if size != cfg.batch_size:
+        raise UserError(
+            f"mixtures.bind_tasks.batch_size = {size} draws the tasks of a batch, and "
+            f"utils.DatasetConfig.batch_size = {cfg.batch_size} is another batch: set both to the "
+            "same number, as --gin.BATCH_SIZE does."
+        )
+
+
+def _note_lost_end(task: "BoundTask", cfg: DatasetConfig) -> None:
+    """Warns of a task that ends long texts without the end token, which prediction always adds.
+
+    It is no error: short texts are as they should be, and T5's own tasks are registered so.
+    """
+    from mpt_jax.tasks.ending import sides_without_end
+
+    sides = sides_without_end(task, cfg.split, cfg.use_cached)
+    if sides:
+        hosts.note(
+            f"task {task.name!r} cuts the end token off its longer {' and '.join(sides)}, so that "
+            "it trains on other tokens than it will meet: end its preprocessors with "
+            "seqio.preprocessors.append_eos_after_trim, in place of append_eos."
         )
 
 
