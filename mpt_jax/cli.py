@@ -135,6 +135,13 @@ def _parser() -> argparse.ArgumentParser:
             metavar="DIR[,DIR]",
             help="folders to look for gin files in, after the working directory",
         )
+        if name in ("train", "eval"):
+            command.add_argument(
+                "--seqio_additional_cache_dirs",
+                default="",
+                metavar="DIR[,DIR]",
+                help="where seqio_cache_tasks wrote tasks, for DatasetConfig.use_cached",
+            )
         if name == "tasks":
             command.add_argument("task", nargs="?", metavar="NAME", help="a task, or a mixture")
         else:
@@ -241,8 +248,17 @@ def _call_gin(
             installed.check()  # before gin is locked: T5X's modules register configurables
         config.parse(arguments.gin_file, overrides, search_paths, presets)
         _settle_libraries()
+    _add_cache_dirs(getattr(arguments, "seqio_additional_cache_dirs", ""))
     module, function, _ = GIN_COMMANDS[arguments.command]
     config.call(module, function)
+
+
+def _add_cache_dirs(folders: str) -> None:
+    if folders:
+        import seqio
+
+        known = seqio.get_global_cache_dirs()
+        seqio.add_global_cache_dirs([each for each in folders.split(",") if each not in known])
 
 
 def _tasks_presets(task: str | None) -> list[str]:
