@@ -107,6 +107,7 @@ def train(
     if finished and model.saved_step(model_dir) is not None:
         checkpointer.close()
         return model_dir
+    data.check_vocabularies(train_dataset_cfg, model.input_vocabulary, model.output_vocabulary)
     evaluator = None
     if infer_eval_dataset_cfg is not None:
         evaluator = Evaluator(infer_eval_dataset_cfg, model.FEATURE_CONVERTER_CLS)
@@ -146,7 +147,6 @@ def train(
         shard=seqio.ShardInfo(*partitioner.data_shard),
         seed=random_seed,
     )
-    data.check_vocabularies(train_dataset_cfg, model.input_vocabulary, model.output_vocabulary)
 
     # ------------------------------------------------------------------ checkpoint to resume from
     means = {}
