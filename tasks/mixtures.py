@@ -28,7 +28,7 @@ def import_tasks(module: str | Sequence[str] | None) -> None:
     Raises:
       UserError: one cannot be found.
     """
-    for name in _as_list(module or ()):
+    for name in filter(None, _as_list(module or ())):
         user_modules.load(name, "MIXTURE_OR_TASK_MODULE")
 
 
@@ -56,7 +56,7 @@ def bind_tasks(
     min_tasks_per_batch: int | None = None,
     batch_size: int | None = None,
     maximum: int = SIZE_LIMIT,
-    seed: int = 0,
+    seed: int | None = 0,
     module: str | Sequence[str] | None = None,
 ) -> seqio.Mixture:
     """An unregistered mixture of task copies that carry `task_ids`, an int32 feature of length 1.
@@ -73,7 +73,7 @@ def bind_tasks(
         is filled from these by rate (`task_sampling`); None mixes example by example.
       batch_size: examples of a global batch; needed by task sampling alone.
       maximum: the cap on a task's rows in the mixing rate.
-      seed: seed of the task sampling.
+      seed: seed of the task sampling; None: that of the dataset.
       module: imported first, to register the tasks.
 
     Raises:

@@ -45,7 +45,7 @@ class TaskSampledMixture(seqio.Mixture):
       tasks: (task, rate) pairs.
       batch_size: examples of a global batch.
       min_tasks: lower end of the uniform draw; more than there are tasks means all of them.
-      seed: seed of the draws, next to the seed with which SeqIO shuffles.
+      seed: seed of the draws, next to the seed with which SeqIO shuffles; None: that one.
 
     Attributes:
       batch_size: as given.
@@ -61,7 +61,7 @@ class TaskSampledMixture(seqio.Mixture):
         *,
         batch_size: int,
         min_tasks: int,
-        seed: int,
+        seed: int | None,
     ):
         if not all(isinstance(n, int) and n >= 1 for n in (batch_size, min_tasks)):
             raise UserError(
@@ -93,10 +93,10 @@ class TaskSampledMixture(seqio.Mixture):
         *,
         shard: seqio.ShardInfo,
     ) -> tf.data.Dataset:
-        del data_seed  # shuffles within tasks; which tasks meet in a batch has its own seed
-
-        least = min(self._settings["min_tasks"], len(rates))
-        settings = {**self._settings, "min_tasks": least}
+        settings = dict(self._settings)
+        if settings["seed"] is None:
+            settings["seed"] = data_seed
+        settings["min_tasks"] = min(settings["min_tasks"], len(rates))
 
         def own_choices(step: tf.Tensor) -> tf.Tensor:
             choices = batch_choices(step, rates, **settings)

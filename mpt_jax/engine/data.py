@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mpt_jax import hosts, prompt_file
+from mpt_jax import feature_lengths, hosts, prompt_file
 from mpt_jax.engine.length_buckets import MODEL_FEATURES, Batch, Buckets, cut_batch
 from mpt_jax.errors import UserError, shown
 
@@ -71,13 +71,7 @@ class DatasetConfig:
             )
         if not isinstance(self.batch_size, int) or self.batch_size < 1:
             raise UserError(f"batch_size must be a number of at least 1; got {self.batch_size!r}.")
-        for side in MODEL_FEATURES:
-            length = self.task_feature_lengths.get(side)
-            if not isinstance(length, int) or not 1 <= length <= prompt_file.LONGEST:
-                raise UserError(
-                    f"TASK_FEATURE_LENGTHS needs a positive length for {side!r}, of at most "
-                    f"{prompt_file.LONGEST:,} tokens; got {dict(self.task_feature_lengths)}."
-                )
+        feature_lengths.check(self.task_feature_lengths)
         for side, buckets in (self.length_buckets or {}).items():
             if side not in MODEL_FEATURES or list(buckets) != sorted({*buckets} - {0}):
                 raise UserError(
