@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from mpt_jax import assets, prompt_file
+from mpt_jax import assets, feature_lengths, prompt_file
 from mpt_jax.backbone import decoding
 from mpt_jax.engine.initialize import RestoreCheckpointConfig, initial_params, token_shapes
 from mpt_jax.engine.partitioning import PjitPartitioner
@@ -23,7 +23,7 @@ from mpt_jax.interop import backbones
 from mpt_jax.methods.base import FROZEN, Method
 from mpt_jax.methods.restored import Restored
 from mpt_jax.models import EncoderDecoderModel
-from mpt_jax.predictor import TRUNCATE, Prediction, Predictor, Row, TextReader, check_lengths
+from mpt_jax.predictor import TRUNCATE, Prediction, Predictor, Row, TextReader
 
 MINI = "mini"
 DECODING = ("num_beams", "length_penalty", "temperature", "top_k", "top_p")
@@ -102,7 +102,7 @@ def load(
     restored = None if prompts is None else Restored(prompts, method_module)
     info = restored and restored.info
     lengths = {**LENGTHS, **(info.feature_lengths if info else {}), **(lengths or {})}
-    check_lengths(lengths)
+    feature_lengths.check(lengths)
     model = EncoderDecoderModel(
         config=config,
         method=restored or NoMethod(),

@@ -135,6 +135,13 @@ def _parser() -> argparse.ArgumentParser:
             metavar="DIR[,DIR]",
             help="folders to look for gin files in, after the working directory",
         )
+        if name in ("train", "eval"):
+            command.add_argument(
+                "--seqio_additional_cache_dirs",
+                default="",
+                metavar="DIR[,DIR]",
+                help="where seqio_cache_tasks wrote tasks, for DatasetConfig.use_cached",
+            )
         if name == "tasks":
             command.add_argument("task", nargs="?", metavar="NAME", help="a task, or a mixture")
         else:
@@ -203,8 +210,10 @@ def _unknown_flag(command: str, argument: str) -> str:
 
 def _run_gin(arguments: argparse.Namespace, overrides: list[str]) -> None:
     """Parses the gin configuration and calls the sub-command's function with it."""
+    presets = []
     if arguments.command == "tasks":
-        _add_tasks_configuration(arguments, overrides)
+        arguments.gin_file = [TASKS_FILE, *(arguments.gin_file or [SHIPPED_TASKS_FILE])]
+        presets = _tasks_presets(arguments.task)
     elif not arguments.gin_file:
         raise UserError(
             f"t5x {arguments.command} needs --gin_file=FILE. "
@@ -225,29 +234,39 @@ def _run_gin(arguments: argparse.Namespace, overrides: list[str]) -> None:
     logging.getLogger().addFilter(_is_no_search_note)
 
     with _joined(arguments):
-        _call_gin(arguments, overrides, search_paths)
+        _call_gin(arguments, overrides, search_paths, presets)
 
 
-def _call_gin(arguments: argparse.Namespace, overrides: list[str], search_paths: list[str]) -> None:
+def _call_gin(
+    arguments: argparse.Namespace, overrides: list[str], search_paths: list[str], presets: list[str]
+) -> None:
     from mpt_jax.engine import config, native_logs
 
     with native_logs.notes_dropped():  # while the modules that the gin files name are imported
         if getattr(arguments, "engine", engines.OWN) == engines.T5X:
             config.check(arguments.gin_file, overrides, search_paths)  # before seconds of imports
             installed.check()  # before gin is locked: T5X's modules register configurables
-        config.parse(arguments.gin_file, overrides, search_paths)
+        config.parse(arguments.gin_file, overrides, search_paths, presets)
         _settle_libraries()
+    _add_cache_dirs(getattr(arguments, "seqio_additional_cache_dirs", ""))
     module, function, _ = GIN_COMMANDS[arguments.command]
     config.call(module, function)
 
 
-def _add_tasks_configuration(arguments: argparse.Namespace, overrides: list[str]) -> None:
-    """Makes the configuration of `t5x tasks`: as a run's, of the named task, without weights."""
-    arguments.gin_file = [TASKS_FILE, *(arguments.gin_file or [SHIPPED_TASKS_FILE])]
-    overrides.insert(0, "INITIAL_CHECKPOINT_PATH=None")
-    if arguments.task is not None:
-        overrides.append(f"MIXTURE_OR_TASK_NAME={arguments.task!r}")
-        overrides.append(f"listing.show.task={arguments.task!r}")
+def _add_cache_dirs(folders: str) -> None:
+    if folders:
+        import seqio
+
+        known = seqio.get_global_cache_dirs()
+        seqio.add_global_cache_dirs([each for each in folders.split(",") if each not in known])
+
+
+def _tasks_presets(task: str | None) -> list[str]:
+    """Makes the configuration of `t5x tasks` that of a run of the named task, without weights."""
+    presets = ["INITIAL_CHECKPOINT_PATH=None"]
+    if task is not None:
+        presets += [f"MIXTURE_OR_TASK_NAME={task!r}", f"listing.show.task={task!r}"]
+    return presets
 
 
 def _joined(arguments: argparse.Namespace) -> contextlib.AbstractContextManager[None]:

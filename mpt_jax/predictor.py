@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from mpt_jax import prompt_file, prompts
+from mpt_jax import prompts
 from mpt_jax.engine import step as step_lib
 from mpt_jax.engine.partitioning import PjitPartitioner
 from mpt_jax.errors import UserError, did_you_mean
@@ -112,17 +112,6 @@ class TextReader:
             f"{count} of {of} texts were longer than {self.limit} tokens and were truncated to "
             f"their beginning; too_long = {REFUSE!r} would refuse them."
         )
-
-
-def check_lengths(lengths: Mapping[str, int]) -> None:
-    """Refuses token limits that are none (UserError): each from 1 to `prompt_file.LONGEST`."""
-    for side in ("inputs", "targets"):
-        length = lengths.get(side)
-        if not isinstance(length, int) or not 1 <= length <= prompt_file.LONGEST:
-            raise UserError(
-                f"the limit of {side} is {length!r}: it is a number of tokens from 1 to "
-                f"{prompt_file.LONGEST:,}."
-            )
 
 
 class Predictor:

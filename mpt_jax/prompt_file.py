@@ -16,7 +16,7 @@ import numpy as np
 import safetensors
 from etils import epath
 
-from mpt_jax import files
+from mpt_jax import feature_lengths, files
 from mpt_jax.backbone import tensor_file
 from mpt_jax.bank.leaves import AXES, Bank
 from mpt_jax.errors import UserError, shown
@@ -26,7 +26,6 @@ ADAPTER_FILE = "adapter.safetensors"
 BACKBONE_FOLDER = "backbone"
 FORMAT = "mpt_jax.prompts/1"
 _KEY = "mpt_jax"
-LONGEST = 2**16  # tokens of a text, limit of what a header may ask for
 LONGEST_LABEL = 1000  # characters
 TASK_NAME = re.compile(r"[\w.:-]+")  # SeqIO's; no part of a path
 
@@ -246,10 +245,10 @@ def _check_shapes(file: str, bank: Bank, info: PromptInfo) -> None:
 def _check_bounds(file: str, info: PromptInfo) -> None:
     """Refuses a description that asks for more than any machine has, or for nothing."""
     for side, length in info.feature_lengths.items():
-        if not 1 <= length <= LONGEST:
+        if not 1 <= length <= feature_lengths.LONGEST:
             raise UserError(
                 f"{file} states feature_lengths.{side} = {length}; a length is a number of tokens "
-                f"from 1 to {LONGEST:,}. Restore the file from a copy."
+                f"from 1 to {feature_lengths.LONGEST:,}. Restore the file from a copy."
             )
     try:
         for words in info.label_words.values():
@@ -283,7 +282,7 @@ def _check_types(info: PromptInfo) -> None:
     texts = [info.method, info.backbone, info.backbone_bits, info.vocabulary]
     "".join([*texts, *info.input_forms.values(), *words]).encode("utf-8")
     for value in (value for found in info.metrics.values() for value in found.values()):
-        if type(value) not in (int, float):
+        if value is not None and type(value) not in (int, float):  # null: not finite
             raise TypeError("a metric")
 
 

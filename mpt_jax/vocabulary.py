@@ -13,6 +13,7 @@ from typing import Any
 
 from etils import epath
 
+from mpt_jax import files
 from mpt_jax.errors import UserError
 
 SENTINEL = re.compile(r"▁?<extra_id_\d+>")
@@ -29,9 +30,10 @@ def end_id(vocabulary: Any, stated: int | None = None) -> int:
         stated: what the backbone's configuration says of it; None: nothing.
 
     Raises:
-        UserError: padding has another id than 0, there is no end token, or another than stated.
+        UserError: it cannot be read, padding has another id than 0, there is no end token, or
+            another than stated.
     """
-    pieces = _sentencepiece(vocabulary)
+    pieces = _read(vocabulary)
     pad = pieces.pad_id() if pieces else vocabulary.pad_id  # SeqIO says 0 whatever the file says
     end = vocabulary.eos_id
     if pad != PAD_ID:
@@ -53,6 +55,19 @@ def end_id(vocabulary: Any, stated: int | None = None) -> int:
             "backbone."
         )
     return end
+
+
+def _read(vocabulary: Any) -> Any | None:
+    """`_sentencepiece` of a vocabulary whose file SeqIO may not have read yet."""
+    from google.protobuf.message import DecodeError
+
+    try:
+        return _sentencepiece(vocabulary)
+    except (*files.storage_errors(), DecodeError, RuntimeError) as error:
+        raise UserError(
+            f"{_name(vocabulary)} cannot be read ({error}): name the SentencePiece model of the "
+            "backbone, SPIECE_MODEL."
+        ) from error
 
 
 def digest(vocabulary: Any) -> str:

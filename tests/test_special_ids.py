@@ -152,3 +152,12 @@ def test_a_vocabulary_that_cannot_be_used_is_refused(ids, message, tmp_path):
         else:
             with pytest.raises(UserError, match=message):
                 use()
+
+
+@pytest.mark.parametrize("content", [None, b"no model", b"\x0a\xff\xff\xff\xff\x0f"])
+def test_a_vocabulary_that_cannot_be_read_is_named(content, tmp_path):
+    if content is not None:
+        (tmp_path / "spiece.model").write_bytes(content)
+    theirs = seqio.SentencePieceVocabulary(str(tmp_path / "spiece.model"))
+    with pytest.raises(UserError, match="spiece.model cannot be read .*SPIECE_MODEL"):
+        dataclasses.replace(toy.model(), input_vocabulary=theirs)

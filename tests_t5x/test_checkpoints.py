@@ -13,7 +13,7 @@ HERE = pathlib.Path(__file__).parent
 TOY = f"--gin_file={HERE.parent / 'tests' / 'toy.gin'}"
 ONE_DEVICE = f"--gin_file={HERE / 'one_device.gin'}"
 ENGINES = ("mpt_jax", "t5x")
-FEW = ("--gin.TRAIN_STEPS=4", "--gin.WARMUP_STEPS=1", "--gin.LENGTH_BUCKETS=None", ONE_DEVICE)
+FEW = ("--gin.TRAIN_STEPS=4", "--gin.WARMUP_STEPS=1", ONE_DEVICE)
 UNEVALUATED = "--gin.train.train.infer_eval_dataset_cfg=None"
 
 

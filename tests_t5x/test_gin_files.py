@@ -24,7 +24,6 @@ STEPS = (
     "--gin.EVAL_PERIOD=10",
     "--gin.SAVE_PERIOD=20",
     "--gin.WARMUP_STEPS=4",
-    "--gin.LENGTH_BUCKETS=None",
     "--gin.train.train.stats_period=1",
 )
 

@@ -39,7 +39,7 @@ def _source(settings, tmp_path_factory):
 
 
 def test_source_training_gives_our_numbers(source, settings, tmp_path):
-    arguments = (*settings, f"--gin.MODEL_DIR={tmp_path}", "--gin.LENGTH_BUCKETS=None")
+    arguments = (*settings, f"--gin.MODEL_DIR={tmp_path}")
     shell.succeeds("train", "--gin_file=gin/mpt_source.gin", *arguments)
     assert_equal_numbers(tmp_path / "teachers", source / "teachers")
     assert_equal_numbers(tmp_path, source)
@@ -67,6 +67,11 @@ def test_evaluation_and_inference(source, settings, tmp_path):
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
+        ("LABEL_SMOTHING = 0.1", "nothing reads a macro 'LABEL_SMOTHING'"),
+        (
+            "from mpt_jax.t5x import utils\ntrain_eval/utils.DatasetConfig.split = 'test'",
+            "no reference enters the scope 'train_eval'",
+        ),
         (
             "from t5x import utils\nutils.SaveCheckpointConfig.dtype = 'bfloat16'",
             "t5x.utils.SaveCheckpointConfig.dtype is T5X's own and would have no effect",

@@ -4,6 +4,7 @@ import json
 import pathlib
 import signal
 
+import numpy as np
 import pytest
 import shell
 from comparison import TOLERANCE, assert_equal_numbers, largest_differences, metrics
@@ -29,7 +30,6 @@ def _command(backbone):
             f"--gin_file={TOY}",
             f"--gin_file={HERE / 'one_device.gin'}",
             f"--gin.INITIAL_CHECKPOINT_PATH={backbone}",
-            "--gin.LENGTH_BUCKETS=None",
             "--gin.TRAIN_STEPS=8",
             f"--gin.MODEL_DIR={model_dir}",
             *arguments,
@@ -173,7 +173,25 @@ def test_a_loss_that_is_not_finite(command, tmp_path):
     assert "the loss or its gradient is not finite" in message
 
 
-def test_length_buckets_are_said_to_have_no_effect(command, tmp_path, capsys):
-    buckets = "--gin.LENGTH_BUCKETS={'inputs': (8,)}"
-    shell.succeeds(*command("t5x", tmp_path, buckets, "--gin.train.train.total_steps=2"))
-    assert "length_buckets have no effect under T5X" in capsys.readouterr().err
+def test_without_checkpoints_and_evaluations_the_end_is_exported(command, tmp_path):
+    """T5X's None (no checkpoint, a seed by chance, whole batches) and macros, on both engines."""
+    unsaved = (
+        "--gin.DROPOUT_RATE=0.1",
+        "--gin.LABEL_SMOOTHING=0.1",
+        "--gin.Z_LOSS=1e-3",
+        "--gin.utils.CheckpointConfig.save=None",
+        "--gin.train.train.infer_eval_dataset_cfg=None",
+        "--gin.train.train.stats_period=None",
+        "--gin.trainer.Trainer.num_microbatches=None",
+        "--gin.RANDOM_SEED=None",
+        "--gin.TRAIN_STEPS=3",
+    )
+    shell.succeeds(*command("t5x", tmp_path, *unsaved))
+    assert prompt_file.load(str(tmp_path))[1].step == 3
+    assert not list(tmp_path.glob("checkpoint*"))
+    seed = json.loads((tmp_path / "run.json").read_text())["seed"]
+    again = f"--gin.train.train.random_seed={seed}"
+    shell.succeeds(*command("mpt_jax", tmp_path / "again", *unsaved, again))
+    ours, real = (prompt_file.load(str(folder))[0] for folder in (tmp_path / "again", tmp_path))
+    for leaf in real:
+        np.testing.assert_allclose(ours[leaf], real[leaf], rtol=TOLERANCE)

@@ -42,27 +42,28 @@ class SaveCheckpointConfig:
     """How often to save, and how much to keep.
 
     Attributes:
-        period: steps between checkpoints.
+        period: steps between checkpoints; None: no checkpoint at all, as in T5X.
         keep: the number of newest checkpoints that stay; None: all.
     """
 
-    period: int
+    period: int | None
     keep: int | None = 2  # one damaged file then costs a period, not the run
 
     def __post_init__(self):
         for name in ("period", "keep"):
             value = getattr(self, name)
-            if value is not None and value < 1:
+            if value is not None and not (isinstance(value, int) and value >= 1):
                 raise UserError(
-                    f"utils.SaveCheckpointConfig.{name} must be at least 1, got {value}."
+                    f"utils.SaveCheckpointConfig.{name} must be a whole number of at least 1, or "
+                    f"None; got {value!r}."
                 )
 
 
 @dataclasses.dataclass(frozen=True)
 class CheckpointConfig:
-    """Saving and restoring in one, as T5X binds it."""
+    """Saving and restoring in one, as T5X binds it; `save` None: no checkpoints."""
 
-    save: SaveCheckpointConfig
+    save: SaveCheckpointConfig | None
     restore: RestoreCheckpointConfig | None = None
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import jax
 
-from mpt_jax import files, hosts, prompt_file
+from mpt_jax import feature_lengths, files, hosts, prompt_file
 from mpt_jax.engine import config
 from mpt_jax.engine import step as step_lib
 from mpt_jax.engine.data import DatasetConfig, check_vocabularies
@@ -25,7 +25,7 @@ from mpt_jax.engine.output_lines import OutputLines
 from mpt_jax.engine.partitioning import PjitPartitioner
 from mpt_jax.engine.task_metrics import Metrics
 from mpt_jax.errors import UserError
-from mpt_jax.predictor import TRUNCATE, Prediction, Predictor, Row, TextReader, check_lengths
+from mpt_jax.predictor import TRUNCATE, Prediction, Predictor, Row, TextReader
 
 METRICS_FILE = "metrics.json"
 CONFIG_FILE = "config_eval.gin"
@@ -152,8 +152,8 @@ def infer(
         UserError: unknown task, bad input (the line is named), an output that cannot be written
             or is of another run.
     """
+    feature_lengths.check(task_feature_lengths)
     partitioner.check_batch_size(batch_size)
-    check_lengths(task_feature_lengths)
     lines = open_lines(model, inputs, task, task_feature_lengths["inputs"], input_format, too_long)
     with OutputLines(output) as out:
         params = _params(

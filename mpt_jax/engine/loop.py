@@ -14,7 +14,7 @@ import seqio
 from mpt_jax import hosts
 from mpt_jax.engine import config, data, history, run_folder, run_record, schedules
 from mpt_jax.engine import step as step_lib
-from mpt_jax.engine.checkpoints import CheckpointConfig, Checkpointer
+from mpt_jax.engine.checkpoints import CheckpointConfig, Checkpointer, SaveCheckpointConfig
 from mpt_jax.engine.evaluation import Evaluator
 from mpt_jax.engine.initialize import check_backbone_is_there, initial_params, token_shapes
 from mpt_jax.engine.interrupt import InterruptFlag
@@ -30,12 +30,16 @@ class Trainer:
     """How a step is taken (T5X's `trainer.Trainer`).
 
     Attributes:
-        num_microbatches: parts that a batch is processed in; the result is the same.
+        num_microbatches: parts that a batch is processed in; the result is the same. None: 1.
         learning_rate_fn: the schedule, a factor of every group's learning rate.
     """
 
-    num_microbatches: int = 1
+    num_microbatches: int | None = 1
     learning_rate_fn: Schedule = create_learning_rate_scheduler("constant")
+
+    def __post_init__(self):
+        if self.num_microbatches is None:
+            object.__setattr__(self, "num_microbatches", 1)
 
 
 @run_folder.one_run_at_a_time
@@ -50,8 +54,8 @@ def train(
     total_steps: int,
     infer_eval_dataset_cfg: data.DatasetConfig | None = None,
     eval_period: int = 1000,
-    stats_period: int = 50,
-    random_seed: int = 0,
+    stats_period: int | None = 50,
+    random_seed: int | None = 0,
     record: Mapping[str, Any] | None = None,
 ) -> str:
     """Train what the model's method declares trainable; T5X's `train.train`.
@@ -72,8 +76,10 @@ def train(
             product of the run is then that of the best evaluation (`history.best_step`), else of
             the last step. A step is saved before it is evaluated.
         eval_period: steps between evaluations.
-        stats_period: steps between log lines; metrics stay on the device in between.
-        random_seed: of initialisation, dropout and the order of the data.
+        stats_period: steps between log lines; metrics stay on the device in between. None: as
+            `eval_period`.
+        random_seed: of initialisation, dropout and the order of the data. None: one drawn by
+            chance, which the run's record keeps for when it is resumed.
         record: facts for `run.json`, without effect on the run (see `run_record`).
 
     Returns:
@@ -85,6 +91,7 @@ def train(
         KeyboardInterrupt: Ctrl-C or SIGTERM, after a checkpoint was saved.
     """
     # ------------------------------------------------------------------ settings, the folder
+    stats_period = eval_period if stats_period is None else stats_period
     check_counts(total_steps=total_steps, eval_period=eval_period, stats_period=stats_period)
     trainer = trainer_cls()
     partitioner.check_batch_size(train_dataset_cfg.batch_size, trainer.num_microbatches)
@@ -92,7 +99,9 @@ def train(
         partitioner.check_batch_size(infer_eval_dataset_cfg.batch_size)
     check_backbone_is_there(model, checkpoint_cfg.restore)
     hosts.on_first(lambda: run_folder.prepare(model_dir, config.operative_config()))
-    checkpointer = Checkpointer(os.path.join(model_dir, "checkpoints"), checkpoint_cfg.save)
+    save_cfg = checkpoint_cfg.save or SaveCheckpointConfig(period=None)
+    period = save_cfg.period
+    checkpointer = Checkpointer(os.path.join(model_dir, "checkpoints"), save_cfg)
     step = checkpointer.latest_step() or 0
     finished = step >= total_steps and run_record.is_finished(model_dir)
     if finished and model.saved_step(model_dir) is not None:
@@ -103,6 +112,7 @@ def train(
         evaluator = Evaluator(infer_eval_dataset_cfg, model.FEATURE_CONVERTER_CLS)
 
     # ------------------------------------------------------------------ parameters, optimizer
+    random_seed = run_record.settle_seed(model_dir, random_seed, resumed=step > 0)
     schedule = run_record.closed(trainer.learning_rate_fn, model_dir, total_steps, step)
     init_rng, step_rng = jax.random.split(jax.random.key(random_seed))
     lengths = train_dataset_cfg.task_feature_lengths
@@ -118,7 +128,6 @@ def train(
         "batch_size": train_dataset_cfg.batch_size,
         "key_metrics": evaluator.key_metrics if evaluator else {},
     }
-    hosts.on_first(lambda: run_record.write(model_dir, model, trainable, facts))
     optimizer = model.optimizer_def.build(labels, axes, schedule)
     state = partitioner.place_state(
         step_lib.init_state(optimizer, trainable), step_lib.split(axes, labels)[0]
@@ -144,6 +153,7 @@ def train(
     if step:
         step, state, _ = checkpointer.resume(state, batches.tf_iterator)
         means = history.means(history.read(model_dir), last=step)
+    hosts.on_first(lambda: run_record.write(model_dir, model, trainable, facts))
 
     def evaluates() -> bool:
         due = step % eval_period == 0 or step >= total_steps
@@ -212,7 +222,7 @@ def train(
             step += 1
             window.add(step, metrics, batch["task_ids"])
             stop = _is_told_to_stop(interrupt, step, stats_period)
-            saves = step % checkpoint_cfg.save.period == 0 or step == total_steps or stop
+            saves = period and (step % period == 0 or step == total_steps or stop)
             if step % stats_period == 0 or evaluates() or saves:
                 # summarize raises on a non-finite loss, before any saving
                 reporter.training(step, window.summarize())
@@ -223,7 +233,8 @@ def train(
     if step >= total_steps:
         hosts.on_first(lambda: run_record.amend(model_dir, finished=True))
     if hosts.agree_on_any(bool(interrupt)):
-        raise KeyboardInterrupt(f"saved step {step} of {total_steps} in {model_dir}")
+        saved = "saved" if period else "without checkpoints, at"
+        raise KeyboardInterrupt(f"{saved} step {step} of {total_steps} in {model_dir}")
     return model_dir
 
 

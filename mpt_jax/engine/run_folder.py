@@ -126,8 +126,8 @@ def differences(old_text: str, new_text: str) -> dict[str, tuple[str, str]]:
 def lost_product(model_dir: str) -> UserError:
     """The message about a finished run without the files that it was for."""
     return UserError(
-        f"the run in {model_dir} is finished, but its product is gone or damaged, and was that of "
-        "an earlier step than its checkpoints: put the files back from a copy, or train again with "
+        f"the run in {model_dir} is finished, but its product is gone or damaged, and cannot be "
+        "made again from its checkpoints: put the files back from a copy, or train again with "
         "another --gin.MODEL_DIR=FOLDER."
     )
 

@@ -1,9 +1,11 @@
 """`run.json` of a run folder: what was trained on what, for reports, people and a resumed run."""
 
+import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
+import numpy as np
 from etils import epath
 
 from mpt_jax import files, hosts
@@ -13,6 +15,31 @@ from mpt_jax.errors import UserError
 from mpt_jax.tasks.info import info
 
 RECORD_FILE = "run.json"
+
+
+def settle_seed(model_dir: str, random_seed: int | None, resumed: bool) -> int:
+    """The seed of a run: the one that is given; for None what `run.json` has, or one by chance.
+
+    Args:
+        model_dir: the run folder.
+        random_seed: as given.
+        resumed: whether the run goes on from a checkpoint; every process must ask.
+
+    Raises:
+        UserError: it is neither a whole number nor None.
+    """
+    if isinstance(random_seed, int):
+        return random_seed
+    if random_seed is not None:
+        raise UserError(f"RANDOM_SEED must be a whole number or None, got {random_seed!r}.")
+    if resumed:
+        path = epath.Path(model_dir) / RECORD_FILE
+        recorded = files.read_json(path).get("seed")
+        if not isinstance(recorded, int):
+            raise UserError(f"{path} does not say with which seed the run was started: give it.")
+        return recorded
+    drawn = np.array([secrets.randbelow(2**31)])
+    return int(hosts.agree_on_longest(drawn)[0])
 
 
 def closed(schedule: Schedule, model_dir: str, total_steps: int, step: int) -> Schedule:

@@ -14,6 +14,7 @@ from mpt_jax.engine.reporter import Reporter
 from mpt_jax.engine.task_metrics import with_mean
 from mpt_jax.errors import UserError
 from mpt_jax.real_t5x.data import Batches
+from mpt_jax.real_t5x.trainer import Trainer
 
 _NOT_OURS = ("timing/", "learning_rate/current")
 _SCHEDULE = "learning_rate"
@@ -23,7 +24,7 @@ class Callbacks:
     """Of one run.
 
     The product is that of the best evaluation, as in our engine; before the first evaluation, and
-    in a run without any, that of the last checkpoint.
+    in a run without any, that of the last checkpoint; without these that of the end.
 
     Args:
         export: `export(params, step, results)` writes the product; every process calls it.
@@ -40,7 +41,7 @@ class Callbacks:
         self._export = export
         self._reporter = reporter
         self._means = dict(means)
-        self._trainer: trainer_lib.Trainer | None = None
+        self._trainer: Trainer | None = None
         self._batches: Batches | None = None
         self.interrupt = InterruptFlag()
 
@@ -52,9 +53,9 @@ class Callbacks:
         self.interrupt.__exit__(*exc_info)
         self._reporter.__exit__(*exc_info)
 
-    def trainer(self, **arguments: Any) -> trainer_lib.Trainer:
-        """T5X's trainer, remembered."""
-        self._trainer = trainer_lib.Trainer(**arguments)
+    def trainer(self, **arguments: Any) -> Trainer:
+        """The trainer, remembered."""
+        self._trainer = Trainer(ended=self.on_end, **arguments)
         return self._trainer
 
     def batches(self, dataset: Any) -> Batches:
@@ -69,6 +70,12 @@ class Callbacks:
         if step and not self._means:
             self._export(state["target"], step, {})
         return state, infos
+
+    def on_end(self) -> None:
+        """Exports what was trained where no evaluation and no save has."""
+        if not self._means and not self._batches.step:
+            state = self._trainer.train_state
+            self._export(state.params, int(state.step), {})
 
     def on_evaluation(self, step: int, found: Mapping | None, keys: Mapping[str, str]) -> None:
         """Keeps the product of an evaluation if it is the best so far, and reports it."""
@@ -105,5 +112,5 @@ class Callbacks:
         }
         self._reporter.training(step, shown)
         if self.interrupt and jax.process_count() == 1:
-            raise trainer_lib.PreemptionError(f"saved step {step}")
+            raise trainer_lib.PreemptionError(f"step {step}")
         return False

@@ -2,7 +2,6 @@
 
 import functools
 import os
-import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -15,7 +14,7 @@ from t5x import trainer as trainer_lib
 from mpt_jax import files, hosts
 from mpt_jax.engine import config, data, history, run_folder, run_record, schedules
 from mpt_jax.engine import step as step_lib
-from mpt_jax.engine.checkpoints import CheckpointConfig
+from mpt_jax.engine.checkpoints import CheckpointConfig, SaveCheckpointConfig
 from mpt_jax.engine.initialize import check_backbone_is_there, initial_params
 from mpt_jax.engine.loop import Trainer, check_counts
 from mpt_jax.engine.partitioning import PjitPartitioner
@@ -47,7 +46,9 @@ def train(*, model_dir: str, total_steps: int, **settings: Any) -> str:
         with callbacks:
             t5x_train.train(**translated)
     except trainer_lib.PreemptionError as stop:
-        raise KeyboardInterrupt(f"{stop} of {total_steps} in {model_dir}") from None
+        save_cfg = settings["checkpoint_cfg"].save
+        saved = "saved" if save_cfg and save_cfg.period else "without checkpoints, at"
+        raise KeyboardInterrupt(f"{saved} {stop} of {total_steps} in {model_dir}") from None
     hosts.on_first(lambda: run_record.amend(model_dir, finished=True))
     return model_dir
 
@@ -63,8 +64,8 @@ def arguments(
     total_steps: int,
     infer_eval_dataset_cfg: data.DatasetConfig | None = None,
     eval_period: int = 1000,
-    stats_period: int = 50,
-    random_seed: int = 0,
+    stats_period: int | None = 50,
+    random_seed: int | None = 0,
     record: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The arguments of `t5x.train.train` for those of `engine.loop.train`; prepares the folder.
@@ -73,22 +74,19 @@ def arguments(
         UserError: bad settings, before anything is written.
     """
     # ------------------------------------------------------------------ settings, the folder
+    stats_period = eval_period if stats_period is None else stats_period
     check_counts(total_steps=total_steps, eval_period=eval_period, stats_period=stats_period)
     trainer, lengths = trainer_cls(), train_dataset_cfg.task_feature_lengths
+    save_cfg = checkpoint_cfg.save or SaveCheckpointConfig(period=None)
     partitioner.check_batch_size(train_dataset_cfg.batch_size, trainer.num_microbatches)
     if infer_eval_dataset_cfg is not None:
         partitioner.check_batch_size(infer_eval_dataset_cfg.batch_size)
-        _check_periods(eval_period, checkpoint_cfg.save.period)
+        _check_periods(eval_period, save_cfg.period)
     check_backbone_is_there(model, checkpoint_cfg.restore)
     data.check_vocabularies(train_dataset_cfg, model.input_vocabulary, model.output_vocabulary)
     hosts.on_first(lambda: run_folder.prepare(model_dir, config.operative_config(), engine="t5x"))
-    if train_dataset_cfg.length_buckets and hosts.is_first():
-        print(
-            "t5x: note: length_buckets have no effect under T5X, which compiles one shape of a "
-            "batch: all are padded to TASK_FEATURE_LENGTHS.",
-            file=sys.stderr,
-        )
     step = _latest_step(model_dir)
+    random_seed = run_record.settle_seed(model_dir, random_seed, resumed=step > 0)
     schedule = run_record.closed(trainer.learning_rate_fn, model_dir, total_steps, step)
 
     # ------------------------------------------------------------------ what T5X calls back
@@ -152,8 +150,8 @@ def arguments(
         "checkpoint_cfg": utils.CheckpointConfig(
             save=utils.SaveCheckpointConfig(
                 dtype=None,
-                period=checkpoint_cfg.save.period,
-                keep=checkpoint_cfg.save.keep,
+                period=save_cfg.period,
+                keep=save_cfg.keep,
                 save_dataset=True,
                 state_transformation_fns=[callbacks.on_save],
             )
@@ -161,6 +159,7 @@ def arguments(
         "partitioner": Partitioner(partitioner),
         "trainer_cls": functools.partial(
             callbacks.trainer,
+            length_buckets=train_dataset_cfg.length_buckets,
             learning_rate_fn=schedule,
             num_microbatches=None,
             weight_metrics_computer=optimizer,
@@ -188,9 +187,9 @@ def _ends_in_evaluation(step: int, eval_period: int, total_steps: int) -> bool:
     return step > 0 and (step % eval_period == 0 or step >= total_steps)
 
 
-def _check_periods(eval_period: int, save_period: int) -> None:
+def _check_periods(eval_period: int, save_period: int | None) -> None:
     """T5X walks in strides of the smaller period."""
-    if max(eval_period, save_period) % min(eval_period, save_period):
+    if save_period is not None and max(eval_period, save_period) % min(eval_period, save_period):
         raise UserError(
             f"under T5X one of EVAL_PERIOD = {eval_period} and SAVE_PERIOD = {save_period} must be "
             "a multiple of the other: change one, or train with --engine=mpt_jax."

@@ -192,11 +192,11 @@ def check(plan: Plan, folder: pathlib.Path) -> None:
         UserError: a gin file that is not there, a macro that none of a run's files knows, one that
             is left unset; the message names the run.
     """
-    from mpt_jax.engine import gin_source  # takes gin, which `t5x --help` does without
+    from mpt_jax.engine import config  # takes gin, which `t5x --help` does without
 
     for run, step in _kinds(plan, folder):
         try:
-            gin_source.check_macros(gin_source.read(step.files, step.overrides, ()))
+            config.check(step.files, step.overrides)
         except UserError as error:
             raise UserError(f"{plan.name}: {step.command} of {run.name}: {error}") from None
 

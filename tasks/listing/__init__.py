@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import seqio
 
+from mpt_jax import feature_lengths
 from mpt_jax.errors import shown
+from mpt_jax.feature_lengths import SIDES
 from mpt_jax.screen import Screen
 from mpt_jax.tasks import spelling
 from mpt_jax.tasks.info import info
-from mpt_jax.tasks.listing.facts import SIDES, SplitFacts, read_split
+from mpt_jax.tasks.listing.facts import SplitFacts, read_split
 from mpt_jax.tasks.mixtures import import_tasks, task_names
 
 _EXAMPLES = 3
@@ -33,6 +35,7 @@ def show(
     Raises:
       UserError: no such task or mixture, with the nearest names; faults of its data.
     """
+    feature_lengths.check(task_feature_lengths)
     import_tasks(modules)
     screen = Screen(sys.stdout)
     if task is None:

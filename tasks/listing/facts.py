@@ -8,7 +8,8 @@ import numpy as np
 import seqio
 import tensorflow as tf
 
-SIDES = ("inputs", "targets")
+from mpt_jax.feature_lengths import SIDES
+
 _BATCH = 512
 
 

@@ -44,7 +44,7 @@ def register(name, rows, metric_fns):
     seqio.TaskRegistry.add(
         name,
         source=seqio.FunctionDataSource(dataset_fn, ["validation"]),
-        preprocessors=[seqio.preprocessors.tokenize, seqio.preprocessors.append_eos],
+        preprocessors=[seqio.preprocessors.tokenize, seqio.preprocessors.append_eos_after_trim],
         output_features={"inputs": BYTES, "targets": BYTES},
         metric_fns=metric_fns,
     )

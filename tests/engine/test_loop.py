@@ -400,6 +400,40 @@ def test_a_signal_during_an_evaluation_stops_after_the_next_step(backbone, score
     assert_product_is_of(tmp_path, step=6)
 
 
+def test_without_a_seed_one_is_drawn_and_kept(backbone, fetched, scores, tmp_path):
+    def unseeded(folder, random_seed):
+        sampling = {"min_tasks_per_batch": 1, "batch_size": 8, "seed": None}
+        mixture = bind_tasks(list(TASKS), module="toy_tasks", **sampling)
+        cfg = dataset("train", mixture_or_task_name=mixture, seed=None)
+        run(tmp_path / folder, backbone, train_dataset_cfg=cfg, random_seed=random_seed)
+        return json.loads((tmp_path / folder / "run.json").read_text())["seed"]
+
+    fetched.at = {4: interrupt}
+    with pytest.raises(KeyboardInterrupt, match="saved step 4"):
+        unseeded("drawn", None)
+    seed = unseeded("drawn", None)
+    assert unseeded("given", seed) == seed
+    drawn, given = (checkpoint(tmp_path / folder, STEPS) for folder in ("drawn", "given"))
+    for name, leaf in drawn.items():
+        np.testing.assert_array_equal(leaf, given[name])
+
+
+def test_without_checkpoints_the_product_is_all_that_stays(backbone, fetched, tmp_path):
+    unsaved = {
+        "checkpoint_cfg": CheckpointConfig(None, RestoreCheckpointConfig(backbone)),
+        "infer_eval_dataset_cfg": None,
+        "stats_period": None,
+        "num_microbatches": None,
+    }
+    fetched.at = {2: interrupt}
+    with pytest.raises(KeyboardInterrupt, match="without checkpoints, at step 2 of"):
+        run(tmp_path, backbone, **unsaved)
+    run(tmp_path, backbone, **unsaved)  # from the start
+    assert len(fetched) == 2 + STEPS
+    assert steps_saved(tmp_path) == []
+    assert prompt_file.load(str(tmp_path))[1].step == STEPS
+
+
 def test_a_loss_that_is_not_finite_keeps_what_was_good(backbone, scores, tmp_path):
     with pytest.raises(UserError, match=r"not finite at step (\d).*tasks of its batch: .*toy_"):
         run(tmp_path, backbone, learning_rate=1e30, period=1, eval_period=1)
