@@ -97,6 +97,7 @@ def test_from_source_training_to_predictions(t5x, tmp_path):
         "tasks": ["mini_rte"],
         "key_metrics": {"mini_rte": "accuracy"},
         "tuned_parameters": 20 * 128 + 20 + 128,
+        "finished": True,
     }
 
     status, out, err = t5x("eval", "gin/mpt_eval.gin", "--gin.PROMPTS=runs/mpt_target")
