@@ -78,14 +78,17 @@ def make(folder: pathlib.Path, config: T5Config) -> dict[str, pathlib.Path]:
 
 def measure(path: str, dtype: str) -> None:
     """Reads one checkpoint; prints seconds, and bytes that the process grew by at its largest."""
-    shapes = shapes_of(backbones.config_of(path))
+    shapes = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, dtype),
+        shapes_of(backbones.config_of(path)),
+    )
     device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     layout = jax.tree.map(lambda _: device, shapes)
     jax.block_until_ready(jax.numpy.ones(1))
     pathlib.Path("/proc/self/clear_refs").write_text("5")  # the peak so far is forgotten
     before = memory("VmRSS")
     start = time.perf_counter()
-    params = backbones.load(path, shapes, layout, dtype)
+    params = backbones.load(path, shapes, layout)
     seconds = time.perf_counter() - start
     print(seconds, memory("VmHWM") - before)
     del params

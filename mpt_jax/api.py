@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from mpt_jax import assets, prompt_file
+from mpt_jax import assets, feature_lengths, prompt_file
 from mpt_jax.backbone import decoding
 from mpt_jax.engine.initialize import RestoreCheckpointConfig, initial_params, token_shapes
 from mpt_jax.engine.partitioning import PjitPartitioner
@@ -102,6 +102,7 @@ def load(
     restored = None if prompts is None else Restored(prompts, method_module)
     info = restored and restored.info
     lengths = {**LENGTHS, **(info.feature_lengths if info else {}), **(lengths or {})}
+    feature_lengths.check(lengths)
     model = EncoderDecoderModel(
         config=config,
         method=restored or NoMethod(),
@@ -196,7 +197,7 @@ class LoadedModel:
             UserError: as `predict`; no labels, or tasks whose label words differ.
         """
         rows = self._rows(texts, task, tasks)
-        labels = self._labels(rows, labels)
+        labels = self._labels(tasks or [task], labels)
 
         def rank(rows: Sequence[Row], size: int, number: int) -> list[np.ndarray]:
             return self.predictor.rank(rows, [labels] * len(rows), size)
@@ -238,11 +239,12 @@ class LoadedModel:
             warnings.warn(self.reader.truncation(truncated, len(rows)), stacklevel=4)
         return rows
 
-    def _labels(self, rows: Sequence[Row], labels: Sequence[str] | None) -> tuple[str, ...]:
+    def _labels(self, asked: Sequence[str | None], labels: Sequence[str] | None) -> tuple[str, ...]:
         if isinstance(labels, str):
             raise UserError("labels is one text: give a list of label words.")
         if labels is None:
-            names = {self.tasks[row.task_id] for row in rows} if self.tasks else set()
+            ids = {self.reader.task_id(name) for name in asked}
+            names = {self.tasks[i] for i in ids} if self.tasks else set()
             words = self.predictor.model.label_words
             found = {tuple(words.get(name, ())) for name in names}
             if len(found) > 1:
@@ -253,6 +255,8 @@ class LoadedModel:
             labels = found.pop() if found else ()
         if not labels:
             raise UserError("no labels: the prompt file states no label words; give labels=[...].")
+        for label in labels:
+            prompt_file.check_label(label)
         return tuple(labels)
 
     def _in_batches(self, rows: Sequence[Row], use: Callable[..., list]) -> list:

@@ -5,16 +5,18 @@ and mistakes answer at once.
 """
 
 import argparse
+import contextlib
 import importlib
 import logging
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from types import ModuleType
 from typing import NoReturn
 
-from mpt_jax.engine import gin_files
-from mpt_jax.errors import UserError, did_you_mean, exit_status
+from mpt_jax.engine import gin_files, interrupt
+from mpt_jax.errors import UserError, did_you_mean, exit_status, interrupted
 from mpt_jax.real_t5x import installed
 from mpt_jax.t5x import engines
 
@@ -58,7 +60,11 @@ class _Parser(argparse.ArgumentParser):
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line `argv` (default: the process's) and returns the exit status."""
     argv = list(sys.argv[1:] if argv is None else argv)
-    return exit_status(lambda: run(argv), "t5x", ["t5x", *argv])
+    command = ["t5x", *argv]
+    with contextlib.ExitStack() as stack:
+        if argv and argv[0] in GIN_COMMANDS:
+            stack.enter_context(interrupt.ending_process(interrupted("t5x", command)))
+        return exit_status(lambda: run(argv), "t5x", command)
 
 
 def run(argv: Sequence[str]) -> int:
@@ -129,6 +135,13 @@ def _parser() -> argparse.ArgumentParser:
             metavar="DIR[,DIR]",
             help="folders to look for gin files in, after the working directory",
         )
+        if name in ("train", "eval"):
+            command.add_argument(
+                "--seqio_additional_cache_dirs",
+                default="",
+                metavar="DIR[,DIR]",
+                help="where seqio_cache_tasks wrote tasks, for USE_CACHED_TASKS",
+            )
         if name == "tasks":
             command.add_argument("task", nargs="?", metavar="NAME", help="a task, or a mixture")
         else:
@@ -197,8 +210,10 @@ def _unknown_flag(command: str, argument: str) -> str:
 
 def _run_gin(arguments: argparse.Namespace, overrides: list[str]) -> None:
     """Parses the gin configuration and calls the sub-command's function with it."""
+    presets = []
     if arguments.command == "tasks":
-        _add_tasks_configuration(arguments, overrides)
+        arguments.gin_file = [TASKS_FILE, *(arguments.gin_file or [SHIPPED_TASKS_FILE])]
+        presets = _tasks_presets(arguments.task)
     elif not arguments.gin_file:
         raise UserError(
             f"t5x {arguments.command} needs --gin_file=FILE. "
@@ -218,33 +233,51 @@ def _run_gin(arguments: argparse.Namespace, overrides: list[str]) -> None:
 
     logging.getLogger().addFilter(_is_no_search_note)
 
+    with _joined(arguments):
+        _call_gin(arguments, overrides, search_paths, presets)
+
+
+def _call_gin(
+    arguments: argparse.Namespace, overrides: list[str], search_paths: list[str], presets: list[str]
+) -> None:
     from mpt_jax.engine import config, native_logs
 
-    if "multiprocess" in arguments:
-        _join_processes(arguments)
     with native_logs.notes_dropped():  # while the modules that the gin files name are imported
-        config.parse(arguments.gin_file, overrides, search_paths)
+        if getattr(arguments, "engine", engines.OWN) == engines.T5X:
+            config.check(arguments.gin_file, overrides, search_paths)  # before seconds of imports
+            installed.check()  # before gin is locked: T5X's modules register configurables
+        config.parse(arguments.gin_file, overrides, search_paths, presets)
         _settle_libraries()
+    _add_cache_dirs(getattr(arguments, "seqio_additional_cache_dirs", ""))
     module, function, _ = GIN_COMMANDS[arguments.command]
     config.call(module, function)
 
 
-def _add_tasks_configuration(arguments: argparse.Namespace, overrides: list[str]) -> None:
-    """Makes the configuration of `t5x tasks`: as a run's, of the named task, without weights."""
-    arguments.gin_file = [TASKS_FILE, *(arguments.gin_file or [SHIPPED_TASKS_FILE])]
-    overrides.insert(0, "INITIAL_CHECKPOINT_PATH=None")
-    if arguments.task is not None:
-        overrides.append(f"MIXTURE_OR_TASK_NAME={arguments.task!r}")
-        overrides.append(f"listing.show.task={arguments.task!r}")
+def _add_cache_dirs(folders: str) -> None:
+    if folders:
+        import seqio
+
+        known = seqio.get_global_cache_dirs()
+        seqio.add_global_cache_dirs([each for each in folders.split(",") if each not in known])
 
 
-def _join_processes(arguments: argparse.Namespace) -> None:
-    """Makes this process one of several, where the flags say so."""
-    processes = (arguments.coordinator_address, arguments.process_count, arguments.process_index)
-    if arguments.multiprocess or any(value is not None for value in processes):
-        from mpt_jax import hosts
+def _tasks_presets(task: str | None) -> list[str]:
+    """Makes the configuration of `t5x tasks` that of a run of the named task, without weights."""
+    presets = ["INITIAL_CHECKPOINT_PATH=None"]
+    if task is not None:
+        presets += [f"MIXTURE_OR_TASK_NAME={task!r}", f"listing.show.task={task!r}"]
+    return presets
 
-        hosts.join(*processes)
+
+def _joined(arguments: argparse.Namespace) -> contextlib.AbstractContextManager[None]:
+    """Within it this process is one of several, where the flags say so."""
+    names = ("coordinator_address", "process_count", "process_index")
+    processes = [getattr(arguments, name, None) for name in names]
+    if processes == [None, None, None] and not getattr(arguments, "multiprocess", False):
+        return contextlib.nullcontext()
+    from mpt_jax import hosts
+
+    return hosts.joined(*processes, resume=shlex.join(["t5x", *sys.argv[1:]]))
 
 
 def _is_no_search_note(record: logging.LogRecord) -> bool:

@@ -9,6 +9,7 @@ from typing import NoReturn
 
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
+_SHOWN = 100  # characters
 
 
 class UserError(Exception):
@@ -19,9 +20,20 @@ class UserError(Exception):
     """
 
 
+def shown(text: str) -> str:
+    """A text from outside in a message: quoted, and cut where it is long."""
+    return repr(text) if len(text) <= _SHOWN else f"{text[:_SHOWN]!r}... ({len(text):,} characters)"
+
+
 def did_you_mean(name: str, known: Iterable[str], count: int = 3) -> str:
-    """A hint to append to a message about an unknown name: the nearest known names, or ""."""
-    near = difflib.get_close_matches(name, list(known), n=count, cutoff=0.5)
+    """A hint to append to a message about an unknown name: the nearest known names, or "".
+
+    None for what is too long to be a misspelt name: comparing takes the square of the length.
+    """
+    if len(name) > _SHOWN:
+        return ""
+    known = [candidate for candidate in known if len(candidate) <= _SHOWN]
+    near = difflib.get_close_matches(name, known, n=count, cutoff=0.5)
     return f" Did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
 
 
@@ -39,9 +51,13 @@ def exit_status(main: Callable[[], int], name: str, command: Sequence[str]) -> i
         print(f"{name}: error: {error}", file=sys.stderr)
         return EXIT_BAD_INPUT
     except KeyboardInterrupt as interrupt:
-        what = ": ".join(["interrupted", *map(str, interrupt.args)])
-        print(f"{name}: {what}; to resume: {shlex.join(command)}", file=sys.stderr)
+        print(interrupted(name, command, *map(str, interrupt.args)), file=sys.stderr)
         return EXIT_INTERRUPTED
+
+
+def interrupted(name: str, command: Sequence[str], *saved: str) -> str:
+    """The line that says so: of the program `name`, with what it has saved and what to type."""
+    return f"{name}: {': '.join(['interrupted', *saved])}; to resume: {shlex.join(command)}"
 
 
 def run_script(main: Callable[[], int]) -> NoReturn:

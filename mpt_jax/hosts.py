@@ -4,14 +4,69 @@ Every process runs the same program on its own part of the data; the first one a
 and prints. With one process everything here is immediate.
 """
 
-from collections.abc import Callable
+import atexit
+import contextlib
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
 import numpy as np
+from jax._src import distributed
 from jax.experimental import multihost_utils
 
-from mpt_jax.errors import UserError
+from mpt_jax import watch
+from mpt_jax.errors import EXIT_BAD_INPUT, UserError
+
+_WAIT = 5.0  # seconds in which a lost process is noticed, where it shows as an error first
+
+
+@contextlib.contextmanager
+def joined(
+    coordinator_address: str | None,
+    process_count: int | None,
+    process_index: int | None,
+    resume: str,
+) -> Iterator[None]:
+    """`join`, and in the block a process that is lost, or fails, ends all the others.
+
+    Args:
+        coordinator_address, process_count, process_index: as in `join`.
+        resume: the command to type again, for the line that they end with.
+
+    Raises:
+        UserError: as in `join`.
+    """
+    join(coordinator_address, process_count, process_index)
+    state = distributed.global_state
+    watched, client = watch.Watch(state.process_id, state.num_processes, resume), state.client
+    if state.process_id == 0:
+        client.key_value_set(watch.KEY, watched.listen())
+    else:
+        address = coordinator_address or state.coordinator_address
+        where = client.blocking_key_value_get(watch.KEY, 60_000)
+        watched.connect(_host_and_port(address)[0], where)
+    try:
+        yield
+    except KeyboardInterrupt:  # all have agreed to stop
+        watched.leave()
+        raise
+    except BaseException as error:
+        is_told = isinstance(error, UserError)
+        watched.fail(0.0 if is_told else _WAIT)
+        # jax's own end would wait for the others; this comes before it.
+        atexit.register(_exit, EXIT_BAD_INPUT if is_told else 1)
+        raise
+    watched.leave()
+
+
+def _exit(status: int) -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 def join(coordinator_address: str | None, process_count: int | None, process_index: int | None):
@@ -38,7 +93,14 @@ def join(coordinator_address: str | None, process_count: int | None, process_ind
                 f"{process_count - 1}."
             )
     try:
-        jax.distributed.initialize(*given)
+        if process_index:
+            relayed = watch.relay(*_host_and_port(coordinator_address))
+            jax.distributed.initialize(relayed, process_count, process_index)
+        else:
+            jax.distributed.initialize(*given)
+        if threading.current_thread() is threading.main_thread():
+            # jax has taken SIGTERM for itself; `interrupt` answers it.
+            signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))
     except (ValueError, RuntimeError) as error:
         raise UserError(
             f"cannot join the processes of a run: {error}. Give --coordinator_address=HOST:PORT, "
@@ -46,22 +108,36 @@ def join(coordinator_address: str | None, process_count: int | None, process_ind
         ) from error
 
 
+def _host_and_port(address: str) -> tuple[str, int]:
+    host, _, port = address.rpartition(":")
+    if not (host and port.isdecimal()):
+        raise UserError(f"--coordinator_address={address!r} is not HOST:PORT.")
+    return host.strip("[]"), int(port)
+
+
 def is_first() -> bool:
     """Whether this is the process that writes and prints."""
     return jax.process_index() == 0
+
+
+def note(text: str) -> None:
+    """Tells the user something that does not stop the run, on standard error, once."""
+    if is_first():
+        print(f"t5x: note: {text}", file=sys.stderr, flush=True)
 
 
 def on_first(work: Callable[[], Any]) -> None:
     """Does `work` in the first process while the others wait; all fail if it does.
 
     Raises:
-        UserError: of `work`, in the first process; that the first one failed, in the others.
+        Exception: of `work`, in the first process.
+        UserError: that the first one failed, in the others.
     """
     failure = None
     if is_first():
         try:
             work()
-        except UserError as error:
+        except BaseException as error:  # whatever it is, the others must not wait
             failure = error
     if agree_on_any(failure is not None):
         raise failure or UserError("the first process stopped with an error: see its messages.")
@@ -79,6 +155,13 @@ def agree_on_longest(lengths: np.ndarray) -> np.ndarray:
     if jax.process_count() == 1:
         return lengths
     return multihost_utils.process_allgather(lengths).max(axis=0)
+
+
+def total(values: np.ndarray) -> np.ndarray:
+    """The sum of all processes' `values`, in their dtype; every process must ask."""
+    if jax.process_count() == 1:
+        return values
+    return multihost_utils.process_allgather(values).sum(axis=0, dtype=values.dtype)
 
 
 def fetch(tree: Any) -> Any:

@@ -14,7 +14,8 @@ import numpy as np
 
 from mpt_jax import hosts, prompt_file, prompts
 from mpt_jax.bank.leaves import AXES
-from mpt_jax.errors import UserError
+from mpt_jax.errors import UserError, shown
+from mpt_jax.vocabulary import digest
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Start:
         tasks: names of the run's K tasks.
         label_words: task -> label words; empty for tasks without.
         backbone: fingerprint of the backbone's frozen part.
+        backbone_bits: its bits below the fingerprint's.
         backbone_shapes: nested dict of the backbone's parameters, or of what has their shapes.
     """
 
@@ -36,6 +38,7 @@ class Start:
     label_words: Mapping[str, tuple[str, ...]]
     backbone: str
     backbone_shapes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    backbone_bits: str = ""
 
     def load_prompts(self, path: str) -> tuple[dict[str, np.ndarray], prompt_file.PromptInfo]:
         """Read the prompts of a finished run.
@@ -54,9 +57,14 @@ class Start:
         return bank, info
 
     def check_product(self, path: str, info: prompt_file.PromptInfo) -> None:
-        """Refuse the product of a run on another backbone (UserError)."""
+        """Refuse the product of a run on another backbone or vocabulary (UserError)."""
         width, size = self.embedding.shape[1], self.embedding.shape[0]
-        prompt_file.check_backbone(path, info, width, size, self.backbone)
+        prompt_file.check_backbone(path, info, width, size, self.backbone, self.backbone_bits)
+        if (here := digest(self.vocabulary)) and info.vocabulary not in ("", here):
+            raise UserError(
+                f"prompt file {path} was trained with another vocabulary than this run's: one of "
+                "the two SentencePiece files is another or was damaged; copy the backbone's again."
+            )
 
 
 Initializer = Callable[[jax.Array, int, Start], jax.Array]
@@ -67,10 +75,13 @@ def sampled_vocabulary(
 ) -> jax.Array:
     """Embeddings of `length` different pieces among the `most_common` first of the vocabulary.
 
-    SentencePiece orders its pieces by frequency; the three special ids are left out. The default
-    of Lester et al. 2021 and of the paper.
+    SentencePiece orders its pieces by frequency; special ids are left out. The default of Lester
+    et al. 2021 and of the paper.
     """
-    pieces = jnp.arange(3, min(most_common, _base_size(start)))
+    known = start.vocabulary
+    special = {known.pad_id, known.eos_id, known.unk_id, known.bos_id}
+    ids = range(min(most_common, _base_size(start)))
+    pieces = jnp.array([i for i in ids if i not in special], jnp.int32)
     if length > len(pieces):
         raise UserError(
             f"a prompt of length {length} cannot be sampled from {len(pieces)} pieces: shorten "
@@ -85,7 +96,7 @@ def class_labels(rng: jax.Array, length: int, start: Start) -> jax.Array:
     With more label words than `length`, the first `length` are used.
 
     Raises:
-        UserError: no task of the run has label words.
+        UserError: no task of the run has label words, or one of them has no pieces.
     """
     words = list(dict.fromkeys(word for t in start.tasks for word in start.label_words[t]))
     if not words:
@@ -93,7 +104,13 @@ def class_labels(rng: jax.Array, length: int, start: Start) -> jax.Array:
             f"initializers.class_labels: the tasks {', '.join(start.tasks)} have no label words; "
             "use initializers.sampled_vocabulary."
         )
-    means = [_rows(start, _encode(start, word)).mean(axis=0) for word in words[:length]]
+    ids = {word: _encode(start, word) for word in words[:length]}
+    if empty := [word for word in ids if not len(ids[word])]:
+        raise UserError(
+            f"initializers.class_labels: the label word {shown(empty[0])} has no pieces in the "
+            "vocabulary: choose another word."
+        )
+    means = [_rows(start, of_word).mean(axis=0) for of_word in ids.values()]
     rest = length - len(means)
     labels = jnp.stack(means)
     return labels if rest == 0 else jnp.concatenate([labels, sampled_vocabulary(rng, rest, start)])

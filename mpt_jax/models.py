@@ -24,6 +24,7 @@ from mpt_jax.backbone.config import T5Config
 from mpt_jax.errors import UserError
 from mpt_jax.interop import backbones
 from mpt_jax.methods.base import Method, label_parameters
+from mpt_jax.vocabulary import digest, end_id
 
 Batch = Mapping[str, jax.Array]
 
@@ -45,7 +46,7 @@ class EncoderDecoderModel:
         config: sizes of the backbone.
         method: what is tuned and how.
         tasks: names of the K tasks; a batch's `task_ids` index them.
-        input_vocabulary, output_vocabulary: seqio vocabularies.
+        input_vocabulary, output_vocabulary: seqio vocabularies; they tell `config.eos_id`.
         optimizer_def: an `engine.optimizers.OptimizerDef`; None for evaluation and inference.
         label_words: task -> label words, for initialisers and the prompt file.
         input_forms: task -> how its inputs are written, for the prompt file.
@@ -76,6 +77,9 @@ class EncoderDecoderModel:
                 f"distillation is of prompts, and the method {self.method.name!r} has none: use "
                 "gin/mpt_target.gin, or add --gin_file=gin/methods/no_distillation.gin."
             )
+        end_id(self.input_vocabulary, self.config.eos_id)
+        end = end_id(self.output_vocabulary, self.config.eos_id)
+        object.__setattr__(self, "config", dataclasses.replace(self.config, eos_id=end))
 
     # ---------------------------------------------------------------- parameters
 
@@ -134,18 +138,16 @@ class EncoderDecoderModel:
         """Whether a run without INITIAL_CHECKPOINT_PATH is an error."""
         return self.method.needs_backbone
 
-    def load_backbone(self, path: str, shapes: Mapping, shardings: Mapping, dtype: str) -> dict:
+    def load_backbone(self, path: str, shapes: Mapping, shardings: Mapping) -> dict:
         """Read the backbone's parameters, in any format (see `interop.backbones`).
 
         Args:
             path: INITIAL_CHECKPOINT_PATH.
-            shapes, shardings: trees over all parameters of the model; only the backbone is read.
-            dtype: of the parameters in memory.
+            shapes, shardings: trees over all parameters of the model; only the backbone is read,
+                each leaf in the dtype that `shapes` states.
         """
         trees = store.BACKBONE_TREES
-        return backbones.load(
-            path, {t: shapes[t] for t in trees}, {t: shardings[t] for t in trees}, dtype
-        )
+        return backbones.load(path, {t: shapes[t] for t in trees}, {t: shardings[t] for t in trees})
 
     def start(self, params: Mapping, rng: jax.Array) -> dict:
         """Put what the method adds beside or into a loaded backbone, initialised (host side).
@@ -154,13 +156,15 @@ class EncoderDecoderModel:
             UserError: source or teacher prompts that are missing or of another backbone.
         """
         backbone = {name: params[name] for name in store.BACKBONE_TREES}
+        identity = store.identify(params, self.method.tuned_backbone)
         context = initializers.Start(
             embedding=params["token_embedder"]["embedding"],
             vocabulary=self.input_vocabulary,
             tasks=self.tasks,
             label_words={task: tuple(self.label_words.get(task, ())) for task in self.tasks},
-            backbone=store.fingerprint(params, self.method.tuned_backbone),
+            backbone=identity.fingerprint,
             backbone_shapes=backbone,
+            backbone_bits=identity.bits,
         )
         added = dict(self.method.start(context, rng))
         if self.distillation is not None:
@@ -178,6 +182,7 @@ class EncoderDecoderModel:
         feature_lengths: Mapping[str, int],
     ) -> None:
         """Write the product of a run: a prompt file, or what else the method trains."""
+        identity = store.identify(params, self.method.tuned_backbone)
         info = prompt_file.PromptInfo(
             method=self.method.name,
             tasks=self.tasks,
@@ -185,14 +190,23 @@ class EncoderDecoderModel:
             width=self.config.emb_dim,
             rank=self.method.rank,
             vocabulary_size=self.config.vocab_size,
-            backbone=store.fingerprint(params, self.method.tuned_backbone),
+            backbone=identity.fingerprint,
             feature_lengths=dict(feature_lengths),
             label_words={task: list(words) for task, words in self.label_words.items()},
             input_forms=dict(self.input_forms),
             step=step,
             metrics=dict(results),
+            backbone_bits=identity.bits,
+            vocabulary=digest(self.input_vocabulary),
         )
         self.method.save(directory, params, self.config, info)
+
+    def saved_step(self, directory: str) -> int | None:
+        """The training step of the product in a run folder; None: there is none that loads."""
+        try:
+            return prompt_file.load(directory)[1].step
+        except UserError:
+            return None
 
     # ---------------------------------------------------------------------- loss
 
@@ -241,6 +255,7 @@ class EncoderDecoderModel:
         logits, states = self._apply(params, batch, dropout_rng, names)
         weights = batch["decoder_loss_weights"].astype(jnp.float32)
         token_loss = self._cross_entropy(logits, batch["decoder_target_tokens"]) * weights
+        token_loss = self._of_known_tasks(batch, token_loss)
         loss = jnp.sum(token_loss / counts["tokens"][:, None])
         summary = self._task_metrics(logits, batch, token_loss, weights)
         if self.distillation is not None:
@@ -342,7 +357,10 @@ class EncoderDecoderModel:
     def predict_batch_with_aux(
         self, params: Mapping, batch: Batch, rng: jax.Array | None = None
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
-        """Decoded ids [B, S] int32 and {"scores": [B]} (log-probability of the output)."""
+        """Decoded ids [B, S] int32 and {"scores": [B]} (log-probability of the output).
+
+        A row whose task id is none of the run's, [0, K), is -1 throughout, and its score NaN.
+        """
         with self._adapted(params):
             encoded, valid = self._encode(params, batch)
             ids, scores = self.decode_fn(
@@ -352,15 +370,30 @@ class EncoderDecoderModel:
                 valid,
                 max_decode_length=batch["decoder_input_tokens"].shape[1],
                 rng=rng,
+                eos_id=self.config.eos_id,
             )
-        return ids, {"scores": scores}
+        ids = self._of_known_tasks(batch, ids, -1)
+        return ids, {"scores": self._of_known_tasks(batch, scores)}
 
     def embed_prompts(self, params: Mapping, batch: Batch) -> jax.Array | None:
         """The prompts [B, P, D] of a batch's `task_ids`; None for a method without prompts."""
         tokens = batch["encoder_input_tokens"]
-        return self.module.apply(
+        found = self.module.apply(
             {"params": params}, batch["task_ids"], tokens, method="embed_prompts"
         )
+        return None if found is None else self._of_known_tasks(batch, found)
+
+    def _of_known_tasks(
+        self, batch: Batch, values: jax.Array, otherwise: float = jnp.nan
+    ) -> jax.Array:
+        """`values` [B, ...], but `otherwise` for rows whose task id is not in [0, K).
+
+        jax takes the row of a bank that is nearest to an index out of its range: unmarked, such an
+        example would be answered with the last task's prompt.
+        """
+        ids = batch["task_ids"].reshape(-1, *(1,) * (values.ndim - 1))
+        known = (ids >= 0) & (ids < max(1, len(self.tasks)))  # without tasks all ids are 0
+        return jnp.where(known, values, jnp.asarray(otherwise, values.dtype))
 
     def _encode(self, params: Mapping, batch: Batch) -> tuple[jax.Array, jax.Array]:
         """Prompt and text, encoded [B, P+T, D], and which positions may be seen [B, P+T]."""
@@ -385,7 +418,8 @@ class EncoderDecoderModel:
             encoded, valid = (jnp.repeat(x, words, axis=0) for x in self._encode(params, batch))
             logits = self.module.apply({"params": params}, encoded, valid, fed, method="decode")
         losses = optax.softmax_cross_entropy_with_integer_labels(logits, targets)
-        return -jnp.sum(losses * (targets != network.PAD_ID), axis=1).reshape(count, words)
+        found = -jnp.sum(losses * (targets != network.PAD_ID), axis=1).reshape(count, words)
+        return self._of_known_tasks(batch, found)
 
     def score_batch(self, params: Mapping, batch: Batch) -> jax.Array:
         """Log-likelihood of each example's target, [B] float32, in nats."""
@@ -393,4 +427,5 @@ class EncoderDecoderModel:
         log_probs = -optax.softmax_cross_entropy_with_integer_labels(
             logits, batch["decoder_target_tokens"]
         )
-        return jnp.sum(log_probs * batch["decoder_loss_weights"], axis=1)
+        found = jnp.sum(log_probs * batch["decoder_loss_weights"], axis=1)
+        return self._of_known_tasks(batch, found)

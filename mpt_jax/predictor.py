@@ -15,8 +15,10 @@ from mpt_jax import prompts
 from mpt_jax.engine import step as step_lib
 from mpt_jax.engine.partitioning import PjitPartitioner
 from mpt_jax.errors import UserError, did_you_mean
+from mpt_jax.vocabulary import first_ids
 
 TRUNCATE, REFUSE = "truncate", "refuse"  # what to do with a text that is too long
+LONGEST_TEXT = 2**23  # characters; where nothing ends a word all of them are tokenised
 _LISTED = 20  # tasks that a message lists
 _SHORTEST = {"text": 16, "label": 4}  # tokens, of the smallest program
 
@@ -64,16 +66,21 @@ class TextReader:
         """The row of a text; `place` is what a message calls it.
 
         Raises:
-            UserError: an empty text, or one that is too long where these are refused.
+            UserError: an empty text, one of more than `LONGEST_TEXT` characters, or one that is too
+                long where these are refused.
         """
         if not text.strip():
             raise UserError(f"{place} is empty: remove it or fill it.")
-        ids = self.vocabulary.encode(text)
+        if len(text) > LONGEST_TEXT:
+            raise UserError(
+                f"{place} has {len(text):,} characters, more than {LONGEST_TEXT:,}: shorten it."
+            )
+        ids = first_ids(self.vocabulary, text, self.limit)
         length = len(ids) + 1
         if length > self.limit and self.too_long == REFUSE:
             raise UserError(
-                f"{place} has {length} tokens, more than the limit of {self.limit}: shorten it, "
-                f"raise the limit, or choose too_long = {TRUNCATE!r}."
+                f"{place} has at least {length} tokens, more than the limit of {self.limit}: "
+                f"shorten it, raise the limit, or choose too_long = {TRUNCATE!r}."
             )
         cut = [*ids[: self.limit - 1], self.vocabulary.eos_id]
         return Row(text, cut, task_id, length > self.limit)
@@ -219,6 +226,12 @@ class Predictor:
         width = min(_power_of_two(longest), self._lengths["inputs"])
         tokens = np.zeros((size, width), np.int32)
         task_ids = np.zeros((size,), np.int32)
+        for row in rows:
+            if not 0 <= row.task_id < max(1, len(self.model.tasks)):
+                raise UserError(
+                    f"task id {row.task_id} is none of the {len(self.model.tasks)} tasks, which "
+                    "count from 0."
+                )
         for r in range(size):
             row = rows[min(r, len(rows) - 1)]
             tokens[r, : len(row.ids)], task_ids[r] = row.ids, row.task_id

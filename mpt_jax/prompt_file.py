@@ -7,7 +7,6 @@ the whole backbone, `backbone/model.safetensors`.
 """
 
 import dataclasses
-import json
 import os
 import re
 from collections.abc import Mapping
@@ -15,18 +14,19 @@ from typing import Any
 
 import numpy as np
 import safetensors
-import safetensors.numpy
 from etils import epath
 
-from mpt_jax import files
+from mpt_jax import feature_lengths, files
+from mpt_jax.backbone import tensor_file
 from mpt_jax.bank.leaves import AXES, Bank
-from mpt_jax.errors import UserError
+from mpt_jax.errors import UserError, shown
 
 FILE_NAME = "prompts.safetensors"
 ADAPTER_FILE = "adapter.safetensors"
 BACKBONE_FOLDER = "backbone"
 FORMAT = "mpt_jax.prompts/1"
 _KEY = "mpt_jax"
+LONGEST_LABEL = 1000  # characters
 TASK_NAME = re.compile(r"[\w.:-]+")  # SeqIO's; no part of a path
 
 
@@ -44,7 +44,10 @@ class PromptInfo:
         label_words: task -> its label words, for tasks that have them.
         input_forms: task -> how its inputs are written, e.g. "review: {text}", where it is stated.
         step: the training step that the bank was taken from.
-        metrics: validation metrics of that step, task -> {name: value}.
+        metrics: validation metrics of that step, task -> {name: value}; None: not finite.
+        backbone_bits: that backbone's bits below the fingerprint's (`fingerprints.Identity`), or
+            "" where it had none.
+        vocabulary: `vocabulary.digest` of what tokenised the inputs; "" where it is not known.
     """
 
     method: str
@@ -59,6 +62,8 @@ class PromptInfo:
     input_forms: dict[str, str]
     step: int
     metrics: dict[str, Any]
+    backbone_bits: str = ""
+    vocabulary: str = ""
 
 
 def resolve(path: str) -> str:
@@ -91,7 +96,7 @@ def save(
     *,
     setting: str = "MODEL_DIR",
 ) -> str:
-    """Write both files into `directory`, each atomically; returns the safetensors path.
+    """Write both files into `directory`, as one; returns the safetensors path.
 
     The description travels in the safetensors header too, so that the two cannot be mismatched;
     `prompts.json` is the copy for people.
@@ -108,16 +113,15 @@ def save(
     """
     path = os.path.join(directory, name)
     tensors = {name: np.asarray(leaf, np.float32, order="C") for name, leaf in bank.items()}
-    content = safetensors.numpy.save(tensors, metadata=header(info))
-    files.write_whole(path, content, setting=setting)
-    text = json.dumps(_description(info), indent=2) + "\n"
-    files.write_whole(_json_path(path), text, setting=setting)
+    content = tensor_file.to_bytes(tensors, header(info))
+    text = files.to_json(_description(info), indent=2) + "\n"
+    files.write_together({_json_path(path): text, path: content}, setting=setting)
     return path
 
 
 def header(info: PromptInfo) -> dict[str, str]:
     """The description as a text of a safetensors header."""
-    return {_KEY: json.dumps(_description(info))}
+    return {_KEY: files.to_json(_description(info))}
 
 
 def from_header(metadata: Mapping[str, str]) -> PromptInfo:
@@ -127,12 +131,12 @@ def from_header(metadata: Mapping[str, str]) -> PromptInfo:
         ValueError: there is none, or it is damaged or of another format.
     """
     try:
-        description = json.loads(metadata[_KEY])
+        description = files.parse_json(metadata[_KEY], "its description")
         if description.pop("format") != FORMAT:
             raise ValueError("another format")
         info = PromptInfo(**{**description, "tasks": tuple(description["tasks"])})
         _check_types(info)
-    except (KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (KeyError, TypeError, AttributeError, UserError) as error:
         raise ValueError(f"no description of a prompt: {error!r}") from error
     return info
 
@@ -148,36 +152,49 @@ def load(path: str) -> tuple[dict[str, np.ndarray], PromptInfo]:
         the tensors by name, float32, those of a bank shaped as in `prompts`, and the description.
 
     Raises:
-        UserError: no file, truncated, corrupted, another format, or leaves that do not fit the
-            description.
+        UserError: no file, truncated, damaged, another format, values that are not finite, or
+            leaves that do not fit the description.
     """
     file = resolve(path)
     try:
         content = epath.Path(file).read_bytes()
-        bank = safetensors.numpy.load(content)
-        info = from_header(_metadata(content))
-    except (safetensors.SafetensorError, OSError) as error:
+        bank, metadata = tensor_file.content_of(content)
+    except (safetensors.SafetensorError, OSError, ValueError) as error:
         raise UserError(
             f"{file} is truncated or corrupted ({error}): restore it from a copy, or train again."
         ) from error
-    except (KeyError, ValueError) as error:  # KeyError: a dtype that numpy lacks
+    try:
+        info = from_header(metadata)
+    except ValueError as error:
         raise UserError(
             f"{file} is a safetensors file but not a prompt file of mpt_jax (format {FORMAT})."
         ) from error
     _check_shapes(file, bank, info)
+    _check_bounds(file, info)
     return bank, info
 
 
-def check_backbone(path: str, info: PromptInfo, width: int, vocabulary_size: int, backbone: str):
+def check_label(word: str) -> None:
+    """Refuses what is no label word, as each is scored at its full length (UserError)."""
+    if not isinstance(word, str) or len(word) > LONGEST_LABEL:
+        raise UserError(
+            f"the label {shown(str(word))} is no text of at most {LONGEST_LABEL:,} characters."
+        )
+
+
+def check_backbone(
+    path: str, info: PromptInfo, width: int, vocabulary_size: int, backbone: str, bits: str = ""
+) -> None:
     """Refuse a prompt file on a backbone that it does not belong to.
 
     Args:
         path: the prompt file, for the message.
         info: its description.
         width, vocabulary_size, backbone: D, V and fingerprint of the backbone in use.
+        bits: its bits below the fingerprint's; "" where it has none, as a copy in bfloat16.
 
     Raises:
-        UserError: names the first of the three that differs.
+        UserError: names the first of the four that differs.
     """
     for what, theirs, ours in (
         ("width (D)", info.width, width),
@@ -190,6 +207,12 @@ def check_backbone(path: str, info: PromptInfo, width: int, vocabulary_size: int
                 f"backbone has {ours}: set INITIAL_CHECKPOINT_PATH and the model gin to the "
                 "backbone of that run."
             )
+    if bits and info.backbone_bits and bits != info.backbone_bits:
+        raise UserError(
+            f"prompt file {path} was trained on a backbone that differs from this one in digits "
+            "that bfloat16 rounds away: one of the two was damaged or changed. Copy the backbone "
+            "again, or train on this one."
+        )
 
 
 def _check_shapes(file: str, bank: Bank, info: PromptInfo) -> None:
@@ -202,6 +225,11 @@ def _check_shapes(file: str, bank: Bank, info: PromptInfo) -> None:
     for name, leaf in sorted(bank.items()):
         if leaf.dtype != np.float32:
             raise UserError(f"{file} is corrupted: {name!r} is {leaf.dtype}, not float32.")
+        if not np.isfinite(leaf).all():
+            raise UserError(
+                f"{file} holds values that are not finite, in {name!r}: restore it from a copy, or "
+                "train again."
+            )
         if name not in AXES:  # the method's own: checked where it is put to use
             continue
         expected = tuple(sizes[axis] for axis in AXES[name])
@@ -212,6 +240,22 @@ def _check_shapes(file: str, bank: Bank, info: PromptInfo) -> None:
             )
     if not bank:
         raise UserError(f"{file} holds no prompt.")
+
+
+def _check_bounds(file: str, info: PromptInfo) -> None:
+    """Refuses a description that asks for more than any machine has, or for nothing."""
+    for side, length in info.feature_lengths.items():
+        if not 1 <= length <= feature_lengths.LONGEST:
+            raise UserError(
+                f"{file} states feature_lengths.{side} = {length}; a length is a number of tokens "
+                f"from 1 to {feature_lengths.LONGEST:,}. Restore the file from a copy."
+            )
+    try:
+        for words in info.label_words.values():
+            for word in words:
+                check_label(word)
+    except UserError as error:
+        raise UserError(f"{file}: {error} Restore the file from a copy.") from error
 
 
 def _check_types(info: PromptInfo) -> None:
@@ -225,6 +269,9 @@ def _check_types(info: PromptInfo) -> None:
     for field, item in mappings:
         if type(field) is not dict or any(type(value) is not item for value in field.values()):
             raise TypeError("a mapping")
+    scores = (value for found in info.metrics.values() for value in found.values())
+    if any(type(value) not in (float, int, type(None)) for value in scores):
+        raise TypeError("a metric")
     sizes = [info.length, info.width, info.rank, info.vocabulary_size, info.step]
     sizes += info.feature_lengths.values()
     if any(type(size) is not int or size < 0 for size in sizes):
@@ -232,13 +279,11 @@ def _check_types(info: PromptInfo) -> None:
     if not all(map(TASK_NAME.fullmatch, info.tasks)) or len(set(info.tasks)) < len(info.tasks):
         raise ValueError("task names")
     words = [word for words in info.label_words.values() for word in words]
-    "".join([info.method, info.backbone, *info.input_forms.values(), *words]).encode("utf-8")
-
-
-def _metadata(content: bytes) -> dict[str, str]:
-    """The free-form part of a safetensors file's header, which its loader for bytes leaves out."""
-    size = int.from_bytes(content[:8], "little")
-    return json.loads(content[8 : 8 + size]).get("__metadata__", {})
+    texts = [info.method, info.backbone, info.backbone_bits, info.vocabulary]
+    "".join([*texts, *info.input_forms.values(), *words]).encode("utf-8")
+    for value in (value for found in info.metrics.values() for value in found.values()):
+        if value is not None and type(value) not in (int, float):  # null: not finite
+            raise TypeError("a metric")
 
 
 def _json_path(path: str) -> str:

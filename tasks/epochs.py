@@ -33,5 +33,6 @@ def steps(
             f"got epochs = {epochs} and batch_size = {batch_size}."
         )
     tasks = bind_tasks(mixture_or_task_name, module=module).tasks
-    rows = sum(min(task.num_input_examples(TRAIN), SIZE_LIMIT) for task in tasks)
+    counts = [task.num_input_examples(TRAIN) for task in tasks if TRAIN in task.splits]
+    rows = sum(min(count, SIZE_LIMIT) for count in counts)
     return -(-epochs * rows // batch_size)

@@ -1,7 +1,9 @@
 """What a run wants to know of a task beyond SeqIO: its label words and its key metric."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+
+DEFAULT_METRIC = "accuracy"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -11,13 +13,14 @@ class TaskInfo:
     Attributes:
       label_words: the words that a target can be; empty for free text, spans and numbers.
       metric: the key metric, one that the task's metric functions return: what the mean over
-        tasks averages and the best checkpoint is chosen by.
+        tasks averages and the product of a run is chosen by. The default stands for the first
+        one where the task has no accuracy.
       inputs: how the task words its inputs, e.g. "premise: {premise} hypothesis: {hypothesis}";
         empty where that was not stated.
     """
 
     label_words: tuple[str, ...] = ()
-    metric: str = "accuracy"
+    metric: str = DEFAULT_METRIC
     inputs: str = ""
 
 
@@ -32,6 +35,17 @@ def register_info(name: str, task_info: TaskInfo) -> None:
 def info(name: str) -> TaskInfo:
     """The facts of task `name`; if none were stated, no label words and metric "accuracy"."""
     return _INFO.get(name, TaskInfo())
+
+
+def key_metric(name: str, found: Iterable[str]) -> str | None:
+    """The key metric of task `name` among those that its functions return; None: it is not there.
+
+    It is the one that is stated; in place of the default, which nothing may have stated, the first.
+    """
+    found, stated = list(found), info(name).metric
+    if stated in found:
+        return stated
+    return found[0] if found and stated == DEFAULT_METRIC else None
 
 
 def input_forms(tasks: Sequence[str]) -> dict[str, str]:

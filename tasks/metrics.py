@@ -1,23 +1,27 @@
 """Metrics of text targets and predictions, as SeqIO calls them; all in percent.
 
-A prediction that is no valid answer counts as wrong and is never left out. Targets and
-predictions are strings that the task has postprocessed, one per example, unless said otherwise.
+A prediction that is no valid answer ("garbage": no label among the targets, no number) counts as
+wrong and is never left out. Garbage cannot help: a score with it is at most what any valid answers
+in its place would give, or 0 if they would give less than 0, which garbage alone never does.
+
+Targets and predictions are strings that the task has postprocessed, one per example, unless said
+otherwise.
 """
 
 import collections
+import math
 import re
 import string
 from collections.abc import Callable, Hashable, Sequence
 
 import numpy as np
 import sacrebleu
-import scipy.stats
 import sklearn.metrics
+
+from mpt_jax.tasks import correlations
 
 Answers = Sequence[str | Sequence[str]]
 MetricFn = Callable[..., dict[str, float]]
-
-NOT_A_NUMBER = -1.0  # what a prediction that is no number counts as: below every scale in use
 
 
 def accuracy(targets: Sequence[str], predictions: Sequence[str]) -> dict[str, float]:
@@ -27,16 +31,17 @@ def accuracy(targets: Sequence[str], predictions: Sequence[str]) -> dict[str, fl
 
 
 def matthews(targets: Sequence[str], predictions: Sequence[str]) -> dict[str, float]:
-    """Matthews correlation; a constant prediction gives 0.
+    """Matthews correlation of any number of classes (R_K); a constant prediction gives 0.
 
-    Invalid predictions form one more class (the multi-class statistic R_K), so that only wrong
-    answers, not random text, can bring it below 0.
+    Garbage counts as the commonest wrong class, and in the spread of the predictions as classes of
+    its own: no classes in its place give less.
     """
-    known = set(targets)
-    predictions = [p if p in known else "<invalid>" for _, p in _zip(targets, predictions)]
-    if len({*targets, *predictions}) == 1:
-        return {"matthews": 0.0}  # as scikit-learn, which warns
-    return {"matthews": 100.0 * float(sklearn.metrics.matthews_corrcoef(targets, predictions))}
+    pairs, known = _zip(targets, predictions), set(targets)
+    valid = [(target, given) for target, given in pairs if given in known]
+    score = _matthews(pairs)
+    if valid != pairs:
+        score = correlations.garbled(score, _matthews(valid))
+    return {"matthews": 100.0 * score}
 
 
 def binary_f1(positive: str, negative: str) -> MetricFn:
@@ -52,12 +57,20 @@ def binary_f1(positive: str, negative: str) -> MetricFn:
 
 
 def macro_f1(targets: Sequence[str], predictions: Sequence[str]) -> dict[str, float]:
-    """Mean F1 of the classes among the targets; an invalid prediction is a miss in its class."""
-    classes = sorted({target for target, _ in _zip(targets, predictions)})
-    score = sklearn.metrics.f1_score(
-        targets, predictions, labels=classes, average="macro", zero_division=0.0
-    )
-    return {"macro_f1": 100.0 * float(score)}
+    """Mean F1 of the classes among the targets.
+
+    Garbage is a miss in its target's class and a false alarm in every other.
+    """
+    pairs = _zip(targets, predictions)
+    right = collections.Counter(target for target, given in pairs if target == given)
+    alarms = collections.Counter(given for target, given in pairs if target != given)
+    actual = collections.Counter(targets)
+    lost = collections.Counter(target for target, given in pairs if given not in actual)
+    scores = []
+    for name, count in actual.items():
+        false_alarms = alarms[name] + lost.total() - lost[name]
+        scores.append(2 * right[name] / (right[name] + count + false_alarms))
+    return {"macro_f1": 100.0 * float(np.mean(scores))}
 
 
 def multirc(positive: str, negative: str) -> MetricFn:
@@ -81,18 +94,16 @@ def multirc(positive: str, negative: str) -> MetricFn:
 
 
 def correlation(targets: Sequence[str], predictions: Sequence[str]) -> dict[str, float]:
-    """Pearson and Spearman correlation of numbers written as text.
+    """Pearson and Spearman correlation of numbers written as text (`correlations`).
 
-    A prediction that is no finite number counts as `NOT_A_NUMBER`, off the scale; where the
-    targets or the predictions are constant the correlation is 0.
+    Garbage, which is no finite number, counts as the numbers that make the correlation the lowest.
+    Where the targets or the predictions are constant the correlation is 0.
     """
     x = np.array([float(target) for target, _ in _zip(targets, predictions)])
     y = np.array([_number(prediction) for prediction in predictions])
-    if len(x) < 2 or np.ptp(x) == 0 or np.ptp(y) == 0:
-        return {"pearson": 0.0, "spearman": 0.0}
     return {
-        "pearson": 100.0 * float(scipy.stats.pearsonr(x, y).statistic),
-        "spearman": 100.0 * float(scipy.stats.spearmanr(x, y).statistic),
+        "pearson": 100.0 * correlations.pearson(x, y),
+        "spearman": 100.0 * correlations.spearman(x, y),
     }
 
 
@@ -110,7 +121,7 @@ def squad(targets: Answers, predictions: Sequence[str]) -> dict[str, float]:
 
 
 def bleu(targets: Answers, predictions: Sequence[str]) -> dict[str, float]:
-    """Corpus BLEU (sacrebleu's defaults).
+    """Corpus BLEU (sacrebleu's defaults). Any text is an answer: none is garbage.
 
     Args:
       targets: per example one reference or several; numbers of references may differ.
@@ -153,11 +164,27 @@ def _token_f1(answer: str, given: str) -> float:
 
 
 def _number(text: str) -> float:
+    """The number, or NaN."""
     try:
         value = float(text)
     except ValueError:
-        return NOT_A_NUMBER
-    return value if np.isfinite(value) else NOT_A_NUMBER
+        return np.nan
+    return value if np.isfinite(value) else np.nan
+
+
+def _matthews(pairs: Sequence[tuple[str, str]]) -> float:
+    """R_K, or the bound below it where predictions are garbage; 0 where a side is constant."""
+    total = len(pairs)
+    actual = collections.Counter(target for target, _ in pairs)
+    given = collections.Counter(g for _, g in pairs if g in actual)
+    lost = collections.Counter(target for target, g in pairs if g not in actual)
+    right = sum(target == g for target, g in pairs)
+    by_chance = sum(given[name] * actual[name] for name in given) + sum(
+        count * max((actual[name] for name in actual if name != target), default=0)
+        for target, count in lost.items()
+    )
+    spread = math.prod(total**2 - sum(n**2 for n in side.values()) for side in (given, actual))
+    return (right * total - by_chance) / math.sqrt(spread) if spread else 0.0
 
 
 def _as_list(answers: str | Sequence[str]) -> list[str]:

@@ -5,17 +5,18 @@ binds copies of its tasks, registered nowhere, so that one process can run many 
 """
 
 import functools
-import importlib
 from collections.abc import Callable, Sequence
 
 import seqio
-import tensorflow as tf
 
+from mpt_jax import user_modules
 from mpt_jax.errors import UserError, did_you_mean
-from mpt_jax.tasks.row_source import MEMORY_ROWS, TRAIN, RowSource
+from mpt_jax.tasks.bound_task import TASK_IDS, BoundTask
+from mpt_jax.tasks.reading import check_vocabularies
 from mpt_jax.tasks.task_sampling import TaskSampledMixture
 
-TASK_IDS = "task_ids"
+__all__ = ["SIZE_LIMIT", "TASK_IDS", "bind_tasks", "having_split", "import_tasks", "task_names"]
+
 SIZE_LIMIT = 2**19  # T5's cap on the examples that a task counts for
 
 Rate = float | Callable[[seqio.Task], float]
@@ -27,11 +28,8 @@ def import_tasks(module: str | Sequence[str] | None) -> None:
     Raises:
       UserError: one cannot be found.
     """
-    for name in _as_list(module or ()):
-        try:
-            importlib.import_module(name)
-        except ModuleNotFoundError as error:
-            raise UserError(f"Cannot import MIXTURE_OR_TASK_MODULE {name!r}: {error}.") from error
+    for name in filter(None, _as_list(module or ())):
+        user_modules.load(name, "MIXTURE_OR_TASK_MODULE")
 
 
 def task_names(
@@ -58,7 +56,7 @@ def bind_tasks(
     min_tasks_per_batch: int | None = None,
     batch_size: int | None = None,
     maximum: int = SIZE_LIMIT,
-    seed: int = 0,
+    seed: int | None = 0,
     module: str | Sequence[str] | None = None,
 ) -> seqio.Mixture:
     """An unregistered mixture of task copies that carry `task_ids`, an int32 feature of length 1.
@@ -75,7 +73,7 @@ def bind_tasks(
         is filled from these by rate (`task_sampling`); None mixes example by example.
       batch_size: examples of a global batch; needed by task sampling alone.
       maximum: the cap on a task's rows in the mixing rate.
-      seed: seed of the task sampling.
+      seed: seed of the task sampling; None: that of the dataset.
       module: imported first, to register the tasks.
 
     Raises:
@@ -87,7 +85,13 @@ def bind_tasks(
     order = tuple(tasks) if tasks is not None else tuple(task.name for task in members)
     _check_features(members)
     copies = [
-        _bound(task, _position(task.name, order), len(order), few_shot, few_shot_seed)
+        BoundTask(
+            task,
+            task_id=_position(task.name, order),
+            num_tasks=len(order),
+            few_shot=few_shot,
+            few_shot_seed=few_shot_seed,
+        )
         for task in members
     ]
     rate_of = _rates(mixture_or_task_name, maximum)
@@ -100,6 +104,29 @@ def bind_tasks(
     return TaskSampledMixture(
         name, rated, batch_size=batch_size, min_tasks=min_tasks_per_batch, seed=seed
     )
+
+
+def having_split(mixture: seqio.Mixture, split: str) -> tuple[seqio.Mixture, tuple[str, ...]]:
+    """The mixture of those tasks that have `split`, with their ids and rates; the others' names.
+
+    Raises:
+      UserError: none has it, or the data of a task cannot be read.
+    """
+    lacking = tuple(task.name for task in mixture.tasks if split not in task.splits)
+    if not lacking:
+        return mixture, ()
+    rates = mixture.rate_per_task_name
+    kept = [(task, rates[task.name]) for task in mixture.tasks if task.name not in lacking]
+    if not kept:
+        first = mixture.tasks[0]
+        others = f", nor have the {len(lacking) - 1} other tasks" if len(lacking) > 1 else ""
+        raise UserError(
+            f"Task {first.name!r} has no split {split!r}{others}; "
+            f"it has {', '.join(map(str, first.splits))}."
+        )
+    if isinstance(mixture, TaskSampledMixture):
+        return mixture.of(kept), lacking
+    return seqio.Mixture(mixture.name, kept), lacking
 
 
 def _as_list(names: str | Sequence[str]) -> list[str]:
@@ -137,6 +164,7 @@ def _position(name: str, order: Sequence[str]) -> int:
 def _check_features(tasks: Sequence[seqio.Task]) -> None:
     first = tasks[0]
     for task in tasks:
+        check_vocabularies(task)
         if set(task.output_features) != {"inputs", "targets"}:
             raise UserError(
                 f"Task {task.name!r} must have the output features inputs and targets; "
@@ -149,37 +177,6 @@ def _check_features(tasks: Sequence[seqio.Task]) -> None:
                     f"Tasks {first.name!r} and {task.name!r} cannot be mixed: their feature "
                     f"{name!r} has another vocabulary or dtype. Register both with the same."
                 )
-
-
-def _bound(
-    task: seqio.Task, task_id: int, num_tasks: int, few_shot: int | None, few_shot_seed: int
-) -> seqio.Task:
-    try:
-        source = RowSource(task.source, few_shot=few_shot, seed=few_shot_seed)
-    except UserError as error:
-        if repr(task.name) in str(error):
-            raise
-        raise UserError(f"Task {task.name!r}: {error}") from error
-    feature = seqio.Feature(
-        seqio.PassThroughVocabulary(size=num_tasks), add_eos=False, dtype=tf.int32, rank=1
-    )
-    changes = {}
-    if TRAIN in source.splits and source.num_input_examples(TRAIN) <= MEMORY_ROWS:
-        changes["shuffle_buffer_size"] = 1  # the rows come shuffled; see row_source
-    preprocessors = list(task.preprocessors)
-    if few_shot is not None:  # a cache on disk holds the rows of the whole split
-        placeholder = seqio.CacheDatasetPlaceholder
-        preprocessors = [step for step in preprocessors if not isinstance(step, placeholder)]
-    return task.replace(
-        source=source,
-        output_features={**task.output_features, TASK_IDS: feature},
-        preprocessors=[*preprocessors, functools.partial(_add_task_id, task_id=task_id)],
-        **changes,
-    )
-
-
-def _add_task_id(dataset: tf.data.Dataset, task_id: int) -> tf.data.Dataset:
-    return dataset.map(lambda row: {**row, TASK_IDS: tf.constant([task_id], tf.int32)})
 
 
 def _rates(names: str | Sequence[str], maximum: int) -> Callable[[seqio.Task], Rate]:

@@ -1,33 +1,37 @@
-"""A small training split, or k rows of a large one, read once and reshuffled every epoch.
+"""A split of which one pass is a function of its seed; a small one, or k rows of one, in memory.
 
-SeqIO repeats a split before it shuffles through a buffer, so that over a few epochs of a few rows
-some are seen more often than others, and it writes that buffer into every checkpoint. Here the rows
-stay in memory and only their indices are shuffled: each epoch holds each row exactly once, any
-source can be checkpointed, and a checkpoint holds indices, not text.
+So that a run can be resumed exactly (see `bound_task`) a pass may hang on nothing but its seed.
+Rows in memory are shuffled by their indices: a pass holds each row exactly once, any source will
+do, and a checkpoint holds places, not text.
 """
 
-import functools
-from collections.abc import Sequence
+import contextlib
+import dataclasses
+from collections.abc import Iterator
 
 import numpy as np
 import seqio
 import tensorflow as tf
+import tensorflow_datasets as tfds
+from etils import epath
 
 from mpt_jax.errors import UserError
-from mpt_jax.tasks.index_shuffle import shuffled_rows
+from mpt_jax.tasks.index_shuffle import WHOLE, shuffled_rows
 
 TRAIN = "train"
-MEMORY_ROWS = 10_000  # larger training splits are streamed, in SeqIO's own way
+MEMORY_ROWS = 10_000  # larger splits are streamed, in their source's own order
 _READ_BATCH = 512
 
 
 class RowSource(seqio.DataSource):
-    """`source` with its `train` split in memory when it is small or cut to a few rows.
+    """`source`, of which `train`, and what is shuffled, is in memory where it has few rows.
 
-    Other splits, and a `train` split that is neither, are `source`'s own.
+    A larger split is streamed, and shuffled through the task's buffer alone; but the files of a
+    `seqio.FileDataSource` come in another order in each pass, and so do all rows of a source with
+    ORDER_BY_SEED = True, whose order must be a function of the seed, an int64 scalar tensor.
 
     Args:
-      source: where the rows come from; its `train` split is read unshuffled.
+      source: where the rows come from.
       few_shot: number of rows k of the `train` split to keep, drawn without replacement.
       seed: seed of numpy's `default_rng` for that draw; the same seed gives the same rows.
 
@@ -36,22 +40,31 @@ class RowSource(seqio.DataSource):
     """
 
     def __init__(self, source: seqio.DataSource, *, few_shot: int | None = None, seed: int = 0):
-        super().__init__(splits=source.splits, caching_permitted=source.caching_permitted)
+        super().__init__(splits=(), caching_permitted=source.caching_permitted)
         self._source = source
         self._few_shot = few_shot
         self._seed = seed
         self._counts: dict[str, int] = {}
-        if few_shot is not None:
+        self._tables: dict[str, tuple[tf.Tensor, tf.TypeSpec]] = {}
+        if few_shot is not None and TRAIN in self.splits:
             self._check_draw(few_shot)
 
     def _check_draw(self, few_shot: int) -> None:
-        if TRAIN not in self.splits:
-            raise UserError(f"few_shot = {few_shot} needs a 'train' split; found {self.splits}.")
         rows = self._rows_of_source(TRAIN)
         if not 1 <= few_shot <= rows:
             raise UserError(
                 f"few_shot = {few_shot} must lie between 1 and the {rows} rows of its train split."
             )
+
+    @property
+    def splits(self):
+        """The source's, which may have to look for them on disk."""
+        return self._source.splits
+
+    @property
+    def wrapped(self) -> seqio.DataSource:
+        """The source that all rows come from."""
+        return self._source
 
     def _rows_of_source(self, split: str) -> int:
         if split not in self._counts:
@@ -67,55 +80,84 @@ class RowSource(seqio.DataSource):
             return self._few_shot
         return self._rows_of_source(split)
 
-    def _in_memory(self, split: str) -> bool:
-        return split == TRAIN and self.num_input_examples(split) <= MEMORY_ROWS
+    def in_memory(self, split: str) -> bool:
+        """Whether `split` has so few rows that they are held and shuffled as a whole."""
+        return self.num_input_examples(split) <= MEMORY_ROWS
 
     @property
     def supports_arbitrary_sharding(self) -> bool:
-        """No: SeqIO gives each process every n-th row of a split in memory."""
-        return False
+        """Yes: by files where there are enough, else every n-th row."""
+        return True
 
-    def list_shards(self, split: str) -> Sequence[str]:
-        """One shard for rows in memory, else the source's."""
-        return [split] if self._in_memory(split) else self._source.list_shards(split)
+    def list_shards(self, split: str) -> list[str]:
+        """One; see `supports_arbitrary_sharding`."""
+        return [split]
+
+    def files(self, split: str) -> list[str]:
+        """The files that hold `split`, sorted; none for a source that names none."""
+        shards = map(str, self._source.list_shards(split))
+        return sorted(path for path in shards if path != split and epath.Path(path).is_file())
 
     def get_dataset(
         self,
         split: str = TRAIN,
         shuffle: bool = True,
-        seed: int | None = None,
+        seed: int | tf.Tensor | None = None,
         shard_info: seqio.ShardInfo | None = None,
         **as_of_task,
     ) -> tf.data.Dataset:
-        """One pass over `split`; repeated, each pass has an order of its own if `shuffle`.
+        """One pass over `split`, in an order that is a function of the seed; None draws one.
 
         `as_of_task` is the rest of SeqIO's interface, without effect here.
         """
         del as_of_task
-        if not self._in_memory(split):
-            # An unshuffled source needs no seed, and a function source may not take one.
-            return self._source.get_dataset(
+        shard = shard_info or WHOLE
+        if not (split == TRAIN or shuffle) or not self.in_memory(split):
+            return self._streamed(split, shuffle, seed, shard)
+        table, spec = self._table(split)
+
+        def row(index: tf.Tensor):
+            return _unpack(table, spec, index)
+
+        count = self.num_input_examples(split)
+        if shuffle:
+            return shuffled_rows(count, row, seed, shard)
+        return tf.data.Dataset.range(shard.index, count, shard.num_shards).map(row)
+
+    def _streamed(
+        self, split: str, shuffle: bool, seed: int | tf.Tensor | None, shard: seqio.ShardInfo
+    ) -> tf.data.Dataset:
+        source = self._source
+        shards = 0 if source.supports_arbitrary_sharding else len(source.list_shards(split))
+        if shuffle and shards > 1 and isinstance(source, seqio.FileDataSource):
+            return _files_shuffled(source, split, seed, shard)
+        shuffle = shuffle and getattr(source, "ORDER_BY_SEED", False)
+        by_files = source.supports_arbitrary_sharding or shards >= shard.num_shards > 1
+        with _uncached_tfds():
+            rows = source.get_dataset(
                 split=split,
                 shuffle=shuffle,
                 seed=seed if shuffle else None,
-                shard_info=shard_info,
+                shard_info=shard if by_files else None,
             )
-        table, spec = self._table
-        row = functools.partial(_unpack, tf.constant(table), spec)
-        if shuffle:
-            return shuffled_rows(len(table), row, seed)
-        return tf.data.Dataset.range(len(table)).map(row)
+        return rows if by_files else rows.shard(shard.num_shards, shard.index)
 
-    @functools.cached_property
-    def _table(self) -> tuple[np.ndarray, tf.TypeSpec]:
+    def _table(self, split: str) -> tuple[tf.Tensor, tf.TypeSpec]:
         """The kept rows as [rows, components] serialised tensors, and the spec of one row."""
-        rows = self._source.get_dataset(split=TRAIN, shuffle=False)
+        if split not in self._tables:
+            with tf.init_scope():  # read here and now, also for a pass that is being traced
+                self._tables[split] = self._read(split)
+        return self._tables[split]
+
+    def _read(self, split: str) -> tuple[tf.Tensor, tf.TypeSpec]:
+        rows = self._source.get_dataset(split=split, shuffle=False)
         spec = rows.element_spec
-        if self._few_shot is not None:
+        if split == TRAIN and self._few_shot is not None:
             rows = _keep(rows, draw(self._rows_of_source(TRAIN), self._few_shot, self._seed))
         packed = list(rows.map(_pack).batch(_READ_BATCH).as_numpy_iterator())
         width = len(tf.nest.flatten(spec, expand_composites=True))
-        return np.concatenate([np.empty((0, width), object), *packed]), spec
+        table = np.concatenate([np.empty((0, width), object), *packed])
+        return tf.constant(table, tf.string, table.shape), spec
 
 
 def count_rows(rows: tf.data.Dataset) -> int:
@@ -126,6 +168,34 @@ def count_rows(rows: tf.data.Dataset) -> int:
 def draw(rows: int, k: int, seed: int) -> np.ndarray:
     """Indices [k] of k of `rows` rows, without replacement, ascending."""
     return np.sort(np.random.default_rng(seed).choice(rows, size=k, replace=False))
+
+
+@contextlib.contextmanager
+def _uncached_tfds() -> Iterator[None]:
+    """TFDS keeps rows of small datasets in memory, and then in every checkpoint; not in here."""
+    before = seqio.utils._TFDS_DATA_READ_CONFIG_OVERRIDE
+    config = dataclasses.replace(before or tfds.ReadConfig(), try_autocache=False)
+    seqio.set_tfds_read_config_override(config)
+    try:
+        yield
+    finally:
+        seqio.set_tfds_read_config_override(before)
+
+
+def _files_shuffled(
+    source: seqio.FileDataSource, split: str, seed: int | tf.Tensor | None, shard: seqio.ShardInfo
+) -> tf.data.Dataset:
+    """As the source's own rows, with its files in an order that is a function of the seed."""
+    files = source.list_shards(split)
+    by_files = len(files) >= shard.num_shards
+    own = tf.constant(files[shard.index :: shard.num_shards] if by_files else files)
+    rows = shuffled_rows(len(own), lambda index: own[index], seed).interleave(
+        source._reader,
+        cycle_length=source._cycle_length,
+        block_length=source._block_length,
+        num_parallel_calls=tf.data.AUTOTUNE,
+    )
+    return rows if by_files else rows.shard(shard.num_shards, shard.index)
 
 
 def _keep(rows: tf.data.Dataset, indices: np.ndarray) -> tf.data.Dataset:

@@ -45,7 +45,10 @@ class TaskSampledMixture(seqio.Mixture):
       tasks: (task, rate) pairs.
       batch_size: examples of a global batch.
       min_tasks: lower end of the uniform draw; more than there are tasks means all of them.
-      seed: seed of the draws, next to the seed with which SeqIO shuffles.
+      seed: seed of the draws, next to the seed with which SeqIO shuffles; None: that one.
+
+    Attributes:
+      batch_size: as given.
 
     Raises:
       UserError: a size or number below 1.
@@ -58,7 +61,7 @@ class TaskSampledMixture(seqio.Mixture):
         *,
         batch_size: int,
         min_tasks: int,
-        seed: int,
+        seed: int | None,
     ):
         if not all(isinstance(n, int) and n >= 1 for n in (batch_size, min_tasks)):
             raise UserError(
@@ -66,10 +69,13 @@ class TaskSampledMixture(seqio.Mixture):
                 f"got {batch_size!r} and {min_tasks!r}."
             )
         super().__init__(name, tasks)
+        self.batch_size = batch_size
         self._rated_tasks = tasks
-        self._draw = functools.partial(
-            batch_choices, seed=seed, batch_size=batch_size, min_tasks=min(min_tasks, len(tasks))
-        )
+        self._settings = {"batch_size": batch_size, "min_tasks": min_tasks, "seed": seed}
+
+    def of(self, tasks: Sequence[tuple[seqio.Task, Any]]) -> "TaskSampledMixture":
+        """The same with other (task, rate) pairs."""
+        return TaskSampledMixture(self.name, tasks, **self._settings)
 
     def get_dataset(
         self, *args: Any, shard_info: seqio.ShardInfo | None = None, **kwargs: Any
@@ -87,10 +93,14 @@ class TaskSampledMixture(seqio.Mixture):
         *,
         shard: seqio.ShardInfo,
     ) -> tf.data.Dataset:
-        del data_seed  # shuffles within tasks; which tasks meet in a batch has its own seed
+        settings = dict(self._settings)
+        if settings["seed"] is None:
+            settings["seed"] = data_seed
+        settings["min_tasks"] = min(settings["min_tasks"], len(rates))
 
         def own_choices(step: tf.Tensor) -> tf.Tensor:
-            return tf.split(self._draw(step, rates), shard.num_shards)[shard.index]
+            choices = batch_choices(step, rates, **settings)
+            return tf.split(choices, shard.num_shards)[shard.index]
 
         choices = tf.data.Dataset.counter().map(own_choices).unbatch()
         return tf.data.Dataset.choose_from_datasets(datasets, choices, stop_on_empty_dataset=True)

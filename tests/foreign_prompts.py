@@ -8,6 +8,7 @@ import pytest
 import safetensors.numpy
 import toy
 
+from mpt_jax.backbone import fingerprints
 from mpt_jax.interop import backbones, peft
 
 LENGTH, WIDTH = 3, toy.CONFIG.emb_dim
@@ -18,7 +19,8 @@ BACKBONE = "backbone"  # a path that is not read: see `answer_at_once`
 def answer_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Any path is the toy backbone."""
     monkeypatch.setattr(backbones, "config_of", lambda path, **choices: toy.CONFIG)
-    monkeypatch.setattr(backbones, "fingerprint_of", lambda path: FINGERPRINT)
+    identity = fingerprints.Identity(FINGERPRINT, "")
+    monkeypatch.setattr(backbones, "identify", lambda path: identity)
 
 
 def leaves(tasks: int = 2, rank: int = 1, seed: int = 0) -> dict[str, np.ndarray]:

@@ -13,7 +13,7 @@ import pytest
 import toy_prompts
 
 import mpt_jax
-from mpt_jax import prompt_file
+from mpt_jax import prompt_file, vocabulary
 from mpt_jax.backbone import store
 from mpt_jax.errors import UserError
 from mpt_jax.interop import backbones
@@ -103,6 +103,39 @@ def test_labels_are_the_label_words_of_the_task(t5):
         t5.score(TEXTS, task="qa")
 
 
+def test_no_texts_have_the_labels_of_the_task_too(t5):
+    scores = t5.score([], task="sst")
+    assert scores.labels == ("good", "very bad") and scores.best == []
+    assert scores.log_likelihoods.shape == (0, 2)
+    with pytest.raises(UserError, match="no task was given; it holds nli, qa, sst"):
+        t5.score([], tasks=[])
+
+
+def test_a_task_id_that_is_none_is_refused(t5):
+    row = t5.reader.row("a law", 0, "the text")
+    for task_id in (3, -1):
+        wrong = row._replace(task_id=task_id)
+        for use in (
+            lambda rows: t5.predictor.predict(rows, 2),
+            lambda rows: t5.predictor.rank(rows, [["good"]] * 2, 2),
+            lambda rows: t5.predictor.embed_prompt(rows[1].task_id),
+        ):
+            with pytest.raises(UserError, match=f"task id {task_id} is none of the 3 tasks"):
+                use([row, wrong])
+
+
+@pytest.mark.parametrize("lengths", [{"targets": 0}, {"targets": 10**9}, {"inputs": 2.5}])
+def test_lengths_have_bounds(lengths, folder):
+    with pytest.raises(UserError, match="limit of .* is a number of tokens from 1 to 65,536"):
+        mpt_jax.load(folder, folder, lengths=lengths)
+
+
+@pytest.mark.parametrize("label", ["label" * 20_000, 7])
+def test_a_label_has_a_bound(label, t5):
+    with pytest.raises(UserError, match=r"the label '.*no text of at most 1,000 characters"):
+        t5.score(TEXTS[:1], [label], task="sst")
+
+
 def test_embedded_prompts_are_the_composed_ones(t5, folder):
     bank, info = prompt_file.load(folder)
     for k, task in enumerate(info.tasks):
@@ -131,7 +164,9 @@ def test_long_texts_are_truncated_with_a_warning_or_refused(t5, folder):
     ids = backbones.vocabulary_of(folder).encode(LONG)[:19]
     assert cut == t5.predict([backbones.vocabulary_of(folder).decode(ids)], "nli")[0]
     strict = mpt_jax.load(folder, folder, batch_size=8, too_long="refuse")
-    with pytest.raises(UserError, match=r"text 1 has \d+ tokens, more than the limit of 20"):
+    with pytest.raises(
+        UserError, match=r"text 1 has at least \d+ tokens, more than the limit of 20"
+    ):
         strict.predict(["short", LONG], "nli")
     with pytest.raises(UserError, match="too_long must be 'truncate' or 'refuse', got 'cut'"):
         mpt_jax.load(folder, folder, batch_size=8, too_long="cut")
@@ -176,6 +211,19 @@ def test_files_that_do_not_belong_together(folder, tmp_path):
         mpt_jax.load(str(copy), folder)
     with pytest.raises(UserError, match="no prompt file at 'nowhere'"):
         mpt_jax.load(folder, "nowhere")
+
+
+def test_another_vocabulary_than_the_prompts_is_refused(folder, tmp_path):
+    bank, info = prompt_file.load(folder)
+    own = vocabulary.digest(backbones.tokenizer_of(folder))
+    prompt_file.save(str(tmp_path), bank, dataclasses.replace(info, vocabulary=own))
+    mpt_jax.load(folder, str(tmp_path))
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    content = bytearray((copy / "spiece.model").read_bytes())
+    content[150_000] ^= 1  # in the table by which characters are normalised
+    (copy / "spiece.model").write_bytes(content)
+    with pytest.raises(UserError, match="was trained with another vocabulary than this run's"):
+        mpt_jax.load(str(copy), str(tmp_path))
 
 
 def test_what_is_imported():

@@ -118,7 +118,11 @@ def rewritten(work, name, **facts):
         (TARGET, {"train/utils__DatasetConfig__split": "dev"}, "'toy_a' has no split 'dev'"),
         (EVAL, {"EVAL_SPLIT": "tset"}, "no split 'tset'; it has train, validation, test"),
         (TARGET, {"FEW_SHOT": 25}, "25"),
-        (TARGET, {"TASK_FEATURE_LENGTHS": "{'inputs': 12}"}, "positive length for 'targets'"),
+        (
+            TARGET,
+            {"TASK_FEATURE_LENGTHS": "{'inputs': 12}"},
+            "the limit of targets",
+        ),
         # mesh and batch (four devices)
         (TARGET, {"BATCH_SIZE": 6}, "Batch size 6 does not divide over 1 microbatches × 4 data"),
         (TARGET, {"trainer__Trainer__num_microbatches": 4}, "must be a multiple of 16"),
@@ -208,7 +212,7 @@ def test_a_corrupt_checkpoint_is_not_resumed_from(work, refused):
     largest = max(files, key=lambda path: path.stat().st_size)
     largest.write_bytes(largest.read_bytes()[:-20])
     message = refused(SOURCE, may_change="config.gin", MODEL_DIR="broken", TRAIN_STEPS=2)
-    assert "checkpoint_1 is truncated or corrupt" in message and "Delete that folder" in message
+    assert "checkpoint_1 is truncated or corrupt" in message and "No earlier" in message
 
 
 @pytest.mark.parametrize(

@@ -97,6 +97,7 @@ def test_from_source_training_to_predictions(t5x, tmp_path):
         "tasks": ["mini_rte"],
         "key_metrics": {"mini_rte": "accuracy"},
         "tuned_parameters": 20 * 128 + 20 + 128,
+        "finished": True,
     }
 
     status, out, err = t5x("eval", "gin/mpt_eval.gin", "--gin.PROMPTS=runs/mpt_target")
@@ -131,8 +132,27 @@ def _last_step(model_dir):
     return json.loads(lines[-1])["step"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_saves_and_the_same_command_goes_on(number, start, t5x, tmp_path):
+def test_a_signal_while_a_command_starts_ends_it_with_a_line(start, tmp_path):
+    """As soon as TensorFlow is being loaded, long before there is anything to save."""
+    process = start("train", "gin/mpt_source.gin", "--gin.MODEL_DIR=run")
+    maps = pathlib.Path(f"/proc/{process.pid}/maps")
+    _wait_for(lambda: "libtensorflow" in maps.read_text(), process)
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (130, "")
+    assert err == (
+        "t5x: interrupted; to resume: t5x train --gin_file=gin/mpt_source.gin --gin.MODEL_DIR=run\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("number", "is_there"),
+    [
+        (signal.SIGINT, lambda run: (run / "tensorboard").exists()),  # it traces its first step
+        (signal.SIGTERM, lambda run: (run / "metrics.jsonl").exists() and _lines(run) > 2),
+    ],
+)
+def test_a_signal_saves_and_the_same_command_goes_on(number, is_there, start, t5x, tmp_path):
     store.save(str(tmp_path / "backbone"), toy.backbone(), toy.CONFIG)
     run = tmp_path / "run"
 
@@ -150,7 +170,7 @@ def test_a_signal_saves_and_the_same_command_goes_on(number, start, t5x, tmp_pat
         )
 
     process = start(*arguments(1_000_000))
-    _wait_for(lambda: (run / "metrics.jsonl").exists() and _lines(run) > 2, process)
+    _wait_for(lambda: is_there(run), process)
     process.send_signal(number)
     _, err = process.communicate(timeout=SECONDS)
     assert process.returncode == 130, err

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 
+import jax
 import numpy as np
 import pytest
 import safetensors.numpy
@@ -65,6 +66,15 @@ def test_it_runs_without_this_package_and_answers_as_predict_does(exported, fold
     np.testing.assert_allclose(found["scores"], [a.score for a in expected], rtol=1e-5)
     assert {"(b, t)", "(b,)"} < set(found["shapes"])
     assert shown.startswith(f"[{expected[0].text!r}")
+
+
+def test_a_task_id_that_is_none_gives_no_answer(exported):
+    program = jax.export.deserialize(bytearray((exported / "model.jax_export").read_bytes()))
+    weights = safetensors.numpy.load_file(exported / "weights.safetensors")
+    tokens, tasks = np.full((4, 3), 7, np.int32), np.array([3, 2, -1, 1 << 30], np.int32)
+    ids, scores = map(np.asarray, jax.jit(program.call)(weights, tokens, tasks))
+    assert np.isnan(scores).tolist() == [True, False, True, True]
+    assert (ids == -1).all(axis=1).tolist() == [True, False, True, True]
 
 
 def test_the_folder_describes_itself(exported, folder):

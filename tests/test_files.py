@@ -1,9 +1,11 @@
 """Whole files: old or new content, readable by others, and one message when it cannot be."""
 
 import errno
+import math
 import os
 import stat
 
+import numpy as np
 import pytest
 from etils import epath
 
@@ -74,11 +76,73 @@ def test_a_new_folder_that_fails_leaves_nothing_behind(tmp_path):
     assert os.listdir(tmp_path) == ["folder"] and os.listdir(path) == []
 
 
-def test_what_a_killed_process_left_is_not_written_over(tmp_path):
-    (tmp_path / "folder.partial").mkdir()
-    with (
-        pytest.raises(UserError, match="folder.partial was left"),
-        files.new_folder(tmp_path / "folder"),
-    ):
-        raise AssertionError("its content is not reached")
-    assert os.listdir(tmp_path) == ["folder.partial"]
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ('{"a": 1', "Expecting"),
+        ('{"a": NaN}', "NaN is no JSON number"),
+        ('{"a": [-Infinity]}', "-Infinity is no JSON number"),
+        ('{"a": 1e999}', "1e999 is no JSON number"),
+        ('{"a": 1, "b": 2, "a": 3}', "'a' is there twice"),
+        ("[" * 200_000, "recursion"),
+        ('{"a": ' * 101 + "1" + "}" * 101, "over 100 brackets deep"),
+        ("[1, 2]", "holds no JSON object"),
+        ("9" * 5000, "Exceeds the limit"),
+        (b"\xff{}", "decode"),
+    ],
+)
+def test_json_that_is_none_is_one_message(text, reason, tmp_path):
+    path = tmp_path / "some.json"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode("utf-8"))
+    with pytest.raises(UserError, match=reason) as caught:
+        files.read_json(path)
+    assert str(path) in str(caught.value) and len(str(caught.value)) < 500
+    (tmp_path / "lines.jsonl").write_bytes(b'{"a": 1}\n' + path.read_bytes() + b"\n")
+    with pytest.raises(UserError, match="lines.jsonl, line 2,"):
+        files.read_json_lines(tmp_path / "lines.jsonl")
+
+
+def test_json_comes_back_as_it_was_but_for_what_is_not_finite(tmp_path):
+    value = {"a": [1, 2.5, None, True, "é\n"], "b": {"c": -1e-300}, "d": {"e": [[[]]]}}
+    path = tmp_path / "some.json"
+    path.write_text(files.to_json(value))
+    assert files.read_json(path) == value
+    path.write_text(files.to_json({"a": [math.nan, (math.inf,)], "b": np.float64("nan")}))
+    assert files.read_json(path) == {"a": [None, [None]], "b": None}
+    (tmp_path / "lines.jsonl").write_text('{"a": 1}\n{"a": 2}\n{"a"')  # cut short by a kill
+    assert files.read_json_lines(tmp_path / "lines.jsonl") == [{"a": 1}, {"a": 2}]
+
+
+def test_a_large_json_file_is_not_read(tmp_path):
+    with (tmp_path / "some.json").open("wb") as file:
+        file.truncate(65 * 2**20)
+    with pytest.raises(UserError, match="over 64 MiB"):
+        files.read_json(tmp_path / "some.json")
+
+
+@pytest.mark.parametrize("values", [{}, {"a": "1"}, {"a": True}, {"a": None}])
+def test_a_field_of_another_kind_is_named(values):
+    with pytest.raises(UserError, match="x.json has no usable 'a'"):
+        files.check_fields(values, {"a": (int, float)}, "x.json")
+    files.check_fields({"a": 1, "b": True}, {"a": int, "b": bool}, "x.json")
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path):
+    left = tmp_path / "folder.mpt_jax.partial" / "below"
+    left.mkdir(parents=True)
+    (left / "file").write_text("half")
+    with files.new_folder(tmp_path / "folder") as folder:
+        assert os.listdir(folder) == []
+        (folder / "whole").touch()
+    assert os.listdir(tmp_path) == ["folder"] and os.listdir(tmp_path / "folder") == ["whole"]
+
+
+def test_a_folder_that_another_process_writes_is_left_to_it(tmp_path):
+    with files.new_folder(tmp_path / "folder") as folder:
+        (folder / "file").touch()
+        with (
+            pytest.raises(UserError, match="folder.mpt_jax.partial is being written by another"),
+            files.new_folder(tmp_path / "folder"),
+        ):
+            raise AssertionError("its content is not reached")
+    assert os.listdir(tmp_path / "folder") == ["file"]

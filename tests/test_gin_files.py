@@ -1,5 +1,6 @@
 """Every shipped gin file parses, its names resolve, and the command in its header is right."""
 
+import copy
 import re
 import shlex
 
@@ -64,6 +65,26 @@ def test_no_macro_of_a_run_is_without_effect(name):
     source = gin_source.read([name], [], [])
     used = {r.name for b in source.bindings for r in gin_source.references(b.value) if r.is_macro}
     assert sorted(source.values().keys() - used) == []
+
+
+@pytest.mark.parametrize(
+    ("macro", "argument", "value"),
+    [
+        ("DROPOUT_RATE", "mini: config.T5Config.dropout_rate", 0.25),
+        ("DROPOUT_RATE", "t5_base: config.T5Config.dropout_rate", 0.25),
+        ("DROPOUT_RATE", "t5_1_1_base: config.T5Config.dropout_rate", 0.25),
+        ("DROPOUT_RATE", "checkpoint: backbones.config_of.dropout_rate", 0.25),
+        ("LABEL_SMOOTHING", "mini: models.EncoderDecoderModel.label_smoothing", 0.25),
+        ("Z_LOSS", "mini: models.EncoderDecoderModel.z_loss", 1e-4),
+        ("USE_CACHED_TASKS", "mini: utils.DatasetConfig.use_cached", True),
+    ],
+)
+def test_macros_of_t5x_reach_what_they_set(macro, argument, value):
+    model, _, argument = argument.partition(": ")
+    files = ["gin/mpt_target.gin", f"gin/models/{model}.gin"]
+    required = left_to_the_user(gin_source.read(files, [], []))
+    config.parse(files, [*(f"{name}=given" for name in required), f"{macro}={value}"])
+    assert copy.deepcopy(gin.query_parameter(argument)) == value  # a copy of a macro is its value
 
 
 @pytest.mark.parametrize(("name", "command"), RUNS.items())

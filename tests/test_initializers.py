@@ -76,6 +76,12 @@ def test_class_labels_are_means_of_their_pieces_then_sampled_rows():
     assert len(set(rest)) == 5 and set(rest) <= set(BYTES)
 
 
+def test_a_label_word_without_pieces_is_refused():
+    start = toy_start.start(label_words={"nli": ("yes", "")})
+    with pytest.raises(UserError, match="the label word '' has no pieces"):
+        initializers.class_labels(KEY, 8, start)
+
+
 @pytest.mark.parametrize("length", [1, 2])
 def test_class_labels_are_cut_to_the_length(length):
     start = toy_start.start(label_words={"nli": ("yes", "no"), "qa": ("maybe",)})

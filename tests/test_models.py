@@ -10,6 +10,7 @@ import toy
 from flax import traverse_util
 
 from mpt_jax import distillation, prompt_file, prompts
+from mpt_jax.backbone import decoding
 from mpt_jax.engine import optimizers, schedules
 from mpt_jax.engine import step as step_lib
 from mpt_jax.errors import UserError
@@ -204,6 +205,28 @@ def test_predictions_depend_on_the_task_and_ignore_padding_rows():
     np.testing.assert_array_equal(ids, np.concatenate(alone))
     assert len({tuple(row) for row in np.asarray(ids)}) > 1
     assert aux["scores"].shape == (3,)
+
+
+@pytest.mark.parametrize(("per_task", "num_beams"), [(True, 1), (False, 2)])
+def test_an_example_of_no_task_is_marked_and_the_others_are_as_without_it(per_task, num_beams):
+    decode = functools.partial(decoding.generate, num_beams=num_beams)
+    model = toy.model(PromptTuning(prompt_length=4, per_task=per_task), decode_fn=decode)
+    params = _started(model)
+    wrong = {**BATCH, "task_ids": np.array([3, -1, *BATCH["task_ids"][2:]], np.int32)}
+
+    @jax.jit
+    def outputs(batch):
+        ids, aux = model.predict_batch_with_aux(params, batch)
+        score, prompt = model.score_batch(params, batch), model.embed_prompts(params, batch)
+        return [ids, aux["scores"], score, prompt, model.eval_fn(params, batch)[0]]
+
+    *expected, loss = map(np.asarray, outputs(BATCH))
+    *found, wrong_loss = map(np.asarray, outputs(wrong))
+    for right, marked in zip(expected, found, strict=True):
+        np.testing.assert_array_equal(marked[2:], right[2:])
+    assert (found[0][:2] == -1).all()
+    assert all(np.isnan(marked[:2]).all() for marked in found[1:])
+    assert np.isnan(wrong_loss) and np.isfinite(loss)
 
 
 def test_score_is_the_log_likelihood_of_the_target():

@@ -108,6 +108,26 @@ def test_the_own_backbone_is_accepted():
     prompt_file.check_backbone("x", INFO, 4, 16, INFO.backbone)
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"feature_lengths": {"inputs": 8, "targets": 0}}, "feature_lengths.targets = 0; a length"),
+        ({"feature_lengths": {"targets": 10**9}}, "feature_lengths.targets = 1000000000; a length"),
+        ({"label_words": {"nli": ["yes", "x" * 10**5]}}, r"100,000 characters\) is no text of at"),
+    ],
+)
+def test_sizes_that_cannot_be_are_refused(change, message, tmp_path):
+    path = prompt_file.save(str(tmp_path), _bank(), dataclasses.replace(INFO, **change))
+    with pytest.raises(UserError, match=f"prompts.safetensors.*{message}"):
+        prompt_file.load(path)
+
+
+def test_metrics_are_numbers(tmp_path):
+    info = dataclasses.replace(INFO, metrics={"nli": {"accuracy": "high"}})
+    with pytest.raises(UserError, match="not a prompt file"):
+        prompt_file.load(prompt_file.save(str(tmp_path), _bank(), info))
+
+
 def test_a_bank_that_does_not_fit_its_description_is_refused(tmp_path):
     wrong = dataclasses.replace(INFO, tasks=("nli",))
     path = prompt_file.save(str(tmp_path), _bank(), wrong)

@@ -152,6 +152,72 @@ def test_a_signal_to_one_stops_both_after_a_checkpoint(folder, tmp_path):
     assert int(saved.name.removeprefix("checkpoint_")) % 2 == 0
 
 
+AGREEING = """
+import sys, time
+from mpt_jax import errors, hosts
+
+def main():
+    with hosts.joined(sys.argv[1], 2, int(sys.argv[2]), resume="t5x train again"):
+        hosts.agree_on_any(False)
+        print("together", flush=True)
+        exec(sys.argv[3])
+
+sys.exit(errors.exit_status(main, "t5x", []))
+"""
+
+
+def agreeing(then: str) -> list[subprocess.Popen]:
+    """Two processes that have joined and do `then`."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        address = f"localhost:{free.getsockname()[1]}"
+    pipe = subprocess.PIPE
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", AGREEING, address, str(index), then],
+            stdout=pipe,
+            stderr=pipe,
+            text=True,
+        )
+        for index in range(2)
+    ]
+    for process in processes:
+        while (line := process.stdout.readline()) != "together\n":
+            assert line, process.communicate()
+    return processes
+
+
+@pytest.mark.parametrize("lost", [0, 1])
+def test_when_one_is_killed_the_other_says_so_and_ends(lost):
+    processes = agreeing("while True: hosts.agree_on_any(False); time.sleep(0.02)")
+    processes[lost].kill()
+    out, err = processes[1 - lost].communicate(timeout=30)
+    assert err.splitlines()[-1] == (
+        f"t5x: process {lost} of 2 was lost: it was killed, or its host is gone. "
+        "To resume from the last checkpoint, start all again: t5x train again"
+    )
+    assert processes[1 - lost].returncode == 1
+    assert "Traceback" not in err and "stack trace" not in err
+
+
+def test_whatever_fails_in_the_first_process_the_other_hears_of_it():
+    first, second = agreeing("hosts.on_first(lambda: 1 / 0)")
+    err = second.communicate(timeout=60)[1]
+    assert second.returncode == 2 and "the first process stopped with an error" in err
+    err = first.communicate(timeout=60)[1]
+    assert first.returncode == 1 and err.splitlines()[-1].startswith("ZeroDivisionError")
+
+
+def test_what_fails_in_one_process_alone_ends_the_other_too():
+    work = "1 / 0 if hosts.is_first() else time.sleep(100)"
+    first, second = agreeing(work)
+    err = second.communicate(timeout=60)[1]
+    assert second.returncode == 1
+    assert "process 0 of 2 ended with an error: see its messages. To resume" in err
+    first.communicate(timeout=60)
+    assert first.returncode == 1
+
+
 @pytest.mark.parametrize(
     "given, message",
     [

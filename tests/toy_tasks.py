@@ -45,7 +45,7 @@ def _register(name: str, answers: tuple[str, ...], rows=ROWS) -> None:
         ),
         preprocessors=[
             functools.partial(seqio.preprocessors.tokenize, copy_pretokenized=True),
-            seqio.preprocessors.append_eos,
+            seqio.preprocessors.append_eos_after_trim,
         ],
         output_features={"inputs": BYTES, "targets": BYTES},
         metric_fns=[likeness],

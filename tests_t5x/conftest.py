@@ -1,7 +1,7 @@
 """Tests that need the real T5X: `make test-t5x T5X_PATH=...` (docs/t5x.md).
 
 Four virtual CPU devices, as in `tests/`. Where T5X is not installed every test is skipped, and
-the reason printed; a T5X that cannot be used is an error.
+the reason printed; with a T5X that cannot be used they fail.
 """
 
 import os
@@ -26,17 +26,12 @@ def pytest_collection_modifyitems(items):
     except UserError as missing:
         for item in items:
             item.add_marker(pytest.mark.skip(reason=str(missing)))
-        return
-    try:
-        installed.check()
-    except UserError as unusable:
-        raise pytest.UsageError(str(unusable)) from None
 
 
 @pytest.fixture(name="backbone", scope="module")
 def _backbone(tmp_path_factory):
     """A folder with the toy backbone."""
-    folder = tmp_path_factory.mktemp("backbone")
+    folder = tmp_path_factory.mktemp("toy") / "backbone"
     store.save(str(folder), toy.backbone(), toy.CONFIG)
     return folder
 

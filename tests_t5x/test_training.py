@@ -1,25 +1,25 @@
 """Training under T5X beside equal numbers: resuming, stopping, other methods, bad input."""
 
+import json
 import pathlib
 import signal
 
+import numpy as np
 import pytest
-import toy
+import shell
 from comparison import TOLERANCE, assert_equal_numbers, largest_differences, metrics
 
 from mpt_jax import cli, prompt_file
-from mpt_jax.backbone import store
 from mpt_jax.engine.reporter import Reporter
+from mpt_jax.errors import UserError
 
 HERE = pathlib.Path(__file__).parent
 TOY = HERE.parent / "tests" / "toy.gin"
 
 
 @pytest.fixture(name="command", scope="module")
-def _command(tmp_path_factory):
+def _command(backbone):
     """The command line of a run without teachers: (engine, model_dir, *further arguments)."""
-    backbone = tmp_path_factory.mktemp("backbone")
-    store.save(str(backbone), toy.backbone(), toy.CONFIG)
 
     def command(engine, model_dir, *arguments):
         return [
@@ -30,7 +30,6 @@ def _command(tmp_path_factory):
             f"--gin_file={TOY}",
             f"--gin_file={HERE / 'one_device.gin'}",
             f"--gin.INITIAL_CHECKPOINT_PATH={backbone}",
-            "--gin.LENGTH_BUCKETS=None",
             "--gin.TRAIN_STEPS=8",
             f"--gin.MODEL_DIR={model_dir}",
             *arguments,
@@ -43,20 +42,41 @@ def _command(tmp_path_factory):
 def _whole(command, tmp_path_factory):
     """A T5X run of 8 steps that never stopped, evaluated and saved every 2."""
     folder = tmp_path_factory.mktemp("whole")
-    assert cli.main(command("t5x", folder)) == 0
+    shell.succeeds(*command("t5x", folder))
     return folder
 
 
 def test_a_resumed_run_ends_as_one_that_never_stopped(command, whole, tmp_path):
-    assert cli.main(command("t5x", tmp_path, "--gin.train.train.total_steps=4")) == 0
+    shell.succeeds(*command("t5x", tmp_path, "--gin.train.train.total_steps=4"))
     assert sorted(metrics(tmp_path))[-1] == (4, "train")
-    assert cli.main(command("t5x", tmp_path)) == 0
+    shell.succeeds(*command("t5x", tmp_path))
     assert set(assert_equal_numbers(whole, tmp_path).values()) == {0.0}
+
+
+def test_a_run_that_stopped_in_its_last_evaluation_makes_up_for_it(
+    command, whole, tmp_path, monkeypatch
+):
+    def is_finished():
+        return json.loads((tmp_path / "run.json").read_text())["finished"]
+
+    evaluation = Reporter.evaluation
+
+    def fails_at_8(reporter, step, results):
+        if step == 8:
+            raise UserError("no space.")
+        evaluation(reporter, step, results)
+
+    monkeypatch.setattr(Reporter, "evaluation", fails_at_8)
+    assert cli.main(command("t5x", tmp_path)) == 2
+    assert not is_finished()
+    shell.succeeds(*command("t5x", tmp_path))
+    assert set(assert_equal_numbers(whole, tmp_path).values()) == {0.0}
+    assert is_finished()
 
 
 def test_the_comparison_sees_a_small_change(command, whole, tmp_path):
     """Equal numbers would mean nothing if they were equal whatever is run."""
-    assert cli.main(command("t5x", tmp_path, "--gin.SHARED_LEARNING_RATE=0.301")) == 0
+    shell.succeeds(*command("t5x", tmp_path, "--gin.SHARED_LEARNING_RATE=0.301"))
     found = largest_differences(whole, tmp_path)
     assert found["prompts"] > TOLERANCE
     with pytest.raises(AssertionError):
@@ -114,7 +134,7 @@ def test_methods_that_tune_the_backbones_modules(method, command, tmp_path):
     if method == "adapter":
         changes += ("--gin.adapter.Adapter.reduction=4",)
     for engine in ("mpt_jax", "t5x"):
-        assert cli.main(command(engine, tmp_path / engine, *changes)) == 0
+        shell.succeeds(*command(engine, tmp_path / engine, *changes))
     if method == "adapter":
         assert_equal_numbers(tmp_path / "mpt_jax", tmp_path / "t5x")
     else:
@@ -128,27 +148,50 @@ def test_methods_that_tune_the_backbones_modules(method, command, tmp_path):
 # ------------------------------------------------------------------ bad input
 
 
-def test_an_engine_does_not_resume_the_others_run(command, whole, tmp_path, capsys):
-    assert cli.main(command("mpt_jax", whole)) == 2
-    assert "holds checkpoints of --engine=t5x" in capsys.readouterr().err
+def refused(*command):
+    """What a command that ends with status 2 says."""
+    status, _, err = shell.t5x(*command)
+    assert status == 2, err[-3000:]
+    return err
+
+
+def test_an_engine_does_not_resume_the_others_run(command, whole, tmp_path):
+    assert "holds checkpoints of --engine=t5x" in refused(*command("mpt_jax", whole))
     (tmp_path / "checkpoints" / "checkpoint_2").mkdir(parents=True)
-    assert cli.main(command("t5x", tmp_path)) == 2
-    assert "holds checkpoints of --engine=mpt_jax" in capsys.readouterr().err
+    assert "holds checkpoints of --engine=mpt_jax" in refused(*command("t5x", tmp_path))
 
 
-def test_periods_that_t5x_cannot_walk(command, tmp_path, capsys):
+def test_periods_that_t5x_cannot_walk(command, tmp_path):
     periods = ("--gin.EVAL_PERIOD=2", "--gin.SAVE_PERIOD=3")
-    assert cli.main(command("t5x", tmp_path / "run", *periods)) == 2
-    assert "EVAL_PERIOD = 2 and SAVE_PERIOD = 3" in capsys.readouterr().err
+    message = refused(*command("t5x", tmp_path / "run", *periods))
+    assert "EVAL_PERIOD = 2 and SAVE_PERIOD = 3" in message
     assert not (tmp_path / "run").exists()
 
 
-def test_a_loss_that_is_not_finite(command, tmp_path, capsys):
-    assert cli.main(command("t5x", tmp_path, "--gin.optimizers.adamw.learning_rates=1e30")) == 2
-    assert "the loss or its gradient is not finite" in capsys.readouterr().err
+def test_a_loss_that_is_not_finite(command, tmp_path):
+    message = refused(*command("t5x", tmp_path, "--gin.optimizers.adamw.learning_rates=1e30"))
+    assert "the loss or its gradient is not finite" in message
 
 
-def test_length_buckets_are_said_to_have_no_effect(command, tmp_path, capsys):
-    buckets = "--gin.LENGTH_BUCKETS={'inputs': (8,)}"
-    assert cli.main(command("t5x", tmp_path, buckets, "--gin.train.train.total_steps=2")) == 0
-    assert "length_buckets have no effect under T5X" in capsys.readouterr().err
+def test_without_checkpoints_and_evaluations_the_end_is_exported(command, tmp_path):
+    """T5X's None (no checkpoint, a seed by chance, whole batches) and macros, on both engines."""
+    unsaved = (
+        "--gin.DROPOUT_RATE=0.1",
+        "--gin.LABEL_SMOOTHING=0.1",
+        "--gin.Z_LOSS=1e-3",
+        "--gin.utils.CheckpointConfig.save=None",
+        "--gin.train.train.infer_eval_dataset_cfg=None",
+        "--gin.train.train.stats_period=None",
+        "--gin.trainer.Trainer.num_microbatches=None",
+        "--gin.RANDOM_SEED=None",
+        "--gin.TRAIN_STEPS=3",
+    )
+    shell.succeeds(*command("t5x", tmp_path, *unsaved))
+    assert prompt_file.load(str(tmp_path))[1].step == 3
+    assert not list(tmp_path.glob("checkpoint*"))
+    seed = json.loads((tmp_path / "run.json").read_text())["seed"]
+    again = f"--gin.train.train.random_seed={seed}"
+    shell.succeeds(*command("mpt_jax", tmp_path / "again", *unsaved, again))
+    ours, real = (prompt_file.load(str(folder))[0] for folder in (tmp_path / "again", tmp_path))
+    for leaf in real:
+        np.testing.assert_allclose(ours[leaf], real[leaf], rtol=TOLERANCE)

@@ -6,6 +6,7 @@ import pathlib
 from real import constant_answer, corpora
 
 from mpt_jax import files
+from mpt_jax.engine import history
 from mpt_jax.sweep import cells, table
 from mpt_jax.sweep.plan import TEACHERS, Plan
 
@@ -48,6 +49,6 @@ def _row(name: str, folders: list[pathlib.Path]) -> list[str]:
 
 def _best(folder: pathlib.Path) -> dict:
     """The evaluation of the step whose prompts are the run's product."""
-    logged = corpora.read_rows(folder / "metrics.jsonl")
-    evaluations = [line for line in logged if line["kind"] == "eval"]
-    return max(evaluations, key=lambda line: line["mean/key_metric"])
+    logged = history.read(folder)
+    best = history.best_step(history.means(logged))
+    return next(line for line in logged if line["kind"] == "eval" and line["step"] == best)

@@ -5,10 +5,12 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from mpt_jax import checksums, files
 from mpt_jax.errors import UserError, did_you_mean
 
 ACTIVATIONS = ("relu", "gelu", "silu", "linear")
 DTYPES = ("float32", "bfloat16")
+_LARGEST = 2**31 - 1  # what an index can hold
 
 _COUNTS = (
     "vocab_size",
@@ -46,6 +48,7 @@ class T5Config:
         scan_layers: compile one layer and loop over its stacked parameters: compile time does not
             grow with depth, but a step may be slower (on CPU it is).
         layer_norm_epsilon: added to the mean square before its root.
+        eos_id: the id that ends a text; None: what the vocabulary says.
 
     Raises:
         UserError: a value out of range, named.
@@ -67,6 +70,7 @@ class T5Config:
     remat: bool = False
     scan_layers: bool = False
     layer_norm_epsilon: float = 1e-6
+    eos_id: int | None = None
 
     def __post_init__(self) -> None:
         for name in _COUNTS:
@@ -78,30 +82,34 @@ class T5Config:
             raise UserError(f"T5Config.dtype must be one of {DTYPES}, got {self.dtype!r}.")
         if not (_is_real(self.dropout_rate) and 0.0 <= self.dropout_rate < 1.0):
             raise UserError(f"T5Config.dropout_rate must be in [0, 1), got {self.dropout_rate!r}.")
-        if not (_is_real(self.layer_norm_epsilon) and self.layer_norm_epsilon > 0.0):
+        if not (_is_real(self.layer_norm_epsilon) and 0.0 < self.layer_norm_epsilon < 1.0):
             raise UserError(
-                f"T5Config.layer_norm_epsilon must be positive, got {self.layer_norm_epsilon!r}."
+                f"T5Config.layer_norm_epsilon must be in (0, 1), got {self.layer_norm_epsilon!r}."
             )
         _check_buckets(self.relpos_buckets, self.relpos_max_distance)
+        if self.eos_id is not None:
+            _check_count("eos_id", self.eos_id)  # 0 is padding
+            if self.eos_id >= self.vocab_size:
+                raise UserError(
+                    f"T5Config.eos_id must be below vocab_size = {self.vocab_size}, got "
+                    f"{self.eos_id}."
+                )
 
     def to_json(self) -> str:
-        """The configuration as one JSON object, read back by `from_json`."""
-        return json.dumps(dataclasses.asdict(self), sort_keys=True)
+        """The configuration as one JSON object with a checksum, read back by `from_json`."""
+        return json.dumps(checksums.sealed(dataclasses.asdict(self)), sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> "T5Config":
         """Reads what `to_json` wrote.
 
         Raises:
-            UserError: not a JSON object, or a field that is missing or unknown.
+            UserError: not a JSON object, a field that is missing or unknown, or another checksum.
         """
-        try:
-            values = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise UserError(f"The backbone configuration is not valid JSON: {error}.") from error
+        values = files.parse_json(text, "The backbone configuration")
         if not isinstance(values, dict):
             raise UserError("The backbone configuration must be a JSON object of T5Config fields.")
-        return cls.from_fields(values)
+        return cls.from_fields(checksums.unsealed("The backbone configuration", values))
 
     @classmethod
     def from_fields(cls, values: Mapping[str, Any]) -> "T5Config":
@@ -125,8 +133,10 @@ class T5Config:
 
 
 def _check_count(name: str, value: object) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise UserError(f"T5Config.{name} must be a positive integer, got {value!r}.")
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= _LARGEST:
+        raise UserError(
+            f"T5Config.{name} must be a positive integer, got {value!r}; at most {_LARGEST:,}."
+        )
 
 
 def _is_real(value: object) -> bool:
@@ -148,7 +158,7 @@ def _check_activations(names: object) -> None:
 
 
 def _check_buckets(buckets: object, max_distance: int) -> None:
-    if not isinstance(buckets, int) or buckets < 4 or buckets % 4:
+    if not isinstance(buckets, int) or not 4 <= buckets <= _LARGEST or buckets % 4:
         raise UserError(
             f"T5Config.relpos_buckets must be a positive multiple of 4, got {buckets!r}."
         )

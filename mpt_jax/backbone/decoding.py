@@ -12,19 +12,12 @@ import jax
 import jax.numpy as jnp
 
 from mpt_jax.backbone import layers
+from mpt_jax.backbone.network import PAD_ID
 from mpt_jax.errors import UserError
 
 Cache = Mapping[str, Any]
 # tokens [rows, 1] int32 and the cache -> logits [rows, V] and the moved cache.
 Step = Callable[[jax.Array, Cache], tuple[jax.Array, Cache]]
-
-
-class Ids(NamedTuple):
-    """The special token ids of a vocabulary; the defaults are T5's."""
-
-    start: int = 0
-    end: int = 1
-    pad: int = 0
 
 
 def generate(
@@ -35,14 +28,12 @@ def generate(
     *,
     max_decode_length: int,
     num_beams: int = 1,
-    length_penalty: float = 0.6,
+    length_penalty: float = 1.0,
     temperature: float = 0.0,
     top_k: int = 0,
     top_p: float = 1.0,
     rng: jax.Array | None = None,
     eos_id: int = 1,
-    pad_id: int = 0,
-    start_id: int = 0,
 ) -> tuple[jax.Array, jax.Array]:
     """Generates one sequence per example.
 
@@ -56,12 +47,14 @@ def generate(
         encoder_valid: [B, P+T] bool.
         max_decode_length: S, the longest sequence, end token included.
         num_beams: N hypotheses per example.
-        length_penalty: a beam's score is its log-probability / length ** length_penalty.
+        length_penalty: a beam's score is its log-probability / length ** length_penalty, the end
+            token counted, as in Hugging Face's search, whose default is 1 too. T5X divides by
+            ((5 + length) / 6) ** alpha, with 0.6 by default: a number of one is none of the other.
         temperature: divides the logits before sampling; 0 takes the most probable token.
         top_k: samples among the k most probable tokens; 0 among all.
         top_p: samples among the fewest tokens whose probabilities reach top_p.
         rng: key, needed to sample.
-        eos_id: ends a sequence; pad_id: fills it after its end; start_id: is fed first.
+        eos_id: ends a sequence. Id 0, padding, fills it after that, and is fed first.
 
     Returns:
         sequences [B, S] int32, each with its end token if it reached one, then padding, and
@@ -72,12 +65,11 @@ def generate(
         UserError: settings out of range or that exclude each other.
     """
     _check(max_decode_length, num_beams, temperature, top_k, top_p, rng)
-    ids = Ids(start_id, eos_id, pad_id)
     step = _stepper(module, params, encoded, encoder_valid, max_decode_length)
     rows = encoded.shape[0] * num_beams
     cache = _empty_cache(module, params, encoded, encoder_valid, max_decode_length, rows)
     if num_beams > 1:
-        return _beam_search(step, cache, rows, num_beams, max_decode_length, length_penalty, ids)
+        return _beam_search(step, cache, rows, num_beams, max_decode_length, length_penalty, eos_id)
     if temperature == 0.0:
         pick = _pick_best
     else:
@@ -87,7 +79,7 @@ def generate(
             allowed = filter_logits(logits / temperature, top_k=top_k, top_p=top_p)
             return jax.random.categorical(jax.random.fold_in(key, t), allowed).astype(jnp.int32)
 
-    return _one_by_one(step, cache, rows, max_decode_length, pick, ids)
+    return _one_by_one(step, cache, rows, max_decode_length, pick, eos_id)
 
 
 def filter_logits(logits: jax.Array, *, top_k: int = 0, top_p: float = 1.0) -> jax.Array:
@@ -188,27 +180,27 @@ def _one_by_one(
     rows: int,
     length: int,
     pick: Callable[[jax.Array, jax.Array], jax.Array],
-    ids: Ids,
+    eos_id: int,
 ) -> tuple[jax.Array, jax.Array]:
     """Extends each sequence by `pick(logits [B, V], t) -> [B]` until it ends."""
 
     def body(walk: _Walk) -> _Walk:
         logits, cache = step(walk.tokens, walk.cache)
-        picked = jnp.where(walk.ended, ids.pad, pick(logits, walk.t))
+        picked = jnp.where(walk.ended, PAD_ID, pick(logits, walk.t))
         gained = jnp.take_along_axis(nn.log_softmax(logits), picked[:, None], axis=-1)[:, 0]
         return _Walk(
             t=walk.t + 1,
             tokens=picked[:, None],
             sequences=walk.sequences.at[:, walk.t].set(picked),
             scores=walk.scores + jnp.where(walk.ended, 0.0, gained),
-            ended=walk.ended | (picked == ids.end),
+            ended=walk.ended | (picked == eos_id),
             cache=cache,
         )
 
     walk = _Walk(
         t=jnp.zeros((), jnp.int32),
-        tokens=jnp.full((rows, 1), ids.start, jnp.int32),
-        sequences=jnp.full((rows, length), ids.pad, jnp.int32),
+        tokens=jnp.full((rows, 1), PAD_ID, jnp.int32),
+        sequences=jnp.full((rows, length), PAD_ID, jnp.int32),
         scores=jnp.zeros((rows,), jnp.float32),
         ended=jnp.zeros((rows,), bool),
         cache=cache,
@@ -239,7 +231,7 @@ def _beam_search(
     num_beams: int,
     length: int,
     penalty: float,
-    ids: Ids,
+    eos_id: int,
 ) -> tuple[jax.Array, jax.Array]:
     """Beam search by Hugging Face's rules with `early_stopping=False`.
 
@@ -256,11 +248,11 @@ def _beam_search(
 
     def body(beams: _Beams) -> _Beams:
         last = jnp.take(beams.alive, jnp.maximum(beams.t - 1, 0), axis=2)
-        tokens = jnp.where(beams.t == 0, ids.start, last).reshape(rows, 1)
+        tokens = jnp.where(beams.t == 0, PAD_ID, last).reshape(rows, 1)
         logits, cache = step(tokens, beams.cache)
         parents, tokens, scores = _extend(logits, beams.alive_scores)
         grown = _take(beams.alive, parents).at[:, :, beams.t].set(tokens)
-        ends = (tokens == ids.end) | (beams.t == length - 1)
+        ends = (tokens == eos_id) | (beams.t == length - 1)
         norm = (beams.t + 1).astype(jnp.float32) ** penalty
 
         finishes = ends & (jnp.arange(2 * num_beams) < num_beams) & beams.open[:, None]
@@ -285,7 +277,7 @@ def _beam_search(
 
     # All hypotheses of an example start alike: only the first may be extended.
     first = jnp.where(jnp.arange(num_beams) == 0, 0.0, -jnp.inf)
-    empty = jnp.full((batch, num_beams, length), ids.pad, jnp.int32)
+    empty = jnp.full((batch, num_beams, length), PAD_ID, jnp.int32)
     beams = _Beams(
         t=jnp.zeros((), jnp.int32),
         alive=empty,

@@ -1,22 +1,19 @@
 """Our own backbone format: a folder with `model.safetensors` (T5X's names) and `config.json`."""
 
 import dataclasses
-import hashlib
 import os
 import re
 from collections.abc import Mapping
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-import safetensors.numpy
 from flax import traverse_util
 
-from mpt_jax import files, hosts
-from mpt_jax.backbone import tensor_file
+from mpt_jax import checksums, files
+from mpt_jax.backbone import fingerprints, tensor_file
 from mpt_jax.backbone.config import T5Config
-from mpt_jax.backbone.weights import Weights, tensor_names, tensor_shapes
+from mpt_jax.backbone.fingerprints import Identity
+from mpt_jax.backbone.weights import Weights, not_finite, tensor_names, tensor_shapes
 
 WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
@@ -30,7 +27,7 @@ def save(
     dtype: str = "float32",
     header: Mapping[str, str] | None = None,
 ) -> None:
-    """Write the backbone part of `params` and its config, each file atomically.
+    """Write the backbone part of `params` and its config, as one.
 
     Args:
         directory: made where it is missing.
@@ -45,9 +42,9 @@ def save(
     tensors = {
         name: np.asarray(leaf, dtype) for name, leaf in _by_layer(flat_backbone(params)).items()
     }
-    content = safetensors.numpy.save(tensors, metadata=dict(header) if header else None)
-    files.write_whole(os.path.join(directory, WEIGHTS), content)
-    files.write_whole(os.path.join(directory, CONFIG), config.to_json() + "\n")
+    content = tensor_file.to_bytes(tensors, header)
+    path, config_path = os.path.join(directory, WEIGHTS), os.path.join(directory, CONFIG)
+    files.write_together({config_path: config.to_json() + "\n", path: content})
 
 
 def open_weights(path: str, file: str | None = None) -> Weights:
@@ -58,10 +55,10 @@ def open_weights(path: str, file: str | None = None) -> Weights:
         file: the weights' file in it, where it has another name than `WEIGHTS`.
 
     Raises:
-        UserError: a truncated or corrupted file.
+        UserError: a truncated or damaged file.
     """
     file = file or os.path.join(path, WEIGHTS)
-    return Weights(file, tensor_file.tensors_of(file), stated_in(path))
+    return Weights(file, tensor_file.open_file(file)[0], stated_in(path))
 
 
 def stated_in(path: str) -> dict[str, Any]:
@@ -73,7 +70,8 @@ def stated_in(path: str) -> dict[str, Any]:
     config = os.path.join(path, CONFIG)
     if not os.path.isfile(config):
         return {}
-    return dataclasses.asdict(T5Config.from_fields(files.read_json(config)))
+    fields = checksums.unsealed(config, files.read_json(config))
+    return dataclasses.asdict(T5Config.from_fields(fields))
 
 
 def write(directory: str, weights: Weights, config: T5Config) -> None:
@@ -83,8 +81,8 @@ def write(directory: str, weights: Weights, config: T5Config) -> None:
         OSError: the files cannot be written.
         UserError: a tensor cannot be read.
     """
-    tensors = dict(sorted(weights.tensors.items()))
-    tensor_file.write(os.path.join(directory, WEIGHTS), tensors, {})
+    with open(os.path.join(directory, WEIGHTS), "wb") as stream:
+        tensor_file.write(stream, weights.tensors)
     write_config(directory, config)
 
 
@@ -98,11 +96,8 @@ def write_config(directory: str, config: T5Config) -> None:
         stream.write(config.to_json() + "\n")
 
 
-def fingerprint(params: Mapping, tuned: str = "") -> str:
-    """16 hex digits that tell one backbone from another, whatever file it was read from.
-
-    Hashes each parameter's name, shape and 16 evenly spaced values rounded to bfloat16, so a copy
-    stored in bfloat16 has the fingerprint of its float32 original, and nothing large is fetched.
+def identify(params: Mapping, tuned: str = "") -> Identity:
+    """Which backbone it is, whatever file it was read from; every process must ask.
 
     Args:
         params: nested dict of parameters.
@@ -111,35 +106,34 @@ def fingerprint(params: Mapping, tuned: str = "") -> str:
     flat = {
         path: leaf for path, leaf in flat_backbone(params).items() if not re.fullmatch(tuned, path)
     }
-    return _digest(tensor_shapes(flat), hosts.fetch(_samples(flat)))
+    found = fingerprints.of_leaves(flat)
+    sums = {
+        tensor: sums
+        for path, leaf in flat.items()
+        for tensor, sums in zip(tensor_names(path, leaf.shape), found[path], strict=True)
+    }
+    shapes = tensor_shapes(flat)
+    return fingerprints.identity((name, shapes[name], sums[name]) for name in sums)
 
 
-def fingerprint_of(weights: Weights) -> str:
-    """The `fingerprint` of weights in a file, of which one tensor at a time is in memory.
+def fingerprint(params: Mapping, tuned: str = "") -> str:
+    """The fingerprint of `identify` alone: a copy in bfloat16 has that of its original."""
+    return identify(params, tuned).fingerprint
+
+
+def identify_weights(weights: Weights) -> Identity:
+    """As `identify`, of weights in a file, of which one tensor at a time is in memory.
 
     Raises:
-        UserError: a tensor cannot be read.
+        UserError: a tensor cannot be read, or holds values that are not finite.
     """
-    samples = {name: _sample(tensor.whole()) for name, tensor in weights.tensors.items()}
-    return _digest({name: tensor.shape for name, tensor in weights.tensors.items()}, samples)
-
-
-def _digest(shapes: Mapping[str, tuple[int, ...]], samples: Mapping[str, np.ndarray]) -> str:
-    digest = hashlib.sha256()
-    for name in sorted(samples):
-        digest.update(f"{name}{shapes[name]}".encode())
-        digest.update(samples[name].tobytes())
-    return digest.hexdigest()[:16]
-
-
-@jax.jit  # compiled once: every saved prompt file asks for the fingerprint
-def _samples(flat: dict[str, jax.Array]) -> dict[str, jax.Array]:
-    return jax.tree.map(_sample, _by_layer(flat))
-
-
-def _sample(leaf: jax.Array | np.ndarray) -> jax.Array | np.ndarray:
-    stride = max(1, leaf.size // 16)
-    return leaf.reshape(-1)[: 16 * stride : stride].astype(jnp.bfloat16)
+    found = []
+    for name, tensor in weights.tensors.items():
+        sums = fingerprints.of_values(tensor.whole())
+        if not sums.finite:
+            raise not_finite(weights, name)
+        found.append((name, tensor.shape, sums))
+    return fingerprints.identity(found)
 
 
 def flat_backbone(params: Mapping) -> dict[str, Any]:

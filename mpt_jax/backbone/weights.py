@@ -13,52 +13,11 @@ import jax
 import numpy as np
 from flax import traverse_util
 
+from mpt_jax.backbone import fingerprints
+from mpt_jax.backbone.tensor_file import DTYPES, Index, Tensor
 from mpt_jax.errors import UserError, did_you_mean
 
-DTYPES = ("float32", "bfloat16", "float16")  # of weights in a file
-
-Index = tuple[slice, ...]
-
 _BLOCK = 2**23  # bytes that are read of a large tensor at a time
-
-
-@dataclasses.dataclass(frozen=True)
-class Tensor:
-    """One tensor in a file.
-
-    Attributes:
-        shape: as the network has it.
-        dtype: its name; one that is not in `DTYPES` is refused before anything is read.
-        read: the part at an index, one slice per dimension, in that dtype. Raises `UserError`
-            where the file is broken.
-        chunks: shape of what is stored together, where a part costs as much as the whole of it.
-    """
-
-    shape: tuple[int, ...]
-    dtype: str
-    read: Callable[[Index], np.ndarray]
-    chunks: tuple[int, ...] | None = None
-
-    @property
-    def nbytes(self) -> int:
-        """Its size, whole."""
-        return math.prod(self.shape) * np.dtype(self.dtype).itemsize
-
-    def whole(self) -> np.ndarray:
-        """All of it."""
-        return self.read((slice(None),) * len(self.shape))
-
-    def transposed(self) -> "Tensor":
-        """The same matrix with its two dimensions exchanged."""
-        chunks = self.chunks and self.chunks[::-1]
-        return Tensor(self.shape[::-1], self.dtype, lambda i: self.read(i[::-1]).T, chunks)
-
-    def cast(self, dtype: str) -> "Tensor":
-        """The same tensor rounded to `dtype` as it is read."""
-        read = self.read
-        return dataclasses.replace(
-            self, dtype=dtype, read=lambda index: read(index).astype(dtype, copy=False)
-        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,9 +47,7 @@ class Weights:
         return repr(name) if native == name else f"{native!r} ({name})"
 
 
-def load(
-    weights: Weights, shapes: Mapping, shardings: Mapping, dtype: str = "float32"
-) -> dict[str, Any]:
+def load(weights: Weights, shapes: Mapping, shardings: Mapping) -> dict[str, Any]:
     """Read a backbone, tensor by tensor, each device taking only its own slice.
 
     The largest tensors come first, so that what a tensor needs beside its place in the result is
@@ -98,23 +55,24 @@ def load(
 
     Args:
         weights: where to read.
-        shapes: nested dict of `jax.ShapeDtypeStruct` that the network expects.
+        shapes: nested dict of `jax.ShapeDtypeStruct`: what the network expects, each leaf in the
+            dtype that it is to have in memory.
         shardings: the same tree with a `jax.sharding.Sharding` per leaf.
-        dtype: of the parameters in memory.
 
     Returns:
         nested dict of global arrays.
 
     Raises:
-        UserError: a missing, extra or misshapen tensor, or one of whole numbers (named); a broken
-            file.
+        UserError: a missing, extra or misshapen tensor, one of whole numbers, or with values that
+            are not finite (named); a broken file.
     """
     expected = traverse_util.flatten_dict(shapes, sep="/")
     layout = traverse_util.flatten_dict(shardings, sep="/")
     check(weights, tensor_shapes(expected))
     loaded = dict.fromkeys(expected)
     for name in sorted(expected, key=lambda name: -math.prod(expected[name].shape)):
-        loaded[name] = _place(weights, name, expected[name].shape, layout[name], dtype)
+        loaded[name] = _place(weights, name, expected[name], layout[name])
+        _check_finite(weights, name, loaded[name])
     return traverse_util.unflatten_dict(loaded, sep="/")
 
 
@@ -148,6 +106,21 @@ def check(weights: Weights, expected: Mapping[str, tuple[int, ...]]) -> None:
             )
 
 
+def _check_finite(weights: Weights, name: str, leaf: jax.Array) -> None:
+    (sums,) = fingerprints.of_leaves({name: leaf}).values()
+    for tensor, found in zip(tensor_names(name, leaf.shape), sums, strict=True):
+        if not found.finite:
+            raise not_finite(weights, tensor)
+
+
+def not_finite(weights: Weights, name: str) -> UserError:
+    """The message that the tensor `name` holds infinities or NaN."""
+    return UserError(
+        f"{weights.place}: tensor {weights.called(name)} holds values that are not finite: copy it "
+        "again, or take a backbone from before its training diverged."
+    )
+
+
 def tensor_names(name: str, shape: tuple[int, ...]) -> list[str]:
     """Names in a file of a parameter: itself, or one per layer where a scan has stacked them."""
     stack, layers, rest = name.partition("/layers/")
@@ -163,10 +136,9 @@ def tensor_shapes(flat: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
     }
 
 
-def _place(
-    weights: Weights, name: str, shape: tuple[int, ...], sharding: Any, dtype: str
-) -> jax.Array:
+def _place(weights: Weights, name: str, wanted: jax.ShapeDtypeStruct, sharding: Any) -> jax.Array:
     """One parameter on its devices; of a stacked one, each layer from its own tensor."""
+    shape, dtype = wanted.shape, wanted.dtype
     parts = [weights.tensors[tensor] for tensor in tensor_names(name, shape)]
 
     def read(index: Index) -> np.ndarray:
@@ -183,7 +155,7 @@ def _place(
     return jax.block_until_ready(jax.make_array_from_callback(shape, sharding, read))
 
 
-def _read(tensor: Tensor, index: Index, dtype: str) -> np.ndarray:
+def _read(tensor: Tensor, index: Index, dtype: np.dtype) -> np.ndarray:
     """A part in another type; of a large one, block after block of rows, which is all there is
     in memory beside the result.
     """

@@ -3,6 +3,7 @@
 A bank is written whole, in one step: a fault leaves it as it was.
 """
 
+import itertools
 import os
 import sys
 import textwrap
@@ -24,6 +25,8 @@ _BYTES = 4  # of a float32
 def add(path: str, sources: Sequence[str]) -> str:
     """Add the tasks of `sources` to the bank at `path`, which is made where there is none.
 
+    Sources that it holds already, bit by bit, are passed over: a call that was killed is repeated.
+
     Args:
         path: a prompt file or a run folder, or where a new bank is to be.
         sources: prompt files or run folders.
@@ -36,11 +39,12 @@ def add(path: str, sources: Sequence[str]) -> str:
     """
     try:
         file = prompt_file.resolve(path)
-        banks = [file, *sources]
     except UserError:  # a new one
-        file, banks = prompt_file.destination(path), sources
-    bank, info = bank_tasks.join(_load_each(banks))
-    return _save(file, bank, info)
+        file = prompt_file.destination(path)
+        return _save(file, *bank_tasks.join(_load_each(sources)))
+    ((_, bank, info),) = held = list(_load_each([file]))
+    others = (part for part in _load_each(sources) if not bank_tasks.holds(bank, info, *part[1:]))
+    return _save(file, *bank_tasks.join(itertools.chain(held, others)))
 
 
 def remove(path: str, tasks: Sequence[str]) -> str:

@@ -75,6 +75,19 @@ def without(bank: Bank, info: PromptInfo, names: Sequence[str]) -> tuple[Bank, P
     return choose(bank, info, kept)
 
 
+def holds(bank: Bank, info: PromptInfo, other: Bank, other_info: PromptInfo) -> bool:
+    """Whether all tasks of another bank are in this one, the same bit by bit."""
+    if not set(other_info.tasks) <= set(info.tasks):
+        return False
+    mine, my_info = choose(bank, info, other_info.tasks)
+    told = _restricted(other_info, other_info.tasks)
+    return (
+        mine.keys() == other.keys()
+        and all(np.array_equal(mine[name], leaf) for name, leaf in other.items())
+        and all(getattr(my_info, field) == getattr(told, field) for field in (*_TOLD, "backbone"))
+    )
+
+
 def join(parts: Iterable[tuple[str, Bank, PromptInfo]]) -> tuple[Bank, PromptInfo]:
     """One bank of the tasks of several, in their order; each task keeps its numbers bit by bit.
 
@@ -136,6 +149,17 @@ def _check_fits(
                 f"{other_path} has the {what} {theirs}, the bank {path} {ours}: "
                 f"{remedy.format(ours)}, and train its tasks again."
             )
+    bits = {described.backbone_bits for described in (info, other_info)} - {""}
+    if len(bits) > 1:
+        raise UserError(
+            f"{other_path} was trained on a backbone that differs from that of the bank {path} in "
+            "digits that bfloat16 rounds away: train on the backbone of the bank."
+        )
+    if len({info.vocabulary, other_info.vocabulary} - {""}) > 1:
+        raise UserError(
+            f"{other_path} was trained with another vocabulary than the bank {path}: train its "
+            "tasks again with the bank's."
+        )
     if bank.keys() != other.keys():
         raise UserError(
             f"{other_path} holds {', '.join(sorted(other))}; the bank {path} holds "

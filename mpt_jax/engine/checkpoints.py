@@ -9,16 +9,23 @@ killed run leaves no half checkpoint. The frozen backbone is not in them.
 """
 
 import dataclasses
+import functools
 import json
 import logging
+import os
+import re
+import sys
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import orbax.checkpoint as ocp
+from etils import epath
 
+from mpt_jax import files, hosts
 from mpt_jax.engine.data_position import (
     DataPositionHandler,
     RestoreDataPosition,
@@ -35,28 +42,33 @@ class SaveCheckpointConfig:
     """How often to save, and how much to keep.
 
     Attributes:
-        period: steps between checkpoints.
+        period: steps between checkpoints; None: no checkpoint at all, as in T5X.
         keep: the number of newest checkpoints that stay; None: all.
     """
 
-    period: int
-    keep: int | None = 1
+    period: int | None
+    keep: int | None = 2  # one damaged file then costs a period, not the run
 
     def __post_init__(self):
         for name in ("period", "keep"):
             value = getattr(self, name)
-            if value is not None and value < 1:
+            if value is not None and not (isinstance(value, int) and value >= 1):
                 raise UserError(
-                    f"utils.SaveCheckpointConfig.{name} must be at least 1, got {value}."
+                    f"utils.SaveCheckpointConfig.{name} must be a whole number of at least 1, or "
+                    f"None; got {value!r}."
                 )
 
 
 @dataclasses.dataclass(frozen=True)
 class CheckpointConfig:
-    """Saving and restoring in one, as T5X binds it."""
+    """Saving and restoring in one, as T5X binds it; `save` None: no checkpoints."""
 
-    save: SaveCheckpointConfig
+    save: SaveCheckpointConfig | None
     restore: RestoreCheckpointConfig | None = None
+
+
+class _CorruptError(UserError):
+    """A checkpoint that cannot be read, where one of another run is plain bad input."""
 
 
 class Checkpointer:
@@ -65,13 +77,14 @@ class Checkpointer:
     A failure of a save in the background is raised by the next call of any method.
     """
 
-    def __init__(self, directory: str | Path, save_cfg: SaveCheckpointConfig):
+    def __init__(self, directory: str | os.PathLike, save_cfg: SaveCheckpointConfig):
         """Opens the directory, which is made if it does not exist.
 
         Raises:
-            UserError: it cannot be made or read.
+            UserError: it cannot be made or read; it is in a bucket, without Google's client.
         """
-        self.directory = Path(directory).absolute()
+        self.directory = files.absolute(directory)
+        self._unreadable: list[int] = []
         _silence_orbax()
         options = ocp.CheckpointManagerOptions(
             max_to_keep=save_cfg.keep,
@@ -88,7 +101,12 @@ class Checkpointer:
             self._manager = ocp.CheckpointManager(
                 self.directory, options=options, item_handlers=handlers
             )
-        except OSError as error:
+        except ImportError as error:
+            raise UserError(
+                f"{self.directory} is in a bucket, and what orbax reads it with is not installed "
+                f"({error}): pip install google-cloud-storage."
+            ) from error
+        except files.storage_errors() as error:
             raise UserError(
                 f"Cannot use {self.directory} for checkpoints: {_cause(error)}. Choose a MODEL_DIR"
                 " that can be written."
@@ -125,9 +143,11 @@ class Checkpointer:
         if data_iterator is not None:
             items[_DATA] = SaveDataPosition(data_iterator)
         self._wait()
-        if step in self._manager.all_steps():
-            return
         try:
+            while self._unreadable:  # the run has gone on without them
+                self._manager.delete(self._unreadable.pop())
+            if step in self._manager.all_steps():
+                return
             self._manager.save(step, args=ocp.args.Composite(**items), force=True)
         except Exception as error:  # orbax and tensorstore raise many types for one full disk
             raise self._write_error(error) from error
@@ -138,6 +158,43 @@ class Checkpointer:
         """The newest checkpoint's step, or None."""
         self._wait()
         return self._manager.latest_step()
+
+    def resume(self, state_like: Any, tf_iterator: Any) -> tuple[int, Any, dict[str, Any]]:
+        """Reads the newest checkpoint that can be read, and says which ones cannot.
+
+        Those are removed with the next save. Every process gets the same one.
+
+        Args:
+            state_like: as in `restore`.
+            tf_iterator: as in `restore_iterator`.
+
+        Returns:
+            (step, state, extra).
+
+        Raises:
+            UserError: none can be read, or none fits the state.
+        """
+        self._wait()
+        first = None
+        for step in sorted(self._manager.all_steps(), reverse=True):
+            failure = None
+            try:
+                state, extra = self.restore(state_like, step)
+                self.restore_iterator(tf_iterator, step)
+            except UserError as error:
+                failure = error
+            if not hosts.agree_on_any(failure is not None):
+                if first is not None:
+                    hosts.note(f"{first} Going on from {self._folder(step).name}, before it.")
+                return step, state, extra
+            self._unreadable.append(step)
+            first = first or failure or UserError("another process cannot read its checkpoint.")
+        if isinstance(first, _CorruptError):
+            raise UserError(
+                f"{first} No earlier one can be used either: put back a copy of one, or start anew "
+                "with another MODEL_DIR."
+            )
+        raise first or UserError(f"There is no checkpoint in {self.directory}.")
 
     def restore(self, state_like: Any, step: int | None = None) -> tuple[Any, dict[str, Any]]:
         """Reads a checkpoint, bit for bit.
@@ -240,13 +297,12 @@ class Checkpointer:
                     f" {has[1]}{list(has[0])}. {remedy}"
                 )
 
-    def _folder(self, step: int) -> Path:
+    def _folder(self, step: int) -> epath.Path:
         return self.directory / f"checkpoint_{step}"
 
     def _corrupt(self, step: int, cause: str) -> UserError:
-        return UserError(
-            f"The checkpoint {self._folder(step)} is truncated or corrupt ({cause}). Delete that"
-            " folder and start again: the newest one before it is then used, if any."
+        return _CorruptError(
+            f"The checkpoint {self._folder(step)} is truncated or corrupt ({cause})."
         )
 
     def _write_error(self, error: Exception) -> UserError:
@@ -281,19 +337,30 @@ def _bit_sums(leaves: dict[str, jax.Array]) -> dict[str, jax.Array]:
 
 
 def _cause(error: Exception) -> str:
-    """The end of an error's first line (tensorstore names the cause last), or its type."""
-    lines = str(error).strip().splitlines()
-    if not lines:
+    """The beginning of an error's first line, without tensorstore's specification, or its type."""
+    line = next(iter(str(error).strip().splitlines()), "")
+    line = re.split(r" \[(?:tensorstore_spec|source locations|kvstore)\b|\{", line)[0].rstrip(". :")
+    if not line:
         return type(error).__name__
-    line = lines[0].rstrip(".")
-    return line if len(line) <= 200 else f"...{line[-160:]}"
+    return line if len(line) <= 200 else f"{line[:197]}..."
 
 
 def _silence_orbax() -> None:
-    """Drops orbax's log records: its failures reach the user as one `UserError` each."""
+    """Drops orbax's log records: its failures reach the user as one `UserError` each.
+
+    The same for what tensorstore's threads print of other arrays after the first has failed.
+    """
     logger = logging.getLogger("absl")
     if _not_from_orbax not in logger.filters:
         logger.addFilter(_not_from_orbax)
+        sys.unraisablehook = functools.partial(_show_unraisable, sys.unraisablehook)
+
+
+def _show_unraisable(following: Callable[[Any], None], unraisable: Any) -> None:
+    is_late = str(unraisable.exc_value) == "Event loop is closed"
+    code = getattr(unraisable.object, "cr_code", None)  # of a coroutine
+    if not (is_late or (code and "orbax" in Path(code.co_filename).parts)):
+        following(unraisable)
 
 
 def _not_from_orbax(record: logging.LogRecord) -> bool:

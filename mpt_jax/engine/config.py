@@ -1,6 +1,6 @@
 """Gin configuration: parses files and `--gin.NAME=VALUE` overrides, and calls what they configure.
 
-With `gin_source` and `gin_errors` the only module that knows gin. Every mistake in a gin file or
+With the other `gin_*` modules the only one that knows gin. Every mistake in a gin file or
 an override becomes one `UserError` that names the file and line and the nearest known names.
 """
 
@@ -11,14 +11,18 @@ from typing import Any
 
 import gin
 
-from mpt_jax.engine import gin_errors, gin_files, gin_source
+from mpt_jax.engine import gin_effects, gin_errors, gin_files, gin_source, t5x_names
 from mpt_jax.errors import UserError
 
 _LINE = 100  # characters, in written configurations
 
 
+Config = Mapping[tuple[str, str], Mapping[str, Any]]
+"""What gin hands to its hooks: (scope, selector) -> {argument: value}."""
+
+
 @gin.config.register_finalize_hook
-def refuse_t5xs_own(config: Mapping[tuple[str, str], Mapping[str, Any]]) -> None:
+def refuse_t5xs_own(config: Config) -> None:
     """Called by gin when all is read; both engines take their settings from `mpt_jax.t5x` alone.
 
     Raises:
@@ -26,14 +30,74 @@ def refuse_t5xs_own(config: Mapping[tuple[str, str], Mapping[str, Any]]) -> None
     """
     for (_, selector), bound in config.items():
         if bound and selector.startswith("t5x."):
+            argument = next(iter(bound))
+            name = selector.removeprefix("t5x.")
+            hint = t5x_names.hint(argument) or f" Set {name}.{argument} of mpt_jax.t5x."
             raise UserError(
-                f"{selector}.{next(iter(bound))} is T5X's own and would have no effect: with our "
-                "gin files it is set through mpt_jax.t5x (docs/t5x.md: which name maps to what)."
+                f"{selector}.{argument} is T5X's own and would have no effect: with our gin files "
+                f"it is set through mpt_jax.t5x (docs/t5x.md: which name maps to what).{hint}"
             )
 
 
+@gin.config.register_finalize_hook
+def refuse_none(config: Config) -> None:
+    """Called by gin when all is read.
+
+    Raises:
+        UserError: None for an argument of ours whose declared type has no None.
+    """
+    for (scope, selector), bound in config.items():
+        for argument, value in bound.items():
+            if selector.startswith("mpt_jax.") and _is_none(value, config):
+                _refuse_undeclared_none(scope, selector, argument, value)
+
+
+def _is_none(value: Any, config: Config) -> bool:
+    """Whether a bound value is None, or a macro that is."""
+    while isinstance(value, gin.config.ConfigurableReference) and value.selector == _MACRO:
+        value = config.get((value.scoped_selector.rpartition("/")[0], _MACRO), {}).get("value", "")
+    return value is None
+
+
+def _refuse_undeclared_none(scope: str, selector: str, argument: str, value: Any) -> None:
+    called = gin.get_configurable(selector)
+    called = called.__init__ if inspect.isclass(called) else called
+    parameters = inspect.signature(called).parameters
+    declared = parameters[argument].annotation if argument in parameters else Any
+    text = declared if isinstance(declared, str) else inspect.formatannotation(declared)
+    if declared is inspect.Parameter.empty or "Any" in text or "None" in text:
+        return
+    target = ".".join([*selector.split(".")[-2:], argument])
+    target = f"{scope}/{target}" if scope else target
+    macro = "" if value is None else f" (the macro {value.scoped_selector.rpartition('/')[0]})"
+    raise UserError(f"{target}{macro} cannot be None: it is declared as {text}.")
+
+
+_MACRO = "gin.macro"
+
+
+def check(
+    files: Sequence[str],
+    overrides: Sequence[str] = (),
+    search_paths: Sequence[str] = (),
+    presets: Sequence[str] = (),
+) -> gin_source.Source:
+    """Reads what `parse` parses, and finds what can be found without importing anything.
+
+    Raises:
+        UserError: a missing file, a syntax error, macros left unset, a setting without effect.
+    """
+    source = gin_source.read(files, overrides, search_paths, presets)
+    gin_effects.check(source)
+    gin_source.check_all_set(source)
+    return source
+
+
 def parse(
-    files: Sequence[str], overrides: Sequence[str] = (), search_paths: Sequence[str] = ()
+    files: Sequence[str],
+    overrides: Sequence[str] = (),
+    search_paths: Sequence[str] = (),
+    presets: Sequence[str] = (),
 ) -> None:
     """Makes `files`, then `overrides`, gin's configuration; replaces an earlier one.
 
@@ -42,20 +106,19 @@ def parse(
         overrides: "NAME=VALUE", NAME as after `--gin.`: a macro, or `module.function.argument` with
           as much of the module as is needed. A VALUE that is no gin literal is taken as a string.
         search_paths: folders for gin files, after the working directory.
+        presets: as overrides, before them; a command's own, which may be without effect.
 
     Raises:
-        UserError: a missing file, a syntax error, an unknown name, argument or macro, or macros
-          left unset. Files, syntax and macros are checked before anything is imported.
+        UserError: as `check`, before anything is imported; an unknown name or argument.
     """
-    source = gin_source.read(files, overrides, search_paths)
-    gin_source.check_macros(source)
+    source = check(files, overrides, search_paths, presets)
     gin.clear_config()
     for folder in gin_files.search_folders(search_paths):
         gin.add_config_file_search_path(str(folder))
     try:
         for name in files:
             gin.parse_config_file(str(gin_files.find(name, search_paths)))
-        for override in overrides:
+        for override in [*presets, *overrides]:
             _parse_override(override, source)
         gin.finalize()
     except Exception as error:  # whatever was raised, gin has wrapped it

@@ -9,18 +9,22 @@ before it needs them.
 """
 
 import dataclasses
+import sys
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mpt_jax import hosts
+from mpt_jax import feature_lengths, hosts, prompt_file
 from mpt_jax.engine.length_buckets import MODEL_FEATURES, Batch, Buckets, cut_batch
-from mpt_jax.errors import UserError
+from mpt_jax.errors import UserError, shown
 
 if TYPE_CHECKING:
     import seqio
     import tensorflow as tf
+
+    from mpt_jax.tasks.bound_task import BoundTask
 
 ConverterCls = Callable[..., "seqio.FeatureConverter"]
 
@@ -67,13 +71,7 @@ class DatasetConfig:
             )
         if not isinstance(self.batch_size, int) or self.batch_size < 1:
             raise UserError(f"batch_size must be a number of at least 1; got {self.batch_size!r}.")
-        for side in MODEL_FEATURES:
-            length = self.task_feature_lengths.get(side)
-            if not isinstance(length, int) or length < 1:
-                raise UserError(
-                    f"TASK_FEATURE_LENGTHS needs a positive length for {side!r}; "
-                    f"got {dict(self.task_feature_lengths)}."
-                )
+        feature_lengths.check(self.task_feature_lengths)
         for side, buckets in (self.length_buckets or {}).items():
             if side not in MODEL_FEATURES or list(buckets) != sorted({*buckets} - {0}):
                 raise UserError(
@@ -134,17 +132,22 @@ def train_dataset(
     """The batches of `train_batches` as a tf.data pipeline, before the cut to length buckets."""
     batch_size = _share(cfg.batch_size, shard.num_shards)
     mixture = load_mixture(cfg, min_rows=shard.num_shards)
+    reading = {
+        "split": cfg.split,
+        "use_cached": cfg.use_cached,
+        "shuffle": cfg.shuffle,
+        "seed": seed if cfg.seed is None else cfg.seed,
+    }
+    _check_same_size(mixture, cfg)
     for task in mixture.tasks:
-        _check_kept(task, cfg)
+        _check_training(task, cfg, **reading)
+        _note_lost_end(task, cfg)
     dataset = mixture.get_dataset(
         cfg.task_feature_lengths,
-        split=cfg.split,
-        use_cached=cfg.use_cached,
-        shuffle=cfg.shuffle,
-        seed=seed if cfg.seed is None else cfg.seed,
         shard_info=shard,
         num_epochs=None,
-        try_in_mem_cache=False,  # it would freeze the first epoch's order; see tasks/row_source.py
+        log_mixing_proportions=False,  # SeqIO's count of tokens, in a log that is not shown
+        **reading,
     )
     dataset = _converter(cfg, converter_cls)(dataset, cfg.task_feature_lengths)
     return dataset.batch(batch_size, drop_remainder=True).prefetch(_PREFETCHED_BATCHES)
@@ -158,15 +161,22 @@ def pad_rows(batch: Batch, batch_size: int) -> Batch:
     return {k: np.pad(v, [(0, missing)] + [(0, 0)] * (v.ndim - 1)) for k, v in batch.items()}
 
 
-def load_mixture(cfg: DatasetConfig, *, min_rows: int = 1) -> "seqio.Mixture":
+def load_mixture(cfg: DatasetConfig, *, min_rows: int = 1, tell: bool = True) -> "seqio.Mixture":
     """The bound mixture of `cfg`, checked against everything a user can get wrong in it.
 
+    As in SeqIO, tasks that lack the split are left out; the others keep their ids.
+
+    Args:
+      cfg: what to read.
+      min_rows: what each task must have at least.
+      tell: whether to name the tasks that are left out, on standard error.
+
     Raises:
-      UserError: see `train_batches`; `min_rows` is what each task must have at least.
+      UserError: see `train_batches`; no task has the split.
     """
     import seqio
 
-    from mpt_jax.tasks.mixtures import TASK_IDS, bind_tasks, import_tasks
+    from mpt_jax.tasks.mixtures import TASK_IDS, bind_tasks, having_split, import_tasks
 
     import_tasks(cfg.module)
     mixture = cfg.mixture_or_task_name
@@ -177,19 +187,26 @@ def load_mixture(cfg: DatasetConfig, *, min_rows: int = 1) -> "seqio.Mixture":
             f"Mixture {mixture.name!r} carries no task ids: bind its tasks with "
             "mpt_jax.tasks.mixtures.bind_tasks, or give its name."
         )
+    mixture, lacking = having_split(mixture, cfg.split)
+    if lacking and tell:
+        hosts.note(f"left out, because they have no split {cfg.split!r}: {', '.join(lacking)}.")
     for task in mixture.tasks:
-        _check_split(task, cfg.split, min_rows)
+        _check_split(task, cfg, min_rows)
         _check_labels(task, cfg.task_feature_lengths["targets"])
     return mixture
 
 
 def check_vocabularies(cfg: DatasetConfig, inputs: "seqio.Vocabulary", targets: "seqio.Vocabulary"):
-    """Refuses tasks that are tokenised with another vocabulary than the model's.
+    """Refuses tasks that the model's vocabularies do not fit.
+
+    A task whose other targets cannot be spelled in them is noticed on standard error: metrics may
+    overlook the difference, as SQuAD's do, or lose little by it.
 
     Raises:
-      UserError: names the first such task and feature.
+      UserError: a task is tokenised with another vocabulary, or two of its label words have the
+        same tokens, or its metrics could call no answer equal to one of them.
     """
-    for task in load_mixture(cfg).tasks:
+    for task in load_mixture(cfg, tell=False).tasks:
         for side, vocabulary in (("inputs", inputs), ("targets", targets)):
             if not _same(task.output_features[side].vocabulary, vocabulary):
                 raise UserError(
@@ -197,6 +214,7 @@ def check_vocabularies(cfg: DatasetConfig, inputs: "seqio.Vocabulary", targets: 
                     "model's VOCABULARY: choose a suite made for this backbone, or register the "
                     "task with the backbone's SentencePiece model (SPIECE_MODEL)."
                 )
+        _check_answers(task, cfg)
 
 
 def _same(one: "seqio.Vocabulary", other: "seqio.Vocabulary") -> bool:
@@ -205,12 +223,17 @@ def _same(one: "seqio.Vocabulary", other: "seqio.Vocabulary") -> bool:
     return one == other or (content is not None and content == getattr(other, "sp_model", None))
 
 
-def _check_split(task: "seqio.Task", split: str, min_rows: int) -> None:
-    if split not in task.splits:
+def _check_split(task: "BoundTask", cfg: DatasetConfig, min_rows: int) -> None:
+    from mpt_jax.tasks.reading import check_cache
+
+    split = cfg.split
+    if cfg.use_cached:
+        check_cache(task)
+    elif task.requires_caching:
         raise UserError(
-            f"Task {task.name!r} has no split {split!r}; it has {', '.join(map(str, task.splits))}."
+            f"Task {task.name!r} is read from its cache alone: set --gin.USE_CACHED_TASKS=True."
         )
-    count = task.num_input_examples(split)
+    count = task.num_input_examples(split, cfg.use_cached)
     if count < min_rows:
         raise UserError(
             f"Split {split!r} of task {task.name!r} has {count} rows; "
@@ -218,20 +241,57 @@ def _check_split(task: "seqio.Task", split: str, min_rows: int) -> None:
         )
 
 
-def _check_kept(task: "seqio.Task", cfg: DatasetConfig) -> None:
-    """Training repeats rows before it preprocesses them: with none left it would never return."""
-    from mpt_jax.tasks.row_source import MEMORY_ROWS
-
-    if task.num_input_examples(cfg.split) > MEMORY_ROWS:
-        return  # not worth reading a large split twice
-    rows = task.get_dataset(
-        cfg.task_feature_lengths, split=cfg.split, shuffle=False, try_in_mem_cache=False
-    )
-    if next(iter(rows), None) is None:
+def _check_same_size(mixture: "seqio.Mixture", cfg: DatasetConfig) -> None:
+    """Tasks are drawn for each batch: what is one is said in two places."""
+    size = getattr(mixture, "batch_size", cfg.batch_size)
+    if size != cfg.batch_size:
         raise UserError(
-            f"Split {cfg.split!r} of task {task.name!r} gives no example: "
-            "its preprocessors drop every row."
+            f"mixtures.bind_tasks.batch_size = {size} draws the tasks of a batch, and "
+            f"utils.DatasetConfig.batch_size = {cfg.batch_size} is another batch: set both to the "
+            "same number, as --gin.BATCH_SIZE does."
         )
+
+
+def _note_lost_end(task: "BoundTask", cfg: DatasetConfig) -> None:
+    """Warns of a task that ends long texts without the end token, which prediction always adds.
+
+    It is no error: short texts are as they should be, and T5's own tasks are registered so.
+    """
+    from mpt_jax.tasks.ending import sides_without_end
+
+    sides = sides_without_end(task, cfg.split, cfg.use_cached)
+    if sides:
+        hosts.note(
+            f"task {task.name!r} cuts the end token off its longer {' and '.join(sides)}, so that "
+            "it trains on other tokens than it will meet: end its preprocessors with "
+            "seqio.preprocessors.append_eos_after_trim, in place of append_eos."
+        )
+
+
+def _check_training(task: "BoundTask", cfg: DatasetConfig, **reading: Any) -> None:
+    """Reads an example and saves the position after it, which training must do later.
+
+    Training goes on to the next pass where one gives nothing: with no row left it never returns.
+    """
+    import tensorflow as tf
+
+    rows = task.get_dataset(cfg.task_feature_lengths, num_epochs=1, **reading)
+    try:
+        iterator = iter(rows)
+        if next(iterator, None) is None:
+            raise UserError(
+                f"Split {cfg.split!r} of task {task.name!r} gives no example: "
+                "its preprocessors drop every row."
+            )
+        with tempfile.TemporaryDirectory() as folder:
+            tf.train.Checkpoint(iterator=iterator).write(f"{folder}/position")
+    except tf.errors.FailedPreconditionError as error:
+        raise UserError(
+            f"Task {task.name!r} cannot be trained on, because a stopped run could not go on where "
+            f"it was: its source or a preprocessor keeps a state of its own ({error.message}). "
+            "Use TensorFlow's stateless functions there in place of Python and tf.random (SeqIO's "
+            "map_over_dataset(num_seeds=1) gives seeds), or cache the task (seqio_cache_tasks)."
+        ) from error
 
 
 def _check_labels(task: "seqio.Task", length: int) -> None:
@@ -239,12 +299,41 @@ def _check_labels(task: "seqio.Task", length: int) -> None:
 
     feature = task.output_features["targets"]
     for word in info(task.name).label_words:
+        prompt_file.check_label(word)
         tokens = len(feature.vocabulary.encode(word)) + int(feature.add_eos)
         if tokens > length:
             raise UserError(
-                f"Label {word!r} of task {task.name!r} takes {tokens} tokens with its end, more "
-                f"than the {length} of TASK_FEATURE_LENGTHS['targets']; raise that length."
+                f"Label {shown(word)} of task {task.name!r} takes {tokens} tokens with its end, "
+                f"more than the {length} of TASK_FEATURE_LENGTHS['targets']; raise that length."
             )
+
+
+def _check_answers(task: "seqio.Task", cfg: DatasetConfig) -> None:
+    from mpt_jax.tasks import spelling
+    from mpt_jax.tasks.info import info
+
+    words = info(task.name).label_words
+    if same := spelling.collision(task, words):
+        raise UserError(
+            f"The label words {shown(same[0])} and {shown(same[1])} of task {task.name!r} are the "
+            "same tokens in its vocabulary, so that no answer tells them apart: rename one."
+        )
+    rows = spelling.sample(task, cfg.split, cfg.task_feature_lengths, use_cached=cfg.use_cached)
+    if lost := rows and spelling.lost_labels(task, words, rows):
+        becomes = spelling.respelled(task, lost[0])
+        raise UserError(
+            f"The label word {shown(lost[0])} of task {task.name!r} cannot be spelled in its "
+            f"vocabulary, where it becomes {shown(becomes)}: every answer would count as wrong. "
+            "Choose words that the vocabulary has (`t5x tasks NAME` shows what becomes of them)."
+        )
+    if (lost := spelling.lost(task, rows)) and hosts.is_first():
+        becomes = spelling.respelled(task, lost[0])
+        print(
+            f"t5x: warning: {len(lost)} of the first {len(rows)} targets in {cfg.split!r} of task "
+            f"{task.name!r} cannot be spelled in its vocabulary, as {shown(lost[0])}, which "
+            f"becomes {shown(becomes)}: metrics that see this count such answers as wrong.",
+            file=sys.stderr,
+        )
 
 
 def _share(batch_size: int, num_shards: int) -> int:

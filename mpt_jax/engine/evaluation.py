@@ -7,10 +7,9 @@ that one evaluation costs the decoding steps and little else.
 
 import contextlib
 import dataclasses
-import json
 import os
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import seqio
@@ -19,15 +18,11 @@ from seqio.metrics import ModelOutputType
 from mpt_jax import files, hosts
 from mpt_jax.engine.data import ConverterCls, DatasetConfig, load_mixture, pad_rows
 from mpt_jax.engine.length_buckets import MODEL_FEATURES, Batch, cut_batch, used_length
+from mpt_jax.engine.task_metrics import Metrics, check_metrics, failures_named, with_mean
 from mpt_jax.errors import UserError
-from mpt_jax.tasks.info import info
-
-MEAN = "mean"
-KEY_METRIC = "key_metric"
 
 PredictFn = Callable[[Batch], np.ndarray]  # batch of B rows -> token ids [B, S]
 ScoreFn = Callable[[Batch], np.ndarray]  # batch of B rows -> log likelihoods [B]
-Metrics = dict[str, dict[str, float]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,9 +44,12 @@ class Evaluator:
       converter_cls: the model's `FEATURE_CONVERTER_CLS`.
       num_examples: rows per task, the first ones; None means all.
 
+    Attributes:
+      key_metrics: name of the key metric of each evaluated task.
+
     Raises:
       UserError: as `data.load_mixture`; when no task has a metric; on a metric that needs more
-        than predictions or scores.
+        than predictions or scores, or fails on right answers (`task_metrics.check_metrics`).
     """
 
     def __init__(
@@ -61,6 +59,7 @@ class Evaluator:
         mixture = load_mixture(cfg)
         self._seqio = _seqio_evaluator(cfg, mixture, converter_cls, num_examples)
         self._rows = {task.name: self._read(task) for task in self._seqio.eval_tasks}
+        self.key_metrics = check_metrics(self._seqio)
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -75,7 +74,7 @@ class Evaluator:
         step: int = -1,
         output_dir: str | os.PathLike | None = None,
     ) -> Metrics:
-        """Metrics per task, and under "mean" the mean of their key metrics (`tasks.info`).
+        """Metrics per task, those that are numbers, and under "mean" that of their key metrics.
 
         Args:
           predict_fn: token ids [B, S] of a batch of exactly `cfg.batch_size` rows (numpy, with
@@ -85,19 +84,20 @@ class Evaluator:
           output_dir: where to write `<task>.jsonl` with inputs, targets, predictions, scores.
 
         Raises:
-          UserError: when a metric lacks its function, or the folder cannot be written.
+          UserError: when a metric lacks its function or fails, or the folder cannot be written.
         """
         functions = {ModelOutputType.PREDICTION: predict_fn, ModelOutputType.SCORE: score_fn}
         computed = {kind: self._compute(kind, fn) for kind, fn in functions.items()}
-        future, _ = self._seqio.evaluate(
-            compute_metrics=True,
-            step=step,
-            predict_fn=lambda ds: self._of_task(ds, computed[ModelOutputType.PREDICTION]),
-            score_fn=lambda ds: self._of_task(ds, computed[ModelOutputType.SCORE]),
-        )
+        with failures_named(self._seqio):
+            future, _ = self._seqio.evaluate(
+                compute_metrics=True,
+                step=step,
+                predict_fn=lambda ds: self._of_task(ds, computed[ModelOutputType.PREDICTION]),
+                score_fn=lambda ds: self._of_task(ds, computed[ModelOutputType.SCORE]),
+            )
         if output_dir is not None:
             hosts.on_first(lambda: self._write(output_dir, computed))
-        return with_mean(future.result())
+        return with_mean(future.result(), self.key_metrics)
 
     def _read(self, task: seqio.Task) -> _Rows:
         converted = self._seqio.cached_model_datasets[task.name].map(lambda _, row: row)
@@ -162,7 +162,8 @@ class Evaluator:
             columns["scores"] = computed[ModelOutputType.SCORE][task.name].tolist()
         lines = zip(*columns.values(), strict=True)
         records = (
-            json.dumps(dict(zip(columns, line, strict=True)), ensure_ascii=False) for line in lines
+            files.to_json(dict(zip(columns, line, strict=True)), ensure_ascii=False)
+            for line in lines
         )
         path = os.path.join(folder, f"{task.name.replace('/', '_')}.jsonl")
         files.write_whole(path, "".join(f"{record}\n" for record in records))
@@ -228,23 +229,3 @@ def _text(row: dict[str, np.ndarray], side: str, vocabulary: seqio.Vocabulary) -
     if isinstance(text, bytes):
         return text.decode("utf-8")
     return vocabulary.decode(row[side].tolist())
-
-
-def with_mean(found: Mapping[str, Mapping]) -> Metrics:
-    """SeqIO's metrics per task as numbers, and under "mean" the mean of their key metrics."""
-    metrics = {
-        task: {name: float(getattr(value, "value", value)) for name, value in values.items()}
-        for task, values in found.items()
-    }
-    return {**metrics, MEAN: {KEY_METRIC: _mean_of_keys(metrics)}}
-
-
-def _mean_of_keys(metrics: Metrics) -> float:
-    keys = {name: info(name).metric for name in metrics}
-    for name, key in keys.items():
-        if key not in metrics[name]:
-            raise UserError(
-                f"The key metric {key!r} of task {name!r} (tasks.info) is none of its metrics: "
-                f"{', '.join(metrics[name])}."
-            )
-    return float(np.mean([metrics[name][key] for name, key in keys.items()]))

@@ -12,6 +12,7 @@ from typing import NoReturn
 
 import gin
 
+from mpt_jax.engine import t5x_names
 from mpt_jax.engine.gin_source import Source
 from mpt_jax.errors import UserError, did_you_mean
 
@@ -66,7 +67,7 @@ def _hint(message: str, source: Source) -> str:
         owner, rest = _resolve(found[1], source)
         return did_you_mean(rest[0], [n for n in dir(owner) if not n.startswith("_")])
     if found := re.search(r"'([\w.]+)' doesn't have a parameter named '(\w+)'", message):
-        return did_you_mean(found[2], _arguments(found[1], source))
+        return t5x_names.hint(found[2]) or did_you_mean(found[2], _arguments(found[1], source))
     if found := re.search(r"([\w.]+)\(\) missing \d+ required .*arguments?: '(\w+)'", message):
         scope = re.search(r"in scope '([\w/]+)'", message)
         target = f"{scope[1]}/" if scope else ""
@@ -89,7 +90,8 @@ def _known_names(source: Source) -> set[str]:
 
 def _arguments(selector: str, source: Source) -> list[str]:
     target, rest = _resolve(selector, source)
-    if rest:  # written as on the command line, by the end of its name
+    # Written as on the command line, by the end of its name; `train` is module and function.
+    if rest or inspect.ismodule(target):
         target = gin.get_configurable(selector)
     function = target.__init__ if inspect.isclass(target) else target
     return [name for name in inspect.signature(function).parameters if name != "self"]

@@ -1,27 +1,27 @@
 """Reads gin files without importing what they name, to refuse bad input in milliseconds.
 
-Gin finds a mistake only after it has imported jax, tensorflow and the model code, stops at the
-first, and ignores a command-line macro that nothing uses. This reader uses gin's own parser with
-references left as names, and checks files, syntax and macros before anything is imported.
+Gin finds a mistake only after it has imported jax, tensorflow and the model code, and stops at the
+first. This reader uses gin's own parser with references left as names, and checks files, syntax and
+required macros before anything is imported.
 """
 
+import dataclasses
 import itertools
 import pathlib
 import re
 import tokenize
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 
 from gin import config_parser
 
 from mpt_jax.engine import gin_files
-from mpt_jax.errors import UserError, did_you_mean
+from mpt_jax.errors import UserError
 
 REQUIRED = ("gin.REQUIRED", "REQUIRED")
 _NAME = re.compile(r"([a-zA-Z_]\w*/)*[a-zA-Z_]\w*(\.[a-zA-Z_]\w*)*")
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Reference:
     """`%name` (a macro) or `@name` (a function or class) inside a value."""
 
@@ -29,15 +29,19 @@ class Reference:
     is_macro: bool
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Binding:
-    """`scope/selector.argument = value`; a macro `NAME = value` has the argument ""."""
+    """`scope/selector.argument = value`; a macro `NAME = value` has the argument "".
+
+    `where` it is written, for messages; `shipped`: in a file of the package.
+    """
 
     scope: str
     selector: str
     argument: str
     value: object
     where: str
+    shipped: bool = False
 
     @property
     def macro(self) -> str | None:
@@ -47,17 +51,22 @@ class Binding:
         return f"{self.scope}/{self.selector}" if self.scope else self.selector
 
 
-@dataclass
+@dataclasses.dataclass
 class Source:
     """The statements of all files, includes expanded in place, then those of the overrides."""
 
-    bindings: list[Binding] = field(default_factory=list)
-    overrides: list[Binding] = field(default_factory=list)
-    imports: list[config_parser.ImportStatement] = field(default_factory=list)
+    bindings: list[Binding] = dataclasses.field(default_factory=list)
+    overrides: list[Binding] = dataclasses.field(default_factory=list)
+    imports: list[config_parser.ImportStatement] = dataclasses.field(default_factory=list)
+
+    @property
+    def all(self) -> list[Binding]:
+        """In the order in which gin takes them."""
+        return [*self.bindings, *self.overrides]
 
     def values(self) -> dict[str, Binding]:
         """The last binding of every macro."""
-        return {b.macro: b for b in [*self.bindings, *self.overrides] if b.macro}
+        return {b.macro: b for b in self.all if b.macro}
 
     def names(self) -> set[str]:
         """Every function and class that a file binds or refers to, as written there."""
@@ -76,8 +85,15 @@ class _Names(config_parser.ParserDelegate):
         return Reference(macro_name, is_macro=True)
 
 
-def read(files: Sequence[str], overrides: Sequence[str], search_paths: Sequence[str]) -> Source:
-    """Reads `files` with their includes and `overrides` ("NAME=VALUE"); imports nothing.
+def read(
+    files: Sequence[str],
+    overrides: Sequence[str],
+    search_paths: Sequence[str],
+    presets: Sequence[str] = (),
+) -> Source:
+    """Reads `files` with their includes, then `presets` and `overrides` ("NAME=VALUE").
+
+    Nothing is imported. Presets are a command's own; they count as a shipped file's bindings.
 
     Raises:
         UserError: a file that is not there or cannot be parsed, with its line.
@@ -85,15 +101,24 @@ def read(files: Sequence[str], overrides: Sequence[str], search_paths: Sequence[
     source = Source()
     for name in files:
         _read_file(gin_files.find(name, search_paths), search_paths, source, within=())
+    for preset in presets:
+        source.bindings.append(dataclasses.replace(_read_override(preset), shipped=True))
     for override in overrides:
         source.overrides.append(_read_override(override))
     return source
 
 
-def check_macros(source: Source) -> None:
-    """Raises a UserError for override macros that no file knows and for macros never set."""
-    _check_override_macros(source)
-    _check_all_set(source)
+def check_all_set(source: Source) -> None:
+    """Raises a UserError that lists the macros that are never set."""
+    values = source.values()
+    unset = {name: f"required by {b.where}" for name, b in values.items() if _is_required(b.value)}
+    # Dotted names may be constants of a module, which gin knows after importing it.
+    for name, where in _macro_uses(source).items():
+        if name not in values and name not in REQUIRED and "." not in name:
+            unset[name] = f"used in {where}"
+    if unset:
+        lines = (f"  {name} ({why}): {_setters(name)}" for name, why in unset.items())
+        raise UserError("these gin macros are not set:\n" + "\n".join(lines))
 
 
 def references(value: object) -> Iterator[Reference]:
@@ -140,6 +165,7 @@ def _read_file(
         raise UserError(f"{path}: this gin file includes itself.")
     for statement in _statements(_read_text(path), str(path)):
         where = f"{path}, line {statement.location.line_num}"
+        shipped = path.is_relative_to(gin_files.shipped_root())
         match statement:
             case config_parser.IncludeStatement():
                 try:
@@ -150,7 +176,7 @@ def _read_file(
             case config_parser.ImportStatement() if statement.module.split(".")[0] != "__gin__":
                 source.imports.append(statement)
             case config_parser.BindingStatement():
-                source.bindings.append(_binding(statement, where))
+                source.bindings.append(_binding(statement, where, shipped))
 
 
 def _read_override(override: str) -> Binding:
@@ -159,8 +185,11 @@ def _read_override(override: str) -> Binding:
     return _binding(statement, f"--gin.{name}")
 
 
-def _binding(statement: config_parser.BindingStatement, where: str) -> Binding:
-    return Binding(statement.scope, statement.selector, statement.arg_name, statement.value, where)
+def _binding(
+    statement: config_parser.BindingStatement, where: str, shipped: bool = False
+) -> Binding:
+    name = (statement.scope, statement.selector, statement.arg_name)
+    return Binding(*name, statement.value, where, shipped)
 
 
 def _read_text(path: pathlib.Path) -> str:
@@ -191,35 +220,11 @@ def _is_gin_value(text: str) -> bool:
     return parser.current_token.type in (tokenize.NEWLINE, tokenize.ENDMARKER)
 
 
-def _check_override_macros(source: Source) -> None:
-    known = {b.macro for b in source.bindings if b.macro} | set(_macro_uses(source))
-    for binding in source.overrides:
-        # Functions are checked by gin itself, once their modules are imported.
-        if binding.macro and binding.macro not in known:
-            raise UserError(
-                f"{binding.where}: no gin file uses a macro {binding.macro!r}."
-                f"{did_you_mean(binding.macro, known)} A function's argument is written "
-                f"--gin.module.function.argument=VALUE."
-            )
-
-
-def _check_all_set(source: Source) -> None:
-    values = source.values()
-    unset = {name: f"required by {b.where}" for name, b in values.items() if _is_required(b.value)}
-    # Dotted names may be constants of a module, which gin knows after importing it.
-    for name, where in _macro_uses(source).items():
-        if name not in values and name not in REQUIRED and "." not in name:
-            unset[name] = f"used in {where}"
-    if unset:
-        lines = (f"  {name} ({why}): {_setters(name)}" for name, why in unset.items())
-        raise UserError("these gin macros are not set:\n" + "\n".join(lines))
-
-
 def _macro_uses(source: Source) -> dict[str, str]:
     """Macro name -> where it is used last."""
     return {
         reference.name: binding.where
-        for binding in [*source.bindings, *source.overrides]
+        for binding in source.all
         for reference in references(binding.value)
         if reference.is_macro
     }

@@ -1,7 +1,7 @@
 """Runs that train nothing: evaluation of a split, and prediction for lines of text."""
 
+import functools
 import itertools
-import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -9,10 +9,11 @@ from typing import Any
 
 import jax
 
-from mpt_jax import files, hosts, prompt_file
+from mpt_jax import feature_lengths, files, hosts, prompt_file
+from mpt_jax.engine import config
 from mpt_jax.engine import step as step_lib
-from mpt_jax.engine.data import DatasetConfig
-from mpt_jax.engine.evaluation import Evaluator, Metrics
+from mpt_jax.engine.data import DatasetConfig, check_vocabularies
+from mpt_jax.engine.evaluation import Evaluator
 from mpt_jax.engine.initialize import (
     RestoreCheckpointConfig,
     check_backbone_is_there,
@@ -22,10 +23,12 @@ from mpt_jax.engine.initialize import (
 from mpt_jax.engine.input_lines import STANDARD_INPUT, InputLines
 from mpt_jax.engine.output_lines import OutputLines
 from mpt_jax.engine.partitioning import PjitPartitioner
+from mpt_jax.engine.task_metrics import Metrics
 from mpt_jax.errors import UserError
 from mpt_jax.predictor import TRUNCATE, Prediction, Predictor, Row, TextReader
 
 METRICS_FILE = "metrics.json"
+CONFIG_FILE = "config_eval.gin"
 
 
 def evaluate(
@@ -38,8 +41,8 @@ def evaluate(
 ) -> dict[str, dict[str, float]]:
     """Decode a split and score it; T5X's `eval.evaluate`.
 
-    Prints the metrics and writes `<output_dir>/metrics.json` and `<task>.jsonl` (inputs, targets,
-    predictions).
+    Prints the metrics and writes `<output_dir>/metrics.json`, `<task>.jsonl` (inputs, targets,
+    predictions) and the configuration, `config_eval.gin`.
 
     Args:
         model: with the prompts to evaluate, e.g. `methods.restored.Restored`.
@@ -71,15 +74,23 @@ def check_evaluation(
     """Raises UserError for what can be seen of `evaluate`'s arguments before any work is done."""
     partitioner.check_batch_size(dataset_cfg.batch_size)
     check_backbone_is_there(model, restore)
+    check_vocabularies(dataset_cfg, model.input_vocabulary, model.output_vocabulary)
     path = os.path.join(output_dir, METRICS_FILE)
     hosts.on_first(lambda: files.check_writable(path, setting="EVAL_OUTPUT_DIR"))
 
 
 def put_out_metrics(results: Metrics, output_dir: str) -> None:
-    """Prints the metrics and writes `<output_dir>/metrics.json`; every process calls it."""
-    path = os.path.join(output_dir, METRICS_FILE)
-    text = json.dumps(results, indent=2) + "\n"
-    hosts.on_first(lambda: files.write_whole(path, text, setting="EVAL_OUTPUT_DIR"))
+    """Prints the metrics and writes the configuration and `metrics.json`; every process calls it.
+
+    The metrics are written last: where they are, the evaluation has come to its end.
+    """
+    contents = {
+        CONFIG_FILE: config.operative_config(),
+        METRICS_FILE: files.to_json(results, indent=2) + "\n",
+    }
+    for name, text in contents.items():
+        path = os.path.join(output_dir, name)
+        hosts.on_first(functools.partial(files.write_whole, path, text, setting="EVAL_OUTPUT_DIR"))
     if hosts.is_first():
         for task, metrics in results.items():
             print(task, "  ".join(f"{name} {value:.2f}" for name, value in metrics.items()))
@@ -141,6 +152,7 @@ def infer(
         UserError: unknown task, bad input (the line is named), an output that cannot be written
             or is of another run.
     """
+    feature_lengths.check(task_feature_lengths)
     partitioner.check_batch_size(batch_size)
     lines = open_lines(model, inputs, task, task_feature_lengths["inputs"], input_format, too_long)
     with OutputLines(output) as out:

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 from etils import epath
 
+from mpt_jax.engine.optimizers import FROZEN
 from mpt_jax.engine.partitioning import PjitPartitioner
 from mpt_jax.errors import UserError
 
@@ -19,7 +20,8 @@ class RestoreCheckpointConfig:
     Attributes:
         path: the backbone's checkpoint; None: random weights, for a method that trains all.
         mode: "specific" (`path` is the checkpoint itself), the only one of T5X's that is read.
-        dtype: of the restored parameters, "float32" or "bfloat16".
+        dtype: of the restored parameters that are frozen, "float32" or "bfloat16"; those that
+            train are float32, read without being rounded.
     """
 
     path: str | None
@@ -80,8 +82,8 @@ def initial_params(
     2. What the method adds (`model.start`): prompt bank, teachers.
 
     Args:
-        model: the model protocol's `get_initial_variables`, `param_axes`, `load_backbone`,
-            `needs_backbone` and `start`.
+        model: the model protocol's `get_initial_variables`, `param_axes`, `param_labels`,
+            `load_backbone`, `needs_backbone` and `start`.
         partitioner: gives the shardings.
         restore: where the backbone is.
         input_shapes: feature name -> global shape, to trace the network with.
@@ -99,8 +101,21 @@ def initial_params(
     shapes = jax.eval_shape(lambda key: init(key)["params"], init_rng)
     shardings = partitioner.sharding(model.param_axes(shapes), shapes)
     if restore is not None and restore.path:
-        params = model.load_backbone(restore.path, shapes, shardings, restore.dtype)
+        stored = _frozen_as(restore.dtype, shapes, model.param_labels(shapes))
+        params = model.load_backbone(restore.path, stored, shardings)
     else:
         params = jax.jit(lambda key: init(key)["params"], out_shardings=shardings)(init_rng)
     params = model.start(params, start_rng)
     return partitioner.place(params, model.param_axes(params))
+
+
+def _frozen_as(dtype: str, shapes: Mapping, labels: Mapping) -> dict:
+    """The shapes, with `dtype` for the leaves that do not train.
+
+    A step of 3e-4 is lost in bfloat16's eight bits, so what trains keeps its own dtype.
+    """
+
+    def one(leaf: jax.ShapeDtypeStruct, label: str) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct(leaf.shape, dtype) if label == FROZEN else leaf
+
+    return jax.tree.map(one, shapes, labels)

@@ -8,9 +8,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO
 
 from mpt_jax.errors import UserError
-from mpt_jax.predictor import Row, TextReader
+from mpt_jax.predictor import LONGEST_TEXT, Row, TextReader
 
 STANDARD_INPUT = "-"
+LONGEST_LINE = 4 * LONGEST_TEXT  # bytes, of the longest text in UTF-8
 TEXT, JSONL = "text", "jsonl"
 
 
@@ -71,12 +72,15 @@ class InputLines:
             raise UserError(f"cannot read INPUTS {self.path!r}: {error}.") from error
 
     def _rows(self, lines: BinaryIO) -> Iterator[Row]:
-        first = lines.readline()
+        first = self._read_line(lines, 1)
         if not first:
             raise UserError(f"INPUTS {self.path!r} is empty: give one input a line.")
         first = first.removeprefix(b"\xef\xbb\xbf")  # some editors begin UTF-8 with a mark
         objects = self.format == JSONL or (self.format is None and self._looks_like_jsonl(first))
-        for number, line in enumerate(itertools.chain([first], lines), 1):
+        for number in itertools.count(1):
+            line = first if number == 1 else self._read_line(lines, number)
+            if not line and number > 1:
+                return
             place = f"INPUTS {self.path!r}, line {number}"
             try:
                 text = line.decode("utf-8").rstrip("\r\n")
@@ -92,6 +96,15 @@ class InputLines:
             except UserError as error:
                 raise UserError(f"{place}: {error}") from error
             yield self.reader.row(text, task_id, place)
+
+    def _read_line(self, lines: BinaryIO, number: int) -> bytes:
+        line = lines.readline(LONGEST_LINE + 1)
+        if len(line) > LONGEST_LINE:
+            raise UserError(
+                f"INPUTS {self.path!r}, line {number} has more than {LONGEST_LINE:,} bytes: "
+                "shorten it."
+            )
+        return line
 
     def _looks_like_jsonl(self, first: bytes) -> bool:
         if self.path == STANDARD_INPUT:

@@ -42,13 +42,25 @@ def cut_batch(
       buckets: ascending lengths for "inputs" and/or "targets"; a side without any stays whole.
       agree: from this process's used lengths [sides] to those that all processes cut by.
     """
+    widths = bucket_widths(batch, buckets, agree)
+    if not widths:
+        return batch
+    cut = {name: np.ascontiguousarray(batch[name][:, :width]) for name, width in widths.items()}
+    return {**batch, **cut}
+
+
+def bucket_widths(
+    batch: Batch,
+    buckets: Buckets | None,
+    agree: Callable[[np.ndarray], np.ndarray] = lambda lengths: lengths,
+) -> dict[str, int]:
+    """Feature -> the columns that `cut_batch` keeps, of the features that it cuts."""
     sides = [side for side in MODEL_FEATURES if buckets and side in buckets]
     if not sides:
-        return batch
+        return {}
     used = agree(np.array([used_length(batch[_MEASURED[side]]) for side in sides]))
-    cut = dict(batch)
-    for side, length in zip(sides, used, strict=True):
-        width = bucket_length(int(length), buckets[side], batch[_MEASURED[side]].shape[1])
-        for feature in MODEL_FEATURES[side]:
-            cut[feature] = np.ascontiguousarray(batch[feature][:, :width])
-    return cut
+    return {
+        feature: bucket_length(int(length), buckets[side], batch[_MEASURED[side]].shape[1])
+        for side, length in zip(sides, used, strict=True)
+        for feature in MODEL_FEATURES[side]
+    }

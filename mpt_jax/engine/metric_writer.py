@@ -1,7 +1,6 @@
 """Writes a run's numbers: `metrics.jsonl` for programs, TensorBoard events for eyes."""
 
-import json
-import math
+import contextlib
 import os
 import socket
 import time
@@ -9,9 +8,9 @@ from collections.abc import Mapping
 from typing import Literal
 
 from mpt_jax import files
+from mpt_jax.engine import history
 from mpt_jax.errors import UserError
 
-METRICS_FILE = "metrics.jsonl"
 EVENTS_FOLDER = "tensorboard"
 
 Kind = Literal["train", "eval"]
@@ -34,24 +33,25 @@ class MetricWriter:
             resume_step: the step that the run goes on from; 0 for a new run.
 
         Raises:
-            UserError: the folder cannot be written.
+            UserError: the folder cannot be written, or its file is damaged.
         """
         import tensorflow as tf
 
         self._tf = tf
-        self._path = os.path.join(model_dir, METRICS_FILE)
-        events = os.path.join(model_dir, EVENTS_FOLDER)
+        self._open = contextlib.ExitStack()
+        self._path = files.absolute(model_dir) / history.METRICS_FILE
+        events = files.absolute(model_dir) / EVENTS_FOLDER
         name = f"events.out.tfevents.{time.time():.6f}.{socket.gethostname()}.{os.getpid()}"
         try:
-            self._drop_after(resume_step)
-            tf.io.gfile.makedirs(events)
-            self._lines = tf.io.gfile.GFile(self._path, "a")
-            self._events = tf.io.TFRecordWriter(os.path.join(events, name))
+            self._drop_after(model_dir, resume_step)
+            events.mkdir(parents=True, exist_ok=True)
+            self._lines = self._open.enter_context(self._path.open("a"))
+            self._events = self._open.enter_context(tf.io.TFRecordWriter(str(events / name)))
             self._write_event(file_version="brain.Event:2")
             # TensorBoard then forgets what an earlier attempt wrote of later steps.
             start = tf.compat.v1.SessionLog(status=tf.compat.v1.SessionLog.START)
             self._write_event(step=resume_step + 1, session_log=start)
-        except (OSError, tf.errors.OpError) as error:
+        except files.storage_errors() as error:
             raise self._unwritable(error) from error
 
     def __enter__(self) -> "MetricWriter":
@@ -67,8 +67,7 @@ class MetricWriter:
             UserError: the disk is full or the folder went away.
         """
         values = {name: float(metrics[name]) for name in sorted(metrics)}
-        finite = {n: v if math.isfinite(v) else None for n, v in values.items()}
-        line = {"step": int(step), "kind": kind, **finite}
+        line = {"step": int(step), "kind": kind, **values}
         summary = self._tf.compat.v1.Summary(
             value=[
                 self._tf.compat.v1.Summary.Value(tag=f"{kind}/{name}", simple_value=value)
@@ -76,42 +75,29 @@ class MetricWriter:
             ]
         )
         try:
-            self._lines.write(json.dumps(line, allow_nan=False) + "\n")
+            self._lines.write(files.to_json(line) + "\n")
             self._lines.flush()
             self._write_event(step=int(step), summary=summary)
-        except (OSError, self._tf.errors.OpError) as error:
+        except files.storage_errors() as error:
             raise self._unwritable(error) from error
 
     def close(self) -> None:
         """Closes both files."""
-        self._lines.close()
-        self._events.close()
+        self._open.close()
 
     def _write_event(self, **fields) -> None:
         event = self._tf.compat.v1.Event(wall_time=time.time(), **fields)
         self._events.write(event.SerializeToString())
         self._events.flush()
 
-    def _drop_after(self, step: int) -> None:
+    def _drop_after(self, model_dir: str | os.PathLike[str], step: int) -> None:
         """Removes the lines of steps after `step`, and a last line that a crash cut short."""
-        gfile = self._tf.io.gfile
-        if not gfile.exists(self._path):
-            return
-        with gfile.GFile(self._path) as file:
-            lines = file.read().splitlines()
-        kept = [line for line in lines if (found := _step(line)) is not None and found <= step]
-        files.write_whole(self._path, "".join(f"{line}\n" for line in kept))
+        if self._path.exists():
+            kept = [line for line in history.read(model_dir) if line["step"] <= step]
+            files.write_whole(self._path, "".join(f"{files.to_json(line)}\n" for line in kept))
 
     def _unwritable(self, error: Exception) -> UserError:
-        reason = getattr(error, "message", None) or getattr(error, "strerror", None) or error
         return UserError(
-            f"cannot write {self._path}: {reason}. Free space there, or choose another folder "
-            f"with --gin.MODEL_DIR=FOLDER."
+            f"cannot write {self._path}: {files.reason(error)}. Free space there, or choose "
+            "another folder with --gin.MODEL_DIR=FOLDER."
         )
-
-
-def _step(line: str) -> int | None:
-    try:
-        return int(json.loads(line)["step"])
-    except (ValueError, KeyError, TypeError):
-        return None

@@ -88,12 +88,14 @@ class OptimizerDef:
         """The peak rate of each group."""
         if not isinstance(self.learning_rates, Mapping):
             return dict.fromkeys(groups, self.learning_rates)
-        for group in self.learning_rates:
+        for group, rate in self.learning_rates.items():
             if group not in groups:
                 raise UserError(
                     f"learning_rates names the unknown group {group!r}; this method's groups:"
                     f" {', '.join(groups)}.{did_you_mean(group, groups)}"
                 )
+            if not isinstance(rate, int | float):
+                raise UserError(f"the learning rate of the group {group!r} is {rate!r}, no number.")
         if missing := [group for group in groups if group not in self.learning_rates]:
             raise UserError(
                 f"learning_rates lacks the group {missing[0]!r}; give one number for all groups,"

@@ -1,14 +1,20 @@
-"""The run folder: one configuration per folder, so that resuming never mixes two runs."""
+"""The run folder: one run at a time, of one configuration, so that nothing mixes two runs."""
 
+import contextlib
+import functools
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from etils import epath
 
-from mpt_jax import files
+from mpt_jax import files, lock
 from mpt_jax.errors import UserError
 
 CONFIG_FILE = "config.gin"
+LOCK_FILE = "run.lock"
+
+_taken: dict[str, contextlib.ExitStack] = {}  # by folder: what this process holds
 
 # Where each engine keeps its checkpoints.
 CHECKPOINTS = {"mpt_jax": "checkpoints/*", "t5x": "checkpoint_*"}
@@ -44,23 +50,50 @@ def prepare(model_dir: str, config_text: str, engine: str = "mpt_jax") -> epath.
         engine: which one of `CHECKPOINTS` will run it.
 
     Raises:
-        UserError: the folder holds a run of another engine, or with another configuration (the
-          message lists the bindings that differ), or cannot be written.
+        UserError: another process runs there; the folder holds a run of another engine, or with
+          another configuration (the message lists the bindings that differ), or cannot be written.
     """
-    folder = epath.Path(model_dir)
+    folder = files.absolute(model_dir)
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        _take(folder)
         _check_engine(folder, engine)
         config = folder / CONFIG_FILE
         if config.exists() and _holds_results(folder):
             _check_same_run(folder, config.read_text(), config_text)
-    except OSError as error:
+    except files.storage_errors() as error:
         raise UserError(
-            f"cannot write the model directory {model_dir}: {error.strerror or error}. "
+            f"cannot write the model directory {model_dir}: {files.reason(error)}. "
             f"Choose another with --gin.MODEL_DIR=FOLDER."
         ) from error
     files.write_whole(config, config_text)
     return folder
+
+
+def one_run_at_a_time(train: Callable[..., str]) -> Callable[..., str]:
+    """Makes `train(model_dir=..., ...)` let go at its end of the folder that `prepare` took."""
+
+    @functools.wraps(train)
+    def run(*, model_dir: str, **settings: Any) -> str:
+        try:
+            return train(model_dir=model_dir, **settings)
+        finally:
+            if taken := _taken.pop(str(files.absolute(model_dir)), None):
+                taken.close()
+
+    return run
+
+
+def _take(folder: epath.Path) -> None:
+    """Hold the folder's lock until the end of the run, or of the process."""
+    if str(folder) not in _taken:
+        refusal = (
+            f"another run is at work in {folder}: wait for its end, or choose another folder with "
+            "--gin.MODEL_DIR=FOLDER."
+        )
+        taken = contextlib.ExitStack()
+        taken.enter_context(lock.held(folder / LOCK_FILE, refusal))
+        _taken[str(folder)] = taken
 
 
 def bindings(config_text: str) -> dict[str, str]:
@@ -88,6 +121,15 @@ def differences(old_text: str, new_text: str) -> dict[str, tuple[str, str]]:
         if old.get(name) != new.get(name)
         and not (_may_change(name, old) and _may_change(name, new))
     }
+
+
+def lost_product(model_dir: str) -> UserError:
+    """The message about a finished run without the files that it was for."""
+    return UserError(
+        f"the run in {model_dir} is finished, but its product is gone or damaged, and cannot be "
+        "made again from its checkpoints: put the files back from a copy, or train again with "
+        "another --gin.MODEL_DIR=FOLDER."
+    )
 
 
 def _holds_results(folder: epath.Path) -> bool:

@@ -95,7 +95,8 @@ def create_learning_rate_scheduler(
         factors: factor names joined by `*`.
         base_learning_rate: the value of `constant`.
         warmup_steps: w above; 0 means no warm-up.
-        total_steps: where `linear_decay` reaches 0; required by that factor only.
+        total_steps: where `linear_decay` reaches 0; None: where the run ends, which `over` fills
+            in. Without effect on the other factors.
         decay_factor: what `decay_every` multiplies by.
         steps_per_decay: how often `decay_every` does so.
         steps_per_cycle: the length of a cosine cycle.
@@ -115,11 +116,6 @@ def create_learning_rate_scheduler(
                 f"Unknown learning-rate factor {name!r} in {factors!r};"
                 f" known: {', '.join(_FACTORS)}.{did_you_mean(name, _FACTORS)}"
             )
-    if "linear_decay" in names and (total_steps is None or total_steps <= warmup_steps):
-        raise UserError(
-            f"linear_decay needs total_steps > warmup_steps (= {warmup_steps}), got total_steps ="
-            f" {total_steps}; set create_learning_rate_scheduler.total_steps and .warmup_steps."
-        )
     setting = _Setting(
         base_learning_rate,
         warmup_steps,
@@ -128,12 +124,55 @@ def create_learning_rate_scheduler(
         steps_per_decay,
         steps_per_cycle,
     )
+    return _Product(tuple(names), setting, step_offset, min_learning_rate)
 
-    def schedule(step: jax.Array | int) -> jax.Array:
-        shifted = jnp.maximum(0, jnp.asarray(step) - step_offset).astype(jnp.float32)
+
+def is_open(schedule: Schedule) -> bool:
+    """Whether the schedule ends where its run does."""
+    return _decays(schedule) and end_of(schedule) is None
+
+
+def end_of(schedule: Schedule) -> int | None:
+    """The step at which the schedule's `linear_decay` reaches 0; None: it is open, or has none."""
+    return schedule.setting.total_steps if _decays(schedule) else None
+
+
+def over(schedule: Schedule, total_steps: int) -> Schedule:
+    """The schedule of a run of that many steps; one that is not open stays as it is.
+
+    Raises:
+        UserError: the run ends within the warm-up.
+    """
+    if not is_open(schedule):
+        return schedule
+    setting = dataclasses.replace(schedule.setting, total_steps=total_steps)
+    return dataclasses.replace(schedule, setting=setting)
+
+
+def _decays(schedule: Schedule) -> bool:
+    return isinstance(schedule, _Product) and "linear_decay" in schedule.names
+
+
+@dataclasses.dataclass(frozen=True)
+class _Product:
+    """A schedule: the product of named factors."""
+
+    names: tuple[str, ...]
+    setting: _Setting
+    step_offset: int
+    min_learning_rate: float
+
+    def __post_init__(self):
+        total, warmup = self.setting.total_steps, self.setting.warmup_steps
+        if "linear_decay" in self.names and total is not None and total <= warmup:
+            raise UserError(
+                f"linear_decay needs total_steps > warmup_steps (= {warmup}), got total_steps ="
+                f" {total}; set create_learning_rate_scheduler.total_steps and .warmup_steps."
+            )
+
+    def __call__(self, step: jax.Array | int) -> jax.Array:
+        shifted = jnp.maximum(0, jnp.asarray(step) - self.step_offset).astype(jnp.float32)
         product = jnp.ones_like(shifted)
-        for name in names:
-            product = product * _FACTORS[name](shifted, setting)
-        return jnp.maximum(product, min_learning_rate).astype(jnp.float32)
-
-    return schedule
+        for name in self.names:
+            product = product * _FACTORS[name](shifted, self.setting)
+        return jnp.maximum(product, self.min_learning_rate).astype(jnp.float32)

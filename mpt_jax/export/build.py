@@ -22,10 +22,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import safetensors.numpy
 from flax import traverse_util
 
 from mpt_jax import api, files, hosts, prompt_file
+from mpt_jax.backbone import tensor_file
+from mpt_jax.backbone.tensor_file import Tensor
 from mpt_jax.export import card
 from mpt_jax.interop import vocabularies
 
@@ -61,10 +62,10 @@ def build(
     with files.new_folder(folder) as place:
         loaded = api.load(backbone, prompts, dtype=dtype, method_module=method_module)
         weights = traverse_util.flatten_dict(hosts.fetch(loaded.predictor.params), sep="/")
-        safetensors.numpy.save_file(weights, place / WEIGHTS)
+        with (place / WEIGHTS).open("wb") as stream:
+            tensor_file.write(stream, {name: Tensor.of(x) for name, x in weights.items()})
         program = greedy_program(loaded, weights, platforms)
         (place / PROGRAM).write_bytes(program)
-        shutil.copymode(place / PROGRAM, place / WEIGHTS)  # safetensors' is for the owner alone
         shutil.copyfile(loaded.predictor.model.input_vocabulary.file, place / vocabularies.FILE)
         about = _about(loaded, weights, platforms)
         (place / ABOUT).write_text(json.dumps(about, indent=2) + "\n")

@@ -31,7 +31,8 @@ for row, ids in zip(tokens, rows):
     row[: len(ids)] = ids
 task_ids = np.full(len(rows), about["tasks"].index(task), np.int32)  # rows may differ
 ids, scores = generate(weights, tokens, task_ids)
-answers = [[i for i in row if end < i < len(pieces)] for row in ids.tolist()]
+answers = [row[: row.index(end)] if end in row else row for row in ids.tolist()]
+answers = [[i for i in row if 0 < i < len(pieces)] for row in answers]
 print([pieces.decode(answer) for answer in answers], scores)
 """
 
@@ -68,7 +69,7 @@ def write(info: prompt_file.PromptInfo, about: Mapping[str, Any], sizes: Mapping
 
 def _front_matter(info: prompt_file.PromptInfo, title: str) -> str:
     """YAML; its strings and lists are written as JSON, which YAML reads."""
-    metrics = {task: info.metrics[task] for task in info.tasks if info.metrics.get(task)}
+    metrics = {task: found for task in info.tasks if (found := _scores(info, task))}
     names = sorted({name for found in metrics.values() for name in found})
     lines = [
         "library_name: mpt_jax",
@@ -87,6 +88,11 @@ def _front_matter(info: prompt_file.PromptInfo, title: str) -> str:
         lines.append(f"metrics: {json.dumps(names)}")
         lines.append(f"model-index: {json.dumps([{'name': title, 'results': results}])}")
     return "\n".join(lines) + "\n"
+
+
+def _scores(info: prompt_file.PromptInfo, task: str) -> dict[str, float]:
+    """A task's metrics, those that are numbers."""
+    return {n: value for n, value in info.metrics.get(task, {}).items() if value is not None}
 
 
 def _facts(info: prompt_file.PromptInfo) -> str:
@@ -114,7 +120,7 @@ def _lengths(info: prompt_file.PromptInfo) -> str:
 def _tasks(info: prompt_file.PromptInfo) -> str:
     rows = []
     for task in info.tasks[:_LISTED]:
-        scores = (info.metrics.get(task) or {}).items()
+        scores = _scores(info, task).items()
         rows.append(
             [
                 f"`{task}`",

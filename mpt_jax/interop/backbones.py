@@ -13,11 +13,11 @@ import jax
 from etils import epath
 
 from mpt_jax import files
-from mpt_jax.backbone import network, store, weights
+from mpt_jax.backbone import fingerprints, network, store, weights
 from mpt_jax.backbone.config import T5Config
 from mpt_jax.backbone.weights import Weights
 from mpt_jax.errors import UserError
-from mpt_jax.interop import huggingface, sizes, vocabularies
+from mpt_jax.interop import added_tokens, huggingface, sizes, vocabularies
 from mpt_jax.vocabulary import SentencePiece
 
 if TYPE_CHECKING:
@@ -63,9 +63,9 @@ def open_weights(path: str) -> Weights:
     )
 
 
-def load(path: str, shapes: Mapping, shardings: Mapping, dtype: str = "float32") -> dict[str, Any]:
+def load(path: str, shapes: Mapping, shardings: Mapping) -> dict[str, Any]:
     """Reads the backbone at `path` onto the devices; see `weights.load`."""
-    return weights.load(open_weights(path), shapes, shardings, dtype)
+    return weights.load(open_weights(path), shapes, shardings)
 
 
 def config_of(path: str, **choices: Any) -> T5Config:
@@ -109,7 +109,8 @@ def vocabulary_of(
         spiece_model: SPIECE_MODEL, another file to take in its place.
 
     Raises:
-        UserError: there is none, or one that does not fit the embedding.
+        UserError: there is none, one that does not fit the embedding, or not all of the tokens
+            that the backbone was trained with.
     """
     import seqio
 
@@ -125,15 +126,20 @@ def tokenizer_of(path: str) -> SentencePiece:
     return SentencePiece(*_sentencepiece(path, None))
 
 
-def fingerprint_of(path: str) -> str:
-    """`store.fingerprint` of the backbone at `path`, as prompt files carry it.
+def identify(path: str) -> fingerprints.Identity:
+    """`store.identify` for the backbone at `path`, as prompt files carry it.
 
     Raises:
-        UserError: no whole backbone there.
+        UserError: no whole backbone there, or values that are not finite.
     """
     found = open_weights(path)
     checked(found)
-    return store.fingerprint_of(found)
+    return store.identify_weights(found)
+
+
+def fingerprint_of(path: str) -> str:
+    """The fingerprint of `identify` alone, which people see."""
+    return identify(path).fingerprint
 
 
 def folder_of(path: str) -> str:
@@ -151,7 +157,11 @@ def _sentencepiece(path: str | None, spiece_model: str | None) -> tuple[str, int
             f"there is no {file}: name the vocabulary of the backbone, --gin.SPIECE_MODEL=FILE; "
             "that of T5 is gs://t5-data/vocabs/cc_all.32000.100extra/sentencepiece.model."
         )
-    return file, vocabularies.extra_ids_of(file, config_of(path).vocab_size if path else None)
+    extra_ids = vocabularies.extra_ids_of(file, config_of(path).vocab_size if path else None)
+    folders = {os.path.dirname(file), folder_of(path) if path else os.path.dirname(file)}
+    for folder in sorted(folders):
+        added_tokens.check(folder, SentencePiece(file, extra_ids))
+    return file, extra_ids
 
 
 def _open_safetensors(folder: str, file: str) -> Weights:

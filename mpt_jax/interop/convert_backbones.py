@@ -34,6 +34,8 @@ def convert(src: str, dst: str, to: str, dtype: str | None = None) -> str:
     step = _step(dst) if to == "t5x" else None
     found = backbones.open_weights(src)
     config = backbones.checked(found)
+    if os.path.isfile(vocabulary := os.path.join(backbones.folder_of(src), vocabularies.FILE)):
+        config = vocabularies.with_end(config, vocabulary)
     found = found.cast(dtype) if dtype else found
     with files.new_folder(dst) as folder:
         write(os.fspath(folder), found, config, step)
@@ -41,7 +43,7 @@ def convert(src: str, dst: str, to: str, dtype: str | None = None) -> str:
             beside = os.path.join(backbones.folder_of(src), name)
             if os.path.isfile(beside):
                 shutil.copyfile(beside, folder / name)
-    return backbones.fingerprint_of(dst)
+        return backbones.fingerprint_of(os.fspath(folder))
 
 
 def _step(dst: str) -> int:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import safetensors
 
-from mpt_jax import prompt_file
+from mpt_jax import files, prompt_file
 from mpt_jax.bank import tasks as bank_tasks
 from mpt_jax.bank.leaves import Bank
 from mpt_jax.errors import UserError
@@ -78,9 +78,12 @@ def convert(
     if to not in FORMATS:
         raise UserError(f"{src} holds prompts; they are written --to={', '.join(FORMATS)}.")
     bank, info = _read(src, tasks, backbone)
-    if to == OURS:
+    if to == OURS and (dst.endswith(".safetensors") or "://" in dst):
         directory, name = os.path.split(prompt_file.destination(dst))
         prompt_file.save(directory, bank, info, name, setting="")
+    elif to == OURS:
+        with files.new_folder(dst) as folder:
+            prompt_file.save(os.fspath(folder), bank, info, setting="")
     elif to == PEFT:
         peft.write(dst, bank, info)
     elif dst.endswith(".npy"):
@@ -118,7 +121,7 @@ def _read_ours(src: str, tasks: Sequence[str] | None, backbone: str | None):
 
         config = backbones.config_of(backbone)
         sizes = (config.emb_dim, config.vocab_size)
-        prompt_file.check_backbone(src, info, *sizes, backbones.fingerprint_of(backbone))
+        prompt_file.check_backbone(src, info, *sizes, *backbones.identify(backbone))
     return bank_tasks.choose(bank, info, tasks) if tasks else (bank, info)
 
 

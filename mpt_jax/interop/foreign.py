@@ -4,16 +4,14 @@ import dataclasses
 import os
 from collections.abc import Collection, Sequence
 
-import ml_dtypes  # noqa: F401 - numpy's bfloat16, in which some adapters are stored
 import numpy as np
-import safetensors
 
+from mpt_jax.backbone import tensor_file
 from mpt_jax.bank.leaves import PER_TASK, Bank
 from mpt_jax.errors import UserError, did_you_mean
 from mpt_jax.prompt_file import TASK_NAME, PromptInfo
 
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
-_EXACT = ("F32", "F16", "BF16")  # all of which float32 holds without loss
 
 
 def refuse_pickle(path: str, target: str) -> None:
@@ -36,23 +34,17 @@ def read_tensors(file: str, names: Collection[str]) -> tuple[dict[str, np.ndarra
     Raises:
         UserError: damaged, a missing or extra tensor, or one that float32 cannot hold.
     """
-    try:
-        with safetensors.safe_open(file, framework="np") as handle:
-            found = set(handle.keys())
-            for name in sorted(set(names) ^ found):
-                what = "lacks the tensor" if name in names else "holds an extra tensor"
-                raise UserError(f"{file} {what} {name!r}.{did_you_mean(name, found)}")
-            for name in names:
-                dtype = handle.get_slice(name).get_dtype()
-                if dtype not in _EXACT:
-                    raise UserError(
-                        f"{file}: the tensor {name!r} is {dtype}, not one of {', '.join(_EXACT)}: "
-                        "save it as float32."
-                    )
-            tensors = {name: handle.get_tensor(name).astype(np.float32) for name in names}
-            return tensors, handle.metadata() or {}
-    except (safetensors.SafetensorError, OSError) as error:
-        raise UserError(f"{file} is missing or damaged ({error}): copy it again.") from error
+    found, metadata = tensor_file.open_file(file)
+    for name in sorted(set(names) ^ found.keys()):
+        what = "lacks the tensor" if name in names else "holds an extra tensor"
+        raise UserError(f"{file} {what} {name!r}.{did_you_mean(name, found)}")
+    for name, tensor in found.items():
+        if tensor.dtype not in tensor_file.DTYPES:
+            raise UserError(
+                f"{file}: the tensor {name!r} is {tensor.dtype}, not one of "
+                f"{', '.join(tensor_file.DTYPES)}: save it as float32."
+            )
+    return {name: found[name].whole().astype(np.float32) for name in names}, metadata
 
 
 def describe(
@@ -108,8 +100,12 @@ def describe(
             f"{path} holds prompts of width {width}, the backbone {backbone} has {config.emb_dim}: "
             "give the backbone that they were trained on with --backbone=PATH."
         )
+    identity = backbones.identify(backbone)
     return dataclasses.replace(
-        found, vocabulary_size=config.vocab_size, backbone=backbones.fingerprint_of(backbone)
+        found,
+        vocabulary_size=config.vocab_size,
+        backbone=identity.fingerprint,
+        backbone_bits=identity.bits,
     )
 
 

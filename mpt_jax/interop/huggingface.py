@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from mpt_jax import files
+from mpt_jax import checksums, files
 from mpt_jax.backbone import tensor_file
 from mpt_jax.backbone.config import T5Config
 from mpt_jax.backbone.weights import Tensor, Weights
@@ -43,6 +43,8 @@ _FIELDS = {  # ours -> Hugging Face's
     "relpos_max_distance": "relative_attention_max_distance",
     "layer_norm_epsilon": "layer_norm_epsilon",
 }
+# Other ids than these are refused: SeqIO pads with 0 and feeds it first.
+_FIXED_IDS = {"pad_token_id": 0, "decoder_start_token_id": 0}
 _DEFAULTS = {  # of what a config.json may leave out
     "relative_attention_num_buckets": 32,
     "relative_attention_max_distance": 128,
@@ -106,12 +108,13 @@ def open_weights(folder: str, file: str, values: Mapping[str, Any]) -> Weights:
         UserError: another kind of model, a broken file, copies of one tensor that differ.
     """
     config = os.path.join(folder, CONFIG)
+    values = checksums.unsealed(config, values)
     if values.get("model_type") not in MODEL_TYPES:
         raise UserError(
             f"{config} is of model_type {values.get('model_type')!r}; a backbone is one of "
             f"{', '.join(MODEL_TYPES)}."
         )
-    found = _of_shards(folder, file) if file.endswith(".json") else tensor_file.tensors_of(file)
+    found = _of_shards(folder, file) if file.endswith(".json") else tensor_file.open_file(file)[0]
     scaled = _is_scaled(values)
     stated = {**_stated(config, values), "logits_via_embedding": scaled}
     found.pop(_UNUSED, None)
@@ -163,10 +166,10 @@ def write(directory: str, weights: Weights, config: T5Config) -> None:
     for name, tensor in weights.tensors.items():
         turned = _is_transposed(name, tensor)
         tensors[native_name(name)] = tensor.transposed() if turned else tensor
-    tensors = dict(sorted(tensors.items()))
-    tensor_file.write(os.path.join(directory, WEIGHTS), tensors, {"format": "pt"})
+    with open(os.path.join(directory, WEIGHTS), "wb") as stream:
+        tensor_file.write(stream, tensors, {"format": "pt"})
     with open(os.path.join(directory, CONFIG), "w", encoding="utf-8") as stream:
-        json.dump(values, stream, indent=2)
+        json.dump(checksums.sealed(values), stream, indent=2)
         stream.write("\n")
 
 
@@ -185,7 +188,7 @@ def _of_shards(folder: str, index: str) -> dict[str, Tensor]:
             raise UserError(
                 f"{index} names the shard {shard!r}: shards are .safetensors files beside it."
             )
-        shards[shard] = tensor_file.tensors_of(os.path.join(folder, shard))
+        shards[shard] = tensor_file.open_file(os.path.join(folder, shard))[0]
     for name, shard in places.items():
         if name not in shards[shard]:
             raise UserError(f"{os.path.join(folder, shard)} lacks the tensor {name!r} of {index}.")
@@ -229,7 +232,14 @@ def _stated(config: str, values: Mapping[str, Any]) -> dict[str, Any]:
     missing = [theirs for theirs in _FIELDS.values() if theirs not in values]
     if missing:
         raise UserError(f"{config} lacks {', '.join(missing)}.")
+    for name, ours in _FIXED_IDS.items():
+        if values.get(name) not in (None, ours):
+            raise UserError(
+                f"{config}: {name} is {values[name]!r}; only backbones with {ours} there are read, "
+                "as every published T5 has it."
+            )
     stated = {ours: values[theirs] for ours, theirs in _FIELDS.items()}
+    stated["eos_id"] = values.get("eos_token_id")
     return {**stated, "mlp_activations": _activations(config, values)}
 
 
@@ -272,7 +282,6 @@ def _values(config: T5Config) -> dict[str, Any]:
         # Read by transformers up to 4, and from 5 on.
         "tie_word_embeddings": config.logits_via_embedding,
         "scale_decoder_outputs": config.logits_via_embedding,
-        "pad_token_id": 0,
-        "eos_token_id": 1,
-        "decoder_start_token_id": 0,
+        **_FIXED_IDS,
+        "eos_token_id": config.eos_id or 1,  # T5's, where there was no vocabulary to ask
     }

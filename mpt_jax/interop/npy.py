@@ -4,6 +4,7 @@ There it is `numpy_checkpoints/checkpoint_STEP/encoder.prompt.prompt.prompt`, wi
 here without NumPy's own reader, which evaluates a header as Python and allocates what it asks for.
 """
 
+import hashlib
 import io
 import os
 import re
@@ -18,6 +19,7 @@ from mpt_jax.interop import foreign
 from mpt_jax.prompt_file import PromptInfo
 
 MAGIC = b"\x93NUMPY"
+DIGEST = ".sha256"  # of the file beside it
 _DTYPES = {"<f4": np.float32, "<f2": np.float16}  # both of which float32 holds without loss
 _HEADER = re.compile(
     r"\{'descr': '(?P<dtype>[^']*)', 'fortran_order': (?P<columns>True|False), "
@@ -41,6 +43,7 @@ def read(path: str, task: str, backbone: str) -> tuple[Bank, PromptInfo]:
         UserError: no NumPy file, damaged, no float prompt [P, D], or of another backbone.
     """
     try:
+        _check_digest(path)
         with open(path, "rb") as stream:
             prompt = _array(stream, os.path.getsize(path))
     except (OSError, ValueError) as error:
@@ -51,6 +54,9 @@ def read(path: str, task: str, backbone: str) -> tuple[Bank, PromptInfo]:
 
 def write(path: str, bank: Bank, info: PromptInfo) -> None:
     """Write the composed prompt of a bank of one task, or the one that all tasks share.
+
+    Beside it goes its digest, as `sha256sum --check PATH.sha256` reads it: the format has no place
+    for one.
 
     Args:
         path: the file.
@@ -74,7 +80,18 @@ def write(path: str, bank: Bank, info: PromptInfo) -> None:
             prompt = prompt * (bank["task_u"][0] @ bank["task_v"][0])
     content = io.BytesIO()
     np.save(content, np.ascontiguousarray(prompt, np.float32), allow_pickle=False)
-    files.write_whole(path, content.getvalue(), setting="")
+    digest = hashlib.sha256(content.getvalue()).hexdigest()
+    noted = f"{digest}  {os.path.basename(path)}\n"
+    files.write_together({path + DIGEST: noted, path: content.getvalue()}, setting="")
+
+
+def _check_digest(path: str) -> None:
+    """Raises a ValueError where a digest beside the file is another than the file's."""
+    if not os.path.isfile(path + DIGEST):
+        return
+    with open(path + DIGEST, "rb") as noted, open(path, "rb") as stream:
+        if noted.read(64).lower() != hashlib.file_digest(stream, "sha256").hexdigest().encode():
+            raise ValueError(f"its digest is not that of {path}{DIGEST}: copy both again")
 
 
 def _array(stream: io.BufferedReader, size: int) -> np.ndarray:

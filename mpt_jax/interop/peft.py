@@ -17,9 +17,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import safetensors.numpy
 
 from mpt_jax import files, prompt_file
+from mpt_jax.backbone import tensor_file
 from mpt_jax.bank import tasks as bank_tasks
 from mpt_jax.bank.leaves import Bank
 from mpt_jax.errors import UserError
@@ -89,7 +89,7 @@ def write(path: str, bank: Bank, info: PromptInfo) -> None:
     The description goes into the header of the weights, where PEFT overlooks it.
 
     Args:
-        path: the adapter's folder.
+        path: the adapter's folder, new or empty.
         bank: of multitask prompt tuning; or one prompt, of one task or shared by all.
         info: its description.
 
@@ -113,10 +113,11 @@ def write(path: str, bank: Bank, info: PromptInfo) -> None:
         for ours, theirs in _TENSORS[kind].items()
     }
     metadata = {"format": "pt", **prompt_file.header(info)}
-    content = safetensors.numpy.save(tensors, metadata=metadata)
-    files.write_whole(os.path.join(path, WEIGHTS), content, setting="")
+    content = tensor_file.to_bytes(tensors, metadata)
     config = json.dumps(_config(kind, info), indent=2, sort_keys=True) + "\n"
-    files.write_whole(os.path.join(path, CONFIG), config, setting="")
+    with files.new_folder(path) as folder:
+        (folder / WEIGHTS).write_bytes(content)
+        (folder / CONFIG).write_text(config)
 
 
 def _config(kind: str, info: PromptInfo) -> dict[str, Any]:

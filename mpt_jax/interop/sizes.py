@@ -26,10 +26,13 @@ def config_of(weights: Weights, **choices: Any) -> T5Config:
         **choices: fields of `T5Config`, above all.
 
     Raises:
-        UserError: no T5, or a stated size that is not that of the tensors (named).
+        UserError: no T5, a stated size that is not that of the tensors or out of range (named).
     """
     sizes = {field: size for field, (size, _) in _inferred(weights).items()}
-    return T5Config.from_fields({**sizes, **weights.stated, **choices})
+    try:
+        return T5Config.from_fields({**sizes, **weights.stated, **choices})
+    except UserError as error:
+        raise UserError(f"{weights.place}: {error}") from error
 
 
 def _inferred(weights: Weights) -> dict[str, tuple[Any, str]]:

@@ -4,9 +4,9 @@ A folder `checkpoint_<step>/state/` whose `_METADATA` lists the arrays; these ar
 database for all (OCDBT) or in a folder each.
 """
 
-import json
 from typing import Any
 
+from mpt_jax import files
 from mpt_jax.backbone.weights import Weights
 from mpt_jax.errors import UserError
 from mpt_jax.interop import t5x_arrays
@@ -57,12 +57,12 @@ def _kvstore(folder: str, array: str, in_database: bool) -> dict[str, Any]:
 def _parse(place: str, content: bytes) -> tuple[dict, list[t5x_arrays.Keys]]:
     """The metadata, and the paths of the arrays in the tree."""
     try:
-        metadata = json.loads(content)
+        metadata = files.parse_json(content, place)
         leaves = [
             tuple(str(key["key"]) for key in leaf["key_metadata"])
             for leaf in metadata["tree_metadata"].values()
             if leaf["value_metadata"]["value_type"] in ("jax.Array", "np.ndarray")
         ]
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{place} is not what its name says ({error!r}): copy it again.") from error
     return metadata, leaves

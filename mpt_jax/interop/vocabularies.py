@@ -5,17 +5,18 @@ Google's file (`cc_all.32000.100extra`) and mT5's have them among the pieces; Hu
 `spiece.model` of T5 has not, its tokenizer adds them, at the same ids as SeqIO does.
 """
 
+import dataclasses
 import os
-import re
 
 from mpt_jax import files
+from mpt_jax.backbone.config import T5Config
 from mpt_jax.errors import UserError
-from mpt_jax.vocabulary import SentencePiece
+from mpt_jax.interop import added_tokens
+from mpt_jax.vocabulary import SENTINEL, SentencePiece, end_id
 
 FILE = "spiece.model"
 SETTINGS = "tokenizer_config.json"  # where Hugging Face notes the number of sentinels
 SENTINELS = 100  # that T5 has, where it is not noted
-_SENTINEL = re.compile(r"▁?<extra_id_\d+>")
 
 
 def extra_ids_of(file: str, rows: int | None = None) -> int:
@@ -29,7 +30,7 @@ def extra_ids_of(file: str, rows: int | None = None) -> int:
         UserError: it is no SentencePiece file, or has more ids than the embedding has rows.
     """
     pieces = SentencePiece(file).pieces
-    extra_ids = 0 if any(map(_SENTINEL.fullmatch, pieces)) else _noted(file)
+    extra_ids = 0 if any(map(SENTINEL.fullmatch, pieces)) else _noted(file)
     ids = len(pieces) + extra_ids
     if rows is not None and ids > rows:
         raise UserError(
@@ -38,6 +39,17 @@ def extra_ids_of(file: str, rows: int | None = None) -> int:
             f'number of sentinels, which a {SETTINGS} beside it states: {{"extra_ids": 100}}.'
         )
     return extra_ids
+
+
+def with_end(config: T5Config, file: str) -> T5Config:
+    """The configuration with the end token of a backbone's vocabulary.
+
+    Raises:
+        UserError: it is no SentencePiece file that fits the backbone, or not all of its vocabulary.
+    """
+    vocabulary = SentencePiece(file, extra_ids_of(file, config.vocab_size))
+    added_tokens.check(os.path.dirname(file), vocabulary)
+    return dataclasses.replace(config, eos_id=end_id(vocabulary, config.eos_id))
 
 
 def _noted(file: str) -> int:

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import traverse_util
 
-from mpt_jax import initializers, methods, prompt_file
+from mpt_jax import initializers, methods, prompt_file, user_modules
 from mpt_jax.backbone import store
 from mpt_jax.errors import UserError
 from mpt_jax.methods.base import FROZEN, Method
@@ -130,10 +130,7 @@ def by_name(name: str, module: str | None = None) -> type[Method]:
         UserError: there is none, or no such module.
     """
     if module is not None:
-        try:
-            importlib.import_module(module)
-        except ModuleNotFoundError as error:
-            raise UserError(f"Cannot import METHOD_MODULE {module!r}: {error}.") from error
+        user_modules.load(module, "METHOD_MODULE")
     for shipped in pkgutil.iter_modules(methods.__path__):
         importlib.import_module(f"{methods.__name__}.{shipped.name}")
     known = {cls.name: cls for cls in _concrete(Method)}

@@ -1,22 +1,20 @@
 """What T5X calls back during training: reports, the run's product, a clean stop."""
 
-import json
 import math
-import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
-from etils import epath
 from t5x import trainer as trainer_lib
 
 from mpt_jax import hosts
-from mpt_jax.engine.evaluation import KEY_METRIC, MEAN, with_mean
+from mpt_jax.engine import history
 from mpt_jax.engine.interrupt import InterruptFlag
-from mpt_jax.engine.metric_writer import METRICS_FILE
 from mpt_jax.engine.reporter import Reporter
+from mpt_jax.engine.task_metrics import with_mean
 from mpt_jax.errors import UserError
 from mpt_jax.real_t5x.data import Batches
+from mpt_jax.real_t5x.trainer import Trainer
 
 _NOT_OURS = ("timing/", "learning_rate/current")
 _SCHEDULE = "learning_rate"
@@ -26,24 +24,24 @@ class Callbacks:
     """Of one run.
 
     The product is that of the best evaluation, as in our engine; before the first evaluation, and
-    in a run without any, that of the last checkpoint.
+    in a run without any, that of the last checkpoint; without these that of the end.
 
     Args:
         export: `export(params, step, results)` writes the product; every process calls it.
         reporter: gets metrics and evaluations.
-        best: mean key metric of the best evaluation so far; None: there was none.
+        means: step -> mean key metric of each evaluation so far, as `history.means`.
     """
 
     def __init__(
         self,
         export: Callable[[Mapping, int, Mapping], None],
         reporter: Reporter,
-        best: float | None,
+        means: Mapping[int, float | None],
     ):
         self._export = export
         self._reporter = reporter
-        self._best = best
-        self._trainer: trainer_lib.Trainer | None = None
+        self._means = dict(means)
+        self._trainer: Trainer | None = None
         self._batches: Batches | None = None
         self.interrupt = InterruptFlag()
 
@@ -55,9 +53,9 @@ class Callbacks:
         self.interrupt.__exit__(*exc_info)
         self._reporter.__exit__(*exc_info)
 
-    def trainer(self, **arguments: Any) -> trainer_lib.Trainer:
-        """T5X's trainer, remembered."""
-        self._trainer = trainer_lib.Trainer(**arguments)
+    def trainer(self, **arguments: Any) -> Trainer:
+        """The trainer, remembered."""
+        self._trainer = Trainer(ended=self.on_end, **arguments)
         return self._trainer
 
     def batches(self, dataset: Any) -> Batches:
@@ -69,21 +67,27 @@ class Callbacks:
         """A `state_transformation_fns` of T5X: called at each save, changes nothing."""
         step = int(state["state"]["step"])
         self._batches.step = step
-        if step and self._best is None:
+        if step and not self._means:
             self._export(state["target"], step, {})
         return state, infos
 
-    def on_evaluation(self, step: int, found: Mapping | None) -> None:
-        """Reports an evaluation and keeps its product if its mean is the best so far."""
+    def on_end(self) -> None:
+        """Exports what was trained where no evaluation and no save has."""
+        if not self._means and not self._batches.step:
+            state = self._trainer.train_state
+            self._export(state.params, int(state.step), {})
+
+    def on_evaluation(self, step: int, found: Mapping | None, keys: Mapping[str, str]) -> None:
+        """Keeps the product of an evaluation if it is the best so far, and reports it."""
         results, better = {}, False
         if hosts.is_first():
-            results = with_mean(found)
-            self._reporter.evaluation(step, results)
-            better = self._best is None or results[MEAN][KEY_METRIC] > self._best
-            self._best = results[MEAN][KEY_METRIC] if better else self._best
+            results = with_mean(found, keys)
+            self._means[step] = results[history.MEAN][history.KEY_METRIC]
+            better = history.best_step(self._means) == step
+        self._means.setdefault(step, None)  # the other processes only know that there was one
         if hosts.agree_on_any(better):
-            self._best = self._best if self._best is not None else math.inf
             self._export(self._trainer.train_state.params, step, results)
+        self._reporter.evaluation(step, results)  # last, as in our engine
 
     def run(self, train_state: Any, metrics_by_task: Mapping[str, Mapping]) -> bool:
         """An action of T5X after some training steps, in the first process.
@@ -108,17 +112,5 @@ class Callbacks:
         }
         self._reporter.training(step, shown)
         if self.interrupt and jax.process_count() == 1:
-            raise trainer_lib.PreemptionError(f"saved step {step}")
+            raise trainer_lib.PreemptionError(f"step {step}")
         return False
-
-
-def best_so_far(model_dir: str, step: int) -> float | None:
-    """The best mean key metric among the evaluations up to `step` in a run's `metrics.jsonl`."""
-    file = epath.Path(os.path.join(model_dir, METRICS_FILE))
-    lines = map(json.loads, file.read_text().splitlines()) if file.exists() else ()
-    means = [
-        line[f"{MEAN}/{KEY_METRIC}"]
-        for line in lines
-        if line["kind"] == "eval" and line["step"] <= step
-    ]
-    return max(means, default=None)

@@ -10,6 +10,7 @@ import tensorflow as tf
 from t5x import utils
 
 from mpt_jax.engine import data
+from mpt_jax.engine.task_metrics import check_metrics, failures_named
 from mpt_jax.errors import UserError
 
 
@@ -64,27 +65,33 @@ class Batches(clu.data.dataset_iterator.TfDatasetIterator):
 
 
 class Evaluator(seqio.Evaluator):
-    """SeqIO's evaluator as T5X builds it, which tells its results.
+    """SeqIO's evaluator as T5X builds it, which tells its results and writes its predictions.
 
     Args:
-        told: called in every process with (step, SeqIO's metrics in the first, None in others).
+        told: called in every process with (step, SeqIO's metrics in the first, None in others,
+            the tasks' key metrics).
         arguments: as T5X gives them.
 
     Raises:
-        UserError: no task has a metric (T5X would skip the evaluation).
+        UserError: no task has a metric (T5X would skip the evaluation), or one fails on right
+            answers (`task_metrics.check_metrics`).
     """
 
     def __init__(self, *, told: Any, **arguments: Any):
-        super().__init__(**arguments)
+        tf.io.gfile.makedirs(arguments["log_dir"])  # SeqIO's logger does not
+        super().__init__(logger_cls=(seqio.JSONLogger,), **arguments)
         if not self.eval_tasks:
             raise UserError(
                 f"Nothing to evaluate: the tasks of {arguments['mixture_or_task_name']} register "
                 "no metric_fns."
             )
         self._told = told
+        self.key_metrics = check_metrics(self)
 
     def evaluate(self, *, step: int, **arguments: Any) -> tuple[Any, Mapping]:
         """As SeqIO's; waits for the metrics."""
-        future, outputs = super().evaluate(step=step, **arguments)
-        self._told(step, future.result())
+        with failures_named(self):
+            future, outputs = super().evaluate(step=step, **arguments)
+            found = future.result()
+        self._told(step, found, self.key_metrics)
         return future, outputs

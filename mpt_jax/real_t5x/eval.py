@@ -1,16 +1,17 @@
 """Evaluation on the real T5X: our settings as the arguments of `t5x.eval.evaluate`."""
 
 import functools
+from collections.abc import Mapping
 from typing import Any
 
 from t5x import eval as t5x_eval
 
 from mpt_jax import hosts
 from mpt_jax.engine import data
-from mpt_jax.engine.evaluation import Metrics, with_mean
 from mpt_jax.engine.inference import check_evaluation, put_out_metrics
 from mpt_jax.engine.initialize import RestoreCheckpointConfig
 from mpt_jax.engine.partitioning import PjitPartitioner
+from mpt_jax.engine.task_metrics import Metrics, with_mean
 from mpt_jax.real_t5x.data import Evaluator, dataset_config, register
 from mpt_jax.real_t5x.model import Model
 from mpt_jax.real_t5x.partitioner import Partitioner
@@ -39,10 +40,10 @@ class _Results:
         self._output_dir = output_dir
         self.results: Metrics = {}
 
-    def __call__(self, step: int, found: Any) -> None:
+    def __call__(self, step: int, found: Any, keys: Mapping[str, str]) -> None:
         del step
         if hosts.is_first():
-            self.results = with_mean(found)
+            self.results = with_mean(found, keys)
         put_out_metrics(self.results, self._output_dir)
 
 

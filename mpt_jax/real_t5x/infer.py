@@ -14,7 +14,7 @@ import tensorflow as tf
 from t5x import infer as t5x_infer
 from t5x import utils
 
-from mpt_jax import files, hosts
+from mpt_jax import feature_lengths, files, hosts
 from mpt_jax.engine.inference import open_lines, record
 from mpt_jax.engine.initialize import RestoreCheckpointConfig
 from mpt_jax.engine.partitioning import PjitPartitioner
@@ -56,6 +56,7 @@ def arguments(
     Raises:
         UserError: bad settings, before any work is done.
     """
+    feature_lengths.check(task_feature_lengths)
     partitioner.check_batch_size(batch_size)
     if rank_labels:
         raise UserError("RANK_LABELS is not for --engine=t5x, which decodes: use our own engine.")

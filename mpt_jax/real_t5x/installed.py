@@ -19,7 +19,8 @@ USED = {
         "train": "model train_dataset_cfg train_eval_dataset_cfg infer_eval_dataset_cfg "
         "checkpoint_cfg partitioner trainer_cls model_dir total_steps eval_steps eval_period "
         "stats_period random_seed summarize_config_fn inference_evaluator_cls get_dataset_fn "
-        "concurrent_metrics actions train_state_initializer_cls verify_matching_vocabs_fn"
+        "concurrent_metrics run_eval_before_training actions train_state_initializer_cls "
+        "verify_matching_vocabs_fn"
     },
     "t5x.eval": {
         "evaluate": "model dataset_cfg restore_checkpoint_cfg partitioner output_dir "

@@ -12,7 +12,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import gin
+from absl import flags
 
+from mpt_jax.engine import config as settings
 from mpt_jax.errors import UserError
 from mpt_jax.real_t5x import installed
 
@@ -30,8 +32,11 @@ def _bind(config: Mapping[tuple[str, str], Mapping[str, Any]]) -> dict[str, Any]
     """A gin finalize hook: binds each argument of T5X's function to a reference to `argument`.
 
     Raises:
-        UserError: a binding of T5X's function itself, which these would replace.
+        UserError: a binding of T5X's function itself, which these would replace; what `t5x` refuses
+            too, as a setting without effect.
     """
+    given = flags.FLAGS
+    settings.check(given.gin_file, given.gin_bindings, given.gin_search_paths)
     function = _function()
     entry = f"__main__.{function}"
     for (_, selector), bound in config.items():

@@ -11,6 +11,9 @@ from mpt_jax.engine.initialize import RestoreCheckpointConfig, initial_params, t
 from mpt_jax.engine.partitioning import PjitPartitioner
 from mpt_jax.real_t5x.start import Restorer
 
+# T5X's evaluation reads a step at the end of a checkpoint's name, which a backbone need not have.
+_NAME = "checkpoint_0"
+
 
 def restore_config(
     model: Any,
@@ -26,7 +29,7 @@ def restore_config(
         return initial_params(model, partitioner, restore, shapes, rng)
 
     return utils.RestoreCheckpointConfig(
-        path=restore.path,
+        path=_NAME,
         mode="specific",
         checkpoint_manager_cls=functools.partial(Restorer, start=start),
     )

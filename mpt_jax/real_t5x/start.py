@@ -54,7 +54,7 @@ class Restorer:
         fallback_state: Mapping | None = None,
         state_transformation_fns: Sequence[Callable] = (),
     ) -> train_state_lib.TrainState:
-        """The state with the parameters of the run; `path` is known to `start`."""
+        """The state with the parameters of the run; `start` knows where they are, not `path`."""
         del path, fallback_state, state_transformation_fns
         params = flax.core.freeze(self._start(jax.random.key(0)))
         return self._shapes.replace_params(params).replace_step(jax.numpy.zeros((), int))

@@ -2,27 +2,25 @@
 
 import functools
 import os
-import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import seqio
-from etils import epath
 from t5x import checkpoints, utils
 from t5x import train as t5x_train
 from t5x import trainer as trainer_lib
 
-from mpt_jax import hosts
-from mpt_jax.engine import config, data, run_folder, run_record
+from mpt_jax import files, hosts
+from mpt_jax.engine import config, data, data_record, history, run_folder, run_record, schedules
 from mpt_jax.engine import step as step_lib
-from mpt_jax.engine.checkpoints import CheckpointConfig
+from mpt_jax.engine.checkpoints import CheckpointConfig, SaveCheckpointConfig
 from mpt_jax.engine.initialize import check_backbone_is_there, initial_params
 from mpt_jax.engine.loop import Trainer, check_counts
 from mpt_jax.engine.partitioning import PjitPartitioner
 from mpt_jax.engine.reporter import Reporter
 from mpt_jax.errors import UserError
-from mpt_jax.real_t5x.callbacks import Callbacks, best_so_far
+from mpt_jax.real_t5x.callbacks import Callbacks
 from mpt_jax.real_t5x.data import Evaluator, dataset_config, register
 from mpt_jax.real_t5x.model import Model
 from mpt_jax.real_t5x.optimizer import Optimizer
@@ -30,6 +28,7 @@ from mpt_jax.real_t5x.partitioner import Partitioner
 from mpt_jax.real_t5x.start import Initializer
 
 
+@run_folder.one_run_at_a_time
 def train(*, model_dir: str, total_steps: int, **settings: Any) -> str:
     """`engine.loop.train` on T5X: same arguments, same product.
 
@@ -37,7 +36,9 @@ def train(*, model_dir: str, total_steps: int, **settings: Any) -> str:
         UserError: as there, and settings that T5X cannot take.
         KeyboardInterrupt: Ctrl-C or SIGTERM, after a checkpoint was saved (one process).
     """
-    if _latest_step(model_dir) >= total_steps:
+    if _latest_step(model_dir) >= total_steps and run_record.is_finished(model_dir):
+        if settings["model"].saved_step(model_dir) is None:
+            raise run_folder.lost_product(model_dir)
         return model_dir
     translated = arguments(model_dir=model_dir, total_steps=total_steps, **settings)
     (callbacks,) = translated["actions"]["TRAIN"]
@@ -45,7 +46,10 @@ def train(*, model_dir: str, total_steps: int, **settings: Any) -> str:
         with callbacks:
             t5x_train.train(**translated)
     except trainer_lib.PreemptionError as stop:
-        raise KeyboardInterrupt(f"{stop} of {total_steps} in {model_dir}") from None
+        save_cfg = settings["checkpoint_cfg"].save
+        saved = "saved" if save_cfg and save_cfg.period else "without checkpoints, at"
+        raise KeyboardInterrupt(f"{saved} {stop} of {total_steps} in {model_dir}") from None
+    hosts.on_first(lambda: run_record.amend(model_dir, finished=True))
     return model_dir
 
 
@@ -60,8 +64,8 @@ def arguments(
     total_steps: int,
     infer_eval_dataset_cfg: data.DatasetConfig | None = None,
     eval_period: int = 1000,
-    stats_period: int = 50,
-    random_seed: int = 0,
+    stats_period: int | None = 50,
+    random_seed: int | None = 0,
     record: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The arguments of `t5x.train.train` for those of `engine.loop.train`; prepares the folder.
@@ -70,35 +74,38 @@ def arguments(
         UserError: bad settings, before anything is written.
     """
     # ------------------------------------------------------------------ settings, the folder
+    stats_period = eval_period if stats_period is None else stats_period
     check_counts(total_steps=total_steps, eval_period=eval_period, stats_period=stats_period)
     trainer, lengths = trainer_cls(), train_dataset_cfg.task_feature_lengths
+    save_cfg = checkpoint_cfg.save or SaveCheckpointConfig(period=None)
     partitioner.check_batch_size(train_dataset_cfg.batch_size, trainer.num_microbatches)
     if infer_eval_dataset_cfg is not None:
         partitioner.check_batch_size(infer_eval_dataset_cfg.batch_size)
-        _check_periods(eval_period, checkpoint_cfg.save.period)
+        _check_periods(eval_period, save_cfg.period)
     check_backbone_is_there(model, checkpoint_cfg.restore)
     data.check_vocabularies(train_dataset_cfg, model.input_vocabulary, model.output_vocabulary)
     hosts.on_first(lambda: run_folder.prepare(model_dir, config.operative_config(), engine="t5x"))
-    if train_dataset_cfg.length_buckets and hosts.is_first():
-        print(
-            "t5x: note: length_buckets have no effect under T5X, which compiles one shape of a "
-            "batch: all are padded to TASK_FEATURE_LENGTHS.",
-            file=sys.stderr,
-        )
     step = _latest_step(model_dir)
+    random_seed = run_record.settle_seed(model_dir, random_seed, resumed=step > 0)
+    schedule = run_record.closed(trainer.learning_rate_fn, model_dir, total_steps, step)
 
     # ------------------------------------------------------------------ what T5X calls back
     def export(params: Mapping, step: int, results: Mapping) -> None:
         model.save(model_dir, params, step=step, results=results, feature_lengths=lengths)
 
     description = f"{model.method.name} {os.path.basename(os.path.normpath(model_dir))}"
+    means = history.means(history.read(model_dir), last=step)
     reporter = Reporter(model_dir, total_steps, description, step)
-    callbacks = Callbacks(export, reporter, best_so_far(model_dir, step))
+    callbacks = Callbacks(export, reporter, means)
     facts = {
         **(record or {}),
         "seed": random_seed,
         "total_steps": total_steps,
+        "schedule_steps": schedules.end_of(schedule),
         "batch_size": train_dataset_cfg.batch_size,
+        "data": data_record.checked(
+            model_dir, [train_dataset_cfg, infer_eval_dataset_cfg], resumed=step > 0
+        ),
     }
 
     def start(init_rng: jax.Array, input_shapes: Mapping) -> Mapping:
@@ -121,6 +128,12 @@ def arguments(
         hosts.on_first(lambda: run_record.write(model_dir, model, trainable, facts))
         return made
 
+    def evaluator(**arguments: Any) -> Evaluator:
+        made = Evaluator(told=callbacks.on_evaluation, **arguments)
+        keys = run_record.key_metrics(model.tasks, made.key_metrics)
+        hosts.on_first(lambda: run_record.amend(model_dir, key_metrics=keys))
+        return made
+
     def batches(_, shard_id: int, num_shards: int, converter_cls: Any, **unused: Any) -> Any:
         shard = seqio.ShardInfo(shard_id, num_shards)
         return callbacks.batches(
@@ -128,7 +141,7 @@ def arguments(
         )
 
     # ------------------------------------------------------------------ in T5X's terms
-    optimizer = Optimizer(model, trainer.learning_rate_fn)
+    optimizer = Optimizer(model, schedule)
     infer_eval = None
     if infer_eval_dataset_cfg is not None:
         infer_eval = dataset_config(infer_eval_dataset_cfg, register(infer_eval_dataset_cfg))
@@ -140,8 +153,8 @@ def arguments(
         "checkpoint_cfg": utils.CheckpointConfig(
             save=utils.SaveCheckpointConfig(
                 dtype=None,
-                period=checkpoint_cfg.save.period,
-                keep=checkpoint_cfg.save.keep,
+                period=save_cfg.period,
+                keep=save_cfg.keep,
                 save_dataset=True,
                 state_transformation_fns=[callbacks.on_save],
             )
@@ -149,29 +162,37 @@ def arguments(
         "partitioner": Partitioner(partitioner),
         "trainer_cls": functools.partial(
             callbacks.trainer,
-            learning_rate_fn=trainer.learning_rate_fn,
+            length_buckets=train_dataset_cfg.length_buckets,
+            learning_rate_fn=schedule,
             num_microbatches=None,
             weight_metrics_computer=optimizer,
         ),
-        "model_dir": _absolute(model_dir),
+        "model_dir": str(files.absolute(model_dir)),
         "total_steps": total_steps,
         "eval_steps": 0,
         "eval_period": eval_period,
         "stats_period": stats_period,
         "random_seed": random_seed,
         "summarize_config_fn": lambda *_: None,
-        "inference_evaluator_cls": functools.partial(Evaluator, told=callbacks.on_evaluation),
+        "inference_evaluator_cls": evaluator,
         "get_dataset_fn": batches,
         "concurrent_metrics": False,
+        # What a kill between saving a step and its evaluation has left out.
+        "run_eval_before_training": step not in means
+        and _ends_in_evaluation(step, eval_period, total_steps),
         "actions": {"TRAIN": [callbacks]},
         "train_state_initializer_cls": initializer,
         "verify_matching_vocabs_fn": None,
     }
 
 
-def _check_periods(eval_period: int, save_period: int) -> None:
+def _ends_in_evaluation(step: int, eval_period: int, total_steps: int) -> bool:
+    return step > 0 and (step % eval_period == 0 or step >= total_steps)
+
+
+def _check_periods(eval_period: int, save_period: int | None) -> None:
     """T5X walks in strides of the smaller period."""
-    if max(eval_period, save_period) % min(eval_period, save_period):
+    if save_period is not None and max(eval_period, save_period) % min(eval_period, save_period):
         raise UserError(
             f"under T5X one of EVAL_PERIOD = {eval_period} and SAVE_PERIOD = {save_period} must be "
             "a multiple of the other: change one, or train with --engine=mpt_jax."
@@ -179,9 +200,5 @@ def _check_periods(eval_period: int, save_period: int) -> None:
 
 
 def _latest_step(model_dir: str) -> int:
-    path = _absolute(model_dir)
-    return max(checkpoints.all_steps(path), default=0) if epath.Path(path).is_dir() else 0
-
-
-def _absolute(path: str) -> str:
-    return path if "://" in path else os.path.abspath(path)
+    path = files.absolute(model_dir)
+    return max(checkpoints.all_steps(str(path)), default=0) if path.is_dir() else 0

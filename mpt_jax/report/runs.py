@@ -1,21 +1,25 @@
 """Reads run folders into records; what cannot be used becomes a `Problem`, never nothing."""
 
+import contextlib
 import dataclasses
-import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from etils import epath
 
-from mpt_jax import prompt_file
+from mpt_jax import files, prompt_file
+from mpt_jax.engine import history
 from mpt_jax.errors import UserError
 from mpt_jax.report.folders import METRICS_FILE, RECORD_FILE
 
 TEST, VALIDATION = "test", "validation"
 SOURCE, TARGET = "source", "target"
 
+# Of run.json, of metrics.jsonl's lines. What is longer or larger than these is no run's.
+_LONGEST_NAME = 200
+_LARGEST_NUMBER = 2**62
 _FIELDS = {
     "label": str,
     "method": str,
@@ -114,6 +118,8 @@ def _read_run(folder: epath.Path, problems: list[Problem]) -> Run:
     reached = max((line["step"] for line in lines), default=0)
     if reached < record["total_steps"]:
         raise _UnusableError("incomplete", f"at step {reached} of {record['total_steps']}")
+    if record.get("finished") is False:  # earlier versions did not say
+        raise _UnusableError("incomplete", "stopped in its last evaluation: start it again")
     keys = {task: record["key_metrics"][task] for task in record["tasks"]}
     evals = [line for line in lines if line["kind"] == "eval"]
     split, scores = _scores(folder, keys, evals)
@@ -142,35 +148,35 @@ def _read_run(folder: epath.Path, problems: list[Problem]) -> Run:
 
 
 def _record(folder: epath.Path) -> dict[str, Any]:
-    file = folder / RECORD_FILE
-    if not file.exists():
+    if not (folder / RECORD_FILE).exists():
         reason = f"no {RECORD_FILE}: training failed at its start, or an earlier version made it"
         raise _UnusableError("unreadable", reason)
-    record = _json(file)
-    if not isinstance(record, dict):
-        raise _UnusableError("unreadable", f"{RECORD_FILE} is no JSON object")
-    for name, kind in _FIELDS.items():
-        if name not in record or not isinstance(record[name], kind):
+    with _unreadable():
+        record = files.read_json(folder / RECORD_FILE)
+        files.check_fields(record, _FIELDS, RECORD_FILE)
+    names = [record["label"], record["method"], *record["tasks"], *record["key_metrics"].values()]
+    if not all(isinstance(name, str) and _is_name(name) for name in names):
+        reason = f"{RECORD_FILE}: a name is no line of 1 to {_LONGEST_NAME} characters"
+        raise _UnusableError("unreadable", reason)
+    for name in ("total_steps", "batch_size", "tuned_parameters", "few_shot"):
+        if record[name] is not None and not 1 <= record[name] <= _LARGEST_NUMBER:
             raise _UnusableError("unreadable", f"{RECORD_FILE} has no usable {name!r}")
     if not record["tasks"] or set(record["tasks"]) - set(record["key_metrics"]):
         raise _UnusableError("unreadable", f"{RECORD_FILE} does not name each task's key metric")
     return record
 
 
+def _is_name(text: str) -> bool:
+    return 0 < len(text) <= _LONGEST_NAME and text.isprintable()
+
+
 def _metric_lines(folder: epath.Path) -> list[dict[str, Any]]:
-    file = folder / METRICS_FILE
-    if not file.exists():
+    if not (folder / METRICS_FILE).exists():
         raise _UnusableError("incomplete", f"no {METRICS_FILE}: no step was logged yet")
-    texts = _text(file).splitlines()
-    lines = []
-    for number, text in enumerate(texts, 1):
-        try:
-            line = json.loads(text)
-            lines.append({**line, "step": int(line["step"]), "kind": line["kind"]})
-        except (ValueError, KeyError, TypeError) as error:
-            if number < len(texts):  # the last one may have been cut short by a crash
-                reason = f"{METRICS_FILE}, line {number}: no log line"
-                raise _UnusableError("unreadable", reason) from error
+    with _unreadable():
+        lines = history.read(folder)
+    if any(not 0 <= line["step"] <= _LARGEST_NUMBER for line in lines):
+        raise _UnusableError("unreadable", f"{METRICS_FILE} has a step that is none")
     return lines
 
 
@@ -179,28 +185,20 @@ def _scores(
 ) -> tuple[str, dict[str, float]]:
     """The split, and each task's key metric there: the test's, else the best validation's.
 
-    The best evaluation is the one that the product of the run was taken from: the first with the
-    highest mean over tasks.
+    The best evaluation is the one that the product of the run was taken from.
     """
     file = folder / "test" / "metrics.json"
     if file.exists():
-        found = _json(file)
-        try:
-            scores = {task: _number(found[task][key]) for task, key in keys.items()}
-        except (KeyError, TypeError, ValueError) as error:
-            reason = "test/metrics.json lacks the key metric of a task"
-            raise _UnusableError("unreadable", reason) from error
-        return TEST, _finite(scores, "test/metrics.json")
-    if not evals:
+        with _unreadable():
+            found = files.read_json(file)
+        return TEST, _finite({t: _at(found.get(t), key) for t, key in keys.items()}, file.name)
+    best = history.best_step(history.means(evals))
+    if best is None:
         reason = f"no test/metrics.json, and no evaluation in {METRICS_FILE}"
         raise _UnusableError("incomplete", reason)
-    scored = [{task: _number(e.get(f"{task}/{key}")) for task, key in keys.items()} for e in evals]
-    best = max(scored, key=lambda scores: _or_lowest(sum(scores.values())))
-    return VALIDATION, _finite(best, METRICS_FILE)
-
-
-def _or_lowest(value: float) -> float:
-    return value if math.isfinite(value) else -math.inf
+    (line,) = [line for line in evals if line["step"] == best][-1:]
+    scores = {task: _at(line, f"{task}/{key}") for task, key in keys.items()}
+    return VALIDATION, _finite(scores, METRICS_FILE)
 
 
 def _finite(scores: dict[str, float], where: str) -> dict[str, float]:
@@ -210,14 +208,32 @@ def _finite(scores: dict[str, float], where: str) -> dict[str, float]:
     return scores
 
 
-def _number(value: Any) -> float:
-    """`value`; NaN for null, which JSON has in its place."""
-    return math.nan if value is None else float(value)
+def _at(values: Any, name: str) -> float:
+    """The number under `name`; NaN for null, which JSON has in its place, and where there is none.
+
+    Raises:
+        _UnusableError: there is something else.
+    """
+    value = values.get(name) if isinstance(values, dict) else None
+    if value is None:
+        return math.nan
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise _UnusableError("unreadable", f"{name} is not a number but {str(value)[:40]!r}")
+    return float(value) if abs(value) < _LARGEST_NUMBER else math.nan
 
 
 def _series(lines: Sequence[dict], name: str) -> Series:
-    values = ((line["step"], _number(line.get(name))) for line in lines)
+    values = ((line["step"], _at(line, name)) for line in lines)
     return {step: value for step, value in values if math.isfinite(value)}
+
+
+@contextlib.contextmanager
+def _unreadable() -> Iterator[None]:
+    """In the block, bad input is a reason to leave the run out."""
+    try:
+        yield
+    except UserError as error:
+        raise _UnusableError("unreadable", str(error)) from error
 
 
 def _bank(folder: epath.Path, problems: list[Problem]) -> tuple[dict, tuple[str, ...]]:
@@ -243,17 +259,3 @@ def _check_is_first(run: Run, counted: dict[tuple, str]) -> None:
                 "training names a method apart",
             )
     counted.update(dict.fromkeys(cells, run.folder))
-
-
-def _json(file: epath.Path) -> Any:
-    try:
-        return json.loads(_text(file))
-    except ValueError as error:
-        raise _UnusableError("unreadable", f"{file.name} is not JSON ({error})") from error
-
-
-def _text(file: epath.Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise _UnusableError("unreadable", f"{file.name} cannot be read ({error})") from error

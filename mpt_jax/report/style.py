@@ -39,6 +39,7 @@ RC = {
     "savefig.facecolor": "white",
     "svg.fonttype": "path",
     "path.simplify": False,
+    "text.parse_math": False,  # a "$" in a label is a "$"
 }
 
 

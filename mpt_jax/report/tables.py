@@ -1,10 +1,9 @@
 """The tables: method × task of each setting, every score, and the runs that are left out."""
 
-import csv
 import dataclasses
-import io
 from collections.abc import Iterable, Sequence
 
+from mpt_jax.csv_text import csv_text
 from mpt_jax.report.runs import Problem, Run
 from mpt_jax.report.settings import Cell, Setting, ordered_labels
 
@@ -78,7 +77,7 @@ def table_csv(setting: Setting) -> str:
             std = "" if cell.std is None else f"{cell.std:.4f}"
             split = "validation" if cell.validation else "test"
             lines.append([*start, f"{cell.mean:.4f}", std, cell.seeds, split])
-    return _csv(lines)
+    return csv_text(lines)
 
 
 def runs_csv(runs: Iterable[Run]) -> str:
@@ -105,15 +104,9 @@ def runs_csv(runs: Iterable[Run]) -> str:
                     run.folder,
                 ]
             )
-    return _csv(lines)
+    return csv_text(lines)
 
 
 def problems_csv(problems: Iterable[Problem]) -> str:
     """What the report leaves out."""
-    return _csv([["folder", "status", "reason"], *map(dataclasses.astuple, problems)])
-
-
-def _csv(lines: Iterable[Sequence]) -> str:
-    out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerows(lines)
-    return out.getvalue()
+    return csv_text([["folder", "status", "reason"], *map(dataclasses.astuple, problems)])

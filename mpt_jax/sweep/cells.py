@@ -5,12 +5,15 @@ Of a sweep's folder, `sources/<name>-<seed>` is a source run, and
 """
 
 import dataclasses
-import json
 import pathlib
 from collections.abc import Iterator, Sequence
 
+from mpt_jax import files
 from mpt_jax.errors import UserError
 from mpt_jax.sweep.plan import FULL, TEACHERS, Method, Plan, Source
+
+RECORD = "run.json"
+_MEAN = {"key_metric": (int, float)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,14 +63,44 @@ class Run:
         return (self.folder / "config.gin").exists()
 
     def is_finished(self) -> bool:
-        """Whether the scores are there; without an evaluation: the checkpoint of the last step."""
-        if self.scores:
-            return self.scores.exists()
-        record = self.folder / "run.json"
-        if not record.exists():
+        """Whether the training came to its end and, where there is one, the evaluation.
+
+        A record, scores or a product that cannot be read are those of a run that must be completed.
+        """
+        try:
+            record = files.read_json(self.folder / RECORD)
+            mean = files.read_json(self.scores).get("mean") if self.scores else None
+        except UserError:
             return False
-        steps = json.loads(record.read_text(encoding="utf-8"))["total_steps"]
-        return (self.folder / f"checkpoints/checkpoint_{steps}/commit_success.txt").exists()
+        if self.scores and not (isinstance(mean, dict) and "key_metric" in mean):
+            return False
+        # Earlier versions did not say; they wrote the last checkpoint at the end.
+        last = f"checkpoints/checkpoint_{record.get('total_steps')}/commit_success.txt"
+        ended = record.get("finished", bool(self.scores) or (self.folder / last).exists())
+        return (
+            ended is True and "tuned_parameters" in record and (self.scores or _loads(self.folder))
+        )
+
+    def score(self) -> float:
+        """The mean of the key metrics that the evaluation has found, in percent.
+
+        Raises:
+            UserError: there is none, or it is not a number.
+        """
+        mean = files.read_json(self.scores).get("mean")
+        files.check_fields(mean if isinstance(mean, dict) else {}, _MEAN, str(self.scores))
+        return mean["key_metric"]
+
+
+def _loads(folder: pathlib.Path) -> bool:
+    """Whether there is a product in a run folder, and can be read."""
+    from mpt_jax import prompt_file  # takes numpy, which a mistake in a plan does without
+
+    try:
+        prompt_file.load(str(folder))
+    except UserError:
+        return False
+    return True
 
 
 def all_runs(plan: Plan, folder: pathlib.Path) -> list[Run]:
@@ -159,11 +192,11 @@ def check(plan: Plan, folder: pathlib.Path) -> None:
         UserError: a gin file that is not there, a macro that none of a run's files knows, one that
             is left unset; the message names the run.
     """
-    from mpt_jax.engine import gin_source  # takes gin, which `t5x --help` does without
+    from mpt_jax.engine import config  # takes gin, which `t5x --help` does without
 
     for run, step in _kinds(plan, folder):
         try:
-            gin_source.check_macros(gin_source.read(step.files, step.overrides, ()))
+            config.check(step.files, step.overrides)
         except UserError as error:
             raise UserError(f"{plan.name}: {step.command} of {run.name}: {error}") from None
 

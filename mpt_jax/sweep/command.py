@@ -4,11 +4,13 @@ import argparse
 import pathlib
 import sys
 
+from mpt_jax import lock
 from mpt_jax.errors import UserError
-from mpt_jax.sweep import cells, execution, lock, overview, plan_file
+from mpt_jax.sweep import cells, execution, overview, plan_file, recorded
 from mpt_jax.sweep.plan import Plan
 
 EXIT_FAILED = 1
+LOCK = "sweep.lock"
 _ITEMS = {"metavar": "ITEM[,ITEM]"}
 FLAGS = {
     "--folder": {"metavar": "DIR", "help": "of all runs (default: runs/NAME for NAME.toml)"},
@@ -41,7 +43,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Shows, prints or carries out the plan; returns the exit status.
 
     Raises:
-        UserError: a mistake in the plan or among the flags, before any run has started.
+        UserError: a mistake in the plan or among the flags, or runs that were made with other
+            settings, before any run has started.
         KeyboardInterrupt: Ctrl-C or SIGTERM.
     """
     if arguments.processes < 1:
@@ -50,9 +53,12 @@ def run(arguments: argparse.Namespace) -> int:
         raise UserError("--dry_run and --emit exclude each other.")
     plan = plan_file.load(arguments.plan)
     folder = pathlib.Path(arguments.folder or f"runs/{pathlib.Path(arguments.plan).stem}")
+    if "://" in str(arguments.folder):
+        raise UserError(f"--folder={arguments.folder}: a sweep's folder lies on a disk.")
     cells.check(plan, folder)
     plan = _selected(plan, arguments)
     runs = cells.all_runs(plan, folder)
+    recorded.check(runs)
     left = cells.left_of(runs)
     if arguments.emit:
         print(overview.commands(left), end="")
@@ -68,7 +74,11 @@ def finish(left: list[cells.Run], processes: int, folder: pathlib.Path) -> int:
         UserError: another sweep is at work in `folder`.
         KeyboardInterrupt: Ctrl-C or SIGTERM.
     """
-    with lock.held(folder):
+    refusal = (
+        f"another sweep is carrying out runs in {folder}, or its workers still save what they had: "
+        "wait for the end, or give this one another --folder."
+    )
+    with lock.held(folder / LOCK, refusal):
         outcome = execution.carry_out(left, processes, folder / "compiled")
     if outcome.faults:
         print(f"t5x: {outcome.faults}", file=sys.stderr)

@@ -8,6 +8,7 @@ import selectors
 import subprocess
 import sys
 
+from mpt_jax import lock
 from mpt_jax.sweep.cells import Run
 
 # -P: the working directory comes last among the places of modules, as for the `t5x` command.
@@ -85,6 +86,7 @@ class _Worker:
             text=True,
             env=environment,
             start_new_session=True,  # a Ctrl-C reaches the sweep alone, which passes it on once
+            pass_fds=lock.descriptors(),  # the sweep's folder is taken until its workers have ended
         )
         self._run: Run | None = None
 

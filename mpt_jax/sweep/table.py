@@ -1,12 +1,12 @@
 """The scores of a finished sweep as rows, a Markdown table and CSV."""
 
-import csv
-import json
 import pathlib
 import statistics
 from collections.abc import Sequence
 
-from mpt_jax.sweep import cells
+from mpt_jax import files
+from mpt_jax.csv_text import csv_text
+from mpt_jax.sweep import cells, recorded
 from mpt_jax.sweep.plan import FULL, Plan
 
 
@@ -14,15 +14,21 @@ def collect(plan: Plan, folder: pathlib.Path) -> list[dict]:
     """A record of each cell.
 
     Its method, task, shots and seed, its tuned parameters, and its key metric on test in percent.
+
+    Raises:
+        UserError: a cell is not finished, its score is no number, or it was made with other
+            settings than the plan's.
     """
+    recorded.check(cells.all_runs(plan, folder))
     records = []
     for method in plan.methods:
         for task in plan.tasks:
             for k in plan.shots:
                 for seed in plan.seeds:
                     run = cells.target_run(plan, folder, method, task, k, seed)
-                    score = _read(run.scores)["mean"]["key_metric"]
-                    tuned = _read(run.folder / "run.json")["tuned_parameters"]
+                    record = files.read_json(run.folder / cells.RECORD)
+                    files.check_fields(record, {"tuned_parameters": int}, f"{run.folder}")
+                    tuned, score = record["tuned_parameters"], run.score()
                     cell = {"method": method.label, "task": task, "shots": k, "seed": seed}
                     records.append({**cell, "tuned_parameters": tuned, "score": score})
     return records
@@ -68,13 +74,6 @@ def title(shots: str) -> str:
 
 def write_csv(records: Sequence[dict], path: pathlib.Path) -> None:
     """Every cell, one line each."""
-    with path.open("w", newline="", encoding="utf-8") as out:
-        writer = csv.DictWriter(
-            out, ["method", "task", "shots", "seed", "tuned_parameters", "score"]
-        )
-        writer.writeheader()
-        writer.writerows({**r, "score": f"{r['score']:.3f}"} for r in records)
-
-
-def _read(path: pathlib.Path) -> dict:
-    return json.loads(path.read_text(encoding="utf-8"))
+    head = ["method", "task", "shots", "seed", "tuned_parameters", "score"]
+    lines = [[*(r[name] for name in head[:-1]), f"{r['score']:.3f}"] for r in records]
+    path.write_text(csv_text([head, *lines]), encoding="utf-8")

@@ -3,26 +3,40 @@
 Each line of its standard input is a JSON object {"log": path, "commands": [[argument, ...], ...]}
 with what follows `t5x` on each command line. Each line of its output answers one: {"error": null},
 or the first line of what went wrong. All that the commands print goes to the log.
+
+At the end of the input, as when the sweep was killed, the run that is going saves its state.
 """
 
 import json
 import os
 import pathlib
+import queue
 import shlex
 import sys
+import threading
 import traceback
 
 from mpt_jax import cli
+from mpt_jax.engine import interrupt
 from mpt_jax.errors import EXIT_INTERRUPTED, UserError
 
 
 def main() -> None:
     """Answer every line; returns at the end of the input."""
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
-    for line in sys.stdin:
-        job = json.loads(line)
+    jobs = queue.SimpleQueue()
+    threading.Thread(target=_read, args=(jobs,), daemon=True).start()
+    while job := jobs.get():
         error = carry_out(job["commands"], pathlib.Path(job["log"]))
         print(json.dumps({"error": error}), file=answers, flush=True)
+
+
+def _read(jobs: queue.SimpleQueue) -> None:
+    """Hands over the jobs; the end of the input stops the one that is going."""
+    for line in sys.stdin:
+        jobs.put(json.loads(line))
+    jobs.put(None)
+    interrupt.ask_to_stop()
 
 
 def carry_out(commands: list[list[str]], log: pathlib.Path) -> str | None:
@@ -38,11 +52,12 @@ def carry_out(commands: list[list[str]], log: pathlib.Path) -> str | None:
     log.parent.mkdir(parents=True, exist_ok=True)
     _send_output_to(log)
     try:
-        for arguments in commands:
-            print(f"$ {shlex.join(['t5x', *arguments])}", flush=True)
-            cli.run(arguments)
-    except KeyboardInterrupt as interrupt:  # by SIGTERM; training has saved its state
-        print(f"t5x: {' '.join(['interrupted:', *map(str, interrupt.args)])}", flush=True)
+        with interrupt.ending_process("t5x: interrupted"):
+            for arguments in commands:
+                print(f"$ {shlex.join(['t5x', *arguments])}", flush=True)
+                cli.run(arguments)
+    except KeyboardInterrupt as stop:  # by SIGTERM; training has saved its state
+        print(f"t5x: {' '.join(['interrupted:', *map(str, stop.args)])}", flush=True)
         sys.exit(EXIT_INTERRUPTED)
     except UserError as error:
         print(f"t5x: error: {error}", flush=True)

@@ -31,18 +31,12 @@ def by_engine(own: Callable[..., Any], real: str) -> Callable[..., Any]:
     Args:
         own: our engine's function.
         real: the module that has the function of that name for the real T5X; imported when called.
-
-    Raises (the function):
-        UserError: the real T5X was chosen, and is not there or of another version.
     """
 
     @functools.wraps(own)
     def run(**arguments: Any) -> Any:
         if _chosen == OWN:
             return own(**arguments)
-        from mpt_jax.real_t5x import installed
-
-        installed.check()
         return getattr(importlib.import_module(real), own.__name__)(**arguments)
 
     run.__signature__ = inspect.signature(own)  # gin does not follow __wrapped__

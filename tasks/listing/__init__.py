@@ -6,12 +6,17 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import seqio
 
+from mpt_jax import feature_lengths
+from mpt_jax.errors import shown
+from mpt_jax.feature_lengths import SIDES
 from mpt_jax.screen import Screen
+from mpt_jax.tasks import spelling
 from mpt_jax.tasks.info import info
-from mpt_jax.tasks.listing.facts import SIDES, SplitFacts, read_split
+from mpt_jax.tasks.listing.facts import SplitFacts, read_split
 from mpt_jax.tasks.mixtures import import_tasks, task_names
 
 _EXAMPLES = 3
+_LISTED = 10  # targets that cannot be spelled
 
 
 def show(
@@ -30,6 +35,7 @@ def show(
     Raises:
       UserError: no such task or mixture, with the nearest names; faults of its data.
     """
+    feature_lengths.check(task_feature_lengths)
     import_tasks(modules)
     screen = Screen(sys.stdout)
     if task is None:
@@ -72,9 +78,28 @@ def _show_task(screen: Screen, task: seqio.Task, limits: Mapping[str, int]) -> N
         screen.line("\nTargets")
         _show_labels(screen, facts, about.label_words)
     split = next(iter(facts))
+    rows = spelling.sample(task, split, limits)
+    _show_misspelled(screen, task, rows, about.label_words)
     for number, example in enumerate(facts[split].examples, 1):
         screen.line(f"\nExample {number} of {split}")
         screen.facts(example)
+
+
+def _show_misspelled(
+    screen: Screen, task: seqio.Task, rows: Sequence[spelling.Row], words: Sequence[str]
+) -> None:
+    """Label words and targets that no answer of a model could equal; nothing where all are well."""
+    changed = [] if not rows else spelling.lost_labels(task, words, rows)
+    changed += [text for text in spelling.lost(task, rows) if text not in words]
+    same = spelling.collision(task, words)
+    if changed or same:
+        screen.line("\nNot to be spelled in the vocabulary")
+    if changed:
+        texts = list(dict.fromkeys(changed))[:_LISTED]
+        pairs = [(shown(text), shown(spelling.respelled(task, text))) for text in texts]
+        screen.table(("target", "becomes"), pairs)
+    if same:
+        screen.line(f"{shown(same[0])} and {shown(same[1])} are the same tokens")
 
 
 def _show_lengths(

@@ -8,7 +8,8 @@ import numpy as np
 import seqio
 import tensorflow as tf
 
-SIDES = ("inputs", "targets")
+from mpt_jax.feature_lengths import SIDES
+
 _BATCH = 512
 
 
@@ -19,7 +20,7 @@ class SplitFacts:
     Attributes:
       lengths: side -> tokens of each example, with the end token and before any cut: [N] int32.
       targets: how often each target text occurs.
-      examples: the first few, side -> text.
+      examples: the first few, side -> text as the model sees it: what its tokens read.
     """
 
     lengths: Mapping[str, np.ndarray]
@@ -33,29 +34,30 @@ class SplitFacts:
 
 
 def read_split(task: seqio.Task, split: str, num_examples: int) -> SplitFacts:
-    """Reads the whole of `split`, and keeps `num_examples` of its examples as text."""
+    """Reads the whole of `split`, and shows `num_examples` of its examples."""
 
-    def measured(row: Mapping[str, tf.Tensor]) -> dict[str, tuple[tf.Tensor, tf.Tensor]]:
-        return {side: (tf.size(row[side]), _text(row, side, task)) for side in SIDES}
+    def measured(row: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        sizes = {side: tf.size(row[side]) for side in SIDES}
+        return {**sizes, "target": _target(row, task)}
 
     lengths = {side: [np.zeros(0, np.int32)] for side in SIDES}
-    targets, examples = collections.Counter(), []
+    targets = collections.Counter()
     rows = task.get_dataset(None, split=split, shuffle=False, try_in_mem_cache=False)
     for batch in rows.map(measured).batch(_BATCH).as_numpy_iterator():
-        texts = {side: [text.decode("utf-8") for text in batch[side][1]] for side in SIDES}
         for side in SIDES:
-            lengths[side].append(batch[side][0])
-        targets.update(texts["targets"])
-        for pair in zip(*texts.values(), strict=True):
-            if len(examples) == num_examples:
-                break
-            examples.append(dict(zip(SIDES, pair, strict=True)))
+            lengths[side].append(batch[side])
+        targets.update(text.decode("utf-8") for text in batch["target"])
+    decode = {side: task.output_features[side].vocabulary.decode for side in SIDES}
+    examples = [
+        {side: decode[side](row[side].tolist()) for side in SIDES}
+        for row in rows.take(num_examples).as_numpy_iterator()
+    ]
     return SplitFacts({side: np.concatenate(lengths[side]) for side in SIDES}, targets, examples)
 
 
-def _text(row: Mapping[str, tf.Tensor], side: str, task: seqio.Task) -> tf.Tensor:
-    """A side as text: as the preprocessing kept it, else decoded."""
-    kept = row.get(f"{side}_pretokenized")
+def _target(row: Mapping[str, tf.Tensor], task: seqio.Task) -> tf.Tensor:
+    """The target's text: as the preprocessing kept it, else decoded."""
+    kept = row.get("targets_pretokenized")
     if kept is not None and kept.dtype == tf.string and kept.shape.rank == 0:
         return kept
-    return task.output_features[side].vocabulary.decode_tf(row[side])
+    return task.output_features["targets"].vocabulary.decode_tf(row["targets"])

@@ -18,7 +18,8 @@ def read_file(path: pathlib.Path) -> NumberedRows:
     """The rows of a file, by its suffix, with the line that each begins on; empty lines have none.
 
     Raises:
-      UserError: no such file, another suffix, not UTF-8, no header, a quote that does not end.
+      UserError: no such file, another suffix, not UTF-8, a NUL byte, no header, a quote that does
+        not end.
     """
     reader = reader_of(path.name)
     try:
@@ -108,6 +109,11 @@ def _record(header: list[str], values: list[str]) -> RawRow | BadRow:
 def _decoded(lines: Iterable[bytes], path: pathlib.Path) -> Iterator[str]:
     """Lines of text; the mark that some programs begin UTF-8 files with is dropped."""
     for number, line in enumerate(lines, 1):
+        if b"\0" in line:
+            raise UserError(
+                f"{path}, line {number}, holds a NUL byte, which no text does: the file is "
+                "damaged, or is UTF-16 (`iconv -f UTF-16 -t UTF-8` makes UTF-8 of it)."
+            )
         try:
             yield line.decode("utf-8-sig" if number == 1 else "utf-8")
         except UnicodeDecodeError as error:

@@ -5,7 +5,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from mpt_jax.errors import UserError, did_you_mean
+from mpt_jax.errors import UserError, did_you_mean, shown
 from mpt_jax.tasks.local.template import BadRow, RawRow, Template, plain, some
 
 
@@ -91,14 +91,14 @@ class Form:
     def _word(self, text: str) -> str:
         if text not in self._words:
             raise BadRow(
-                f"the label {text!r} is none of {some(self._words)}."
+                f"the label {shown(text)} is none of {some(self._words)}."
                 f"{did_you_mean(text, self._words, 1)}"
             )
         return self._words[text]
 
     def _number(self, text: str) -> str:
         if not _is_number(text):
-            raise BadRow(f"the target {text!r} is no number")
+            raise BadRow(f"the target {shown(text)} is no number")
         if self._step is None:
             return text.strip()
         steps = (decimal.Decimal(text) / self._step).to_integral_value(decimal.ROUND_HALF_EVEN)

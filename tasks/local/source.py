@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 import seqio
 import tensorflow as tf
 
-from mpt_jax.tasks.index_shuffle import shuffled_rows
+from mpt_jax.tasks.index_shuffle import WHOLE, shuffled_rows
 from mpt_jax.tasks.local.form import Example
 
 Splits = Mapping[str, Sequence[Example]]
@@ -22,12 +22,23 @@ class LocalSource(seqio.DataSource):
     Args:
       splits: names of all splits.
       read: split -> its examples, and those of other splits that lie in the same file.
+      files: split -> the files that hold it.
       references: whether rows carry all their right answers, next to the first as the target.
     """
 
-    def __init__(self, splits: Sequence[str], read: Callable[[str], Splits], *, references: bool):
+    ORDER_BY_SEED = True  # see `RowSource`
+
+    def __init__(
+        self,
+        splits: Sequence[str],
+        read: Callable[[str], Splits],
+        *,
+        files: Callable[[str], Sequence[str]] = lambda _: (),
+        references: bool,
+    ):
         super().__init__(splits=splits)
         self._read_splits = read
+        self._files = files
         self._references = references
         self._in_memory: dict[str, dict[str, tf.Tensor]] = {}
 
@@ -37,8 +48,8 @@ class LocalSource(seqio.DataSource):
         return True
 
     def list_shards(self, split: str) -> Sequence[str]:
-        """One; see `supports_arbitrary_sharding`."""
-        return [split]
+        """The files that hold the split; for sharding see `supports_arbitrary_sharding`."""
+        return self._files(split)
 
     def num_input_examples(self, split: str) -> int:
         """Rows of `split`, which is read for it."""
@@ -48,17 +59,17 @@ class LocalSource(seqio.DataSource):
         self,
         split: str = "train",
         shuffle: bool = True,
-        seed: int | None = None,
+        seed: int | tf.Tensor | None = None,
         shard_info: seqio.ShardInfo | None = None,
         **as_of_task,
     ) -> tf.data.Dataset:
-        """One pass over `split`; repeated, each pass has an order of its own if `shuffle`.
+        """One pass over `split`, in an order that is a function of the seed; None draws one.
 
         `as_of_task` is the rest of SeqIO's interface, without effect here.
         """
         del as_of_task
         columns = self._columns(split)
-        shard = shard_info or seqio.ShardInfo(0, 1)
+        shard = shard_info or WHOLE
         own = range(shard.index, self.num_input_examples(split), shard.num_shards)
 
         def row(index: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -71,8 +82,9 @@ class LocalSource(seqio.DataSource):
 
     def _columns(self, split: str) -> dict[str, tf.Tensor | tf.RaggedTensor]:
         if split not in self._in_memory:
-            for name, rows in self._read_splits(split).items():
-                self._in_memory[name] = _tensors(rows, self._references)
+            with tf.init_scope():  # read here and now, also for a pass that is being traced
+                for name, rows in self._read_splits(split).items():
+                    self._in_memory[name] = _tensors(rows, self._references)
         return self._in_memory[split]
 
 

@@ -4,7 +4,7 @@ import string
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from mpt_jax.errors import UserError, did_you_mean
+from mpt_jax.errors import UserError, did_you_mean, shown
 
 RawRow = Mapping[str, Any]  # field -> text, number, true/false, None, or a list of these
 NumberedRows = Iterator[tuple[int, "RawRow | BadRow"]]  # what readers give: line or row, from 1
@@ -78,7 +78,7 @@ def plain(value: Any) -> str:
 
 def some(names: Iterable[str]) -> str:
     """Names for a message, the first few of many."""
-    names = list(map(repr, names))
+    names = list(map(shown, names))
     return ", ".join(names[:_LISTED]) + (f" ... ({len(names)})" if len(names) > _LISTED else "")
 
 

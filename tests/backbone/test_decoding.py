@@ -68,6 +68,12 @@ def test_beam_search_finds_what_hugging_face_finds(version, kind, penalty):
     np.testing.assert_allclose(scores, expected, atol=1e-3)
 
 
+def test_the_default_penalty_is_that_of_hugging_face():
+    golden = t5_golden.load("v1_1")
+    _, scores = generate(golden, num_beams=t5_golden.NUM_BEAMS)
+    np.testing.assert_allclose(scores, golden.arrays["plain/beam_1.0_scores"], atol=1e-4)
+
+
 @pytest.mark.parametrize("num_beams, expected", [(1, "greedy"), (t5_golden.NUM_BEAMS, "beam_0.6")])
 def test_scanned_layers_find_what_hugging_face_finds(num_beams, expected):
     golden = t5_golden.load("v1_1").scanned()

@@ -42,9 +42,9 @@ def _params(seed=0, **others):
 
 def _load(path, params=None, dtype="float32", num_partitions=1):
     params = params or _params()
-    shapes = jax.eval_shape(lambda: params)
+    shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, dtype), params)
     shardings = PjitPartitioner(num_partitions).sharding(axes.param_axes(params), shapes)
-    return weights.load(store.open_weights(str(path)), shapes, shardings, dtype)
+    return weights.load(store.open_weights(str(path)), shapes, shardings)
 
 
 @pytest.fixture(name="folder")

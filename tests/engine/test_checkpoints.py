@@ -1,7 +1,7 @@
 """Checkpoints come back bit for bit, or not at all and with a message that helps."""
 
 import errno
-import shutil
+import re
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +9,7 @@ import numpy as np
 import optax
 import orbax.checkpoint as ocp
 import pytest
+import tensorflow as tf
 
 from mpt_jax.engine.checkpoints import Checkpointer, SaveCheckpointConfig
 from mpt_jax.engine.initialize import RestoreCheckpointConfig
@@ -88,8 +89,6 @@ def test_the_state_may_be_donated_while_it_is_saved(tmp_path):
 
 
 def test_data_position_goes_with_the_state(tmp_path):
-    import tensorflow as tf
-
     def new_iterator():
         return iter(tf.data.Dataset.range(50).repeat().shuffle(20, seed=3).prefetch(2))
 
@@ -134,27 +133,65 @@ def _flip_a_bit(content):
     return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
 
 
-@pytest.mark.parametrize("damage", [_truncate, _flip_a_bit])
-@pytest.mark.parametrize("find", [_largest_file, lambda f: f / "extra" / "metadata"])
-def test_a_damaged_checkpoint_is_named_and_the_one_before_serves(saved, find, damage):
-    folder = saved / "checkpoint_5"
-    path = find(folder)
-    path.write_bytes(damage(path.read_bytes()))
-    checkpointer = Checkpointer(saved, KEEP_1)
-    with pytest.raises(UserError, match=r"checkpoint_5 is truncated or corrupt.*Delete that"):
-        checkpointer.restore(_state())
+def _numbers():
+    return iter(tf.data.Dataset.range(50))
+
+
+@pytest.fixture(name="resumable")
+def _resumable(tmp_path):
+    """A directory with checkpoints 3 and 5 of a state and of a count of as many numbers."""
+    checkpointer, iterator = Checkpointer(tmp_path / "run", KEEP_2), _numbers()
+    for step in range(1, 6):
+        next(iterator)
+        if step in (3, 5):
+            checkpointer.save(step, _state(step), {"step": step}, iterator)
     checkpointer.close()
-    shutil.rmtree(folder)  # the remedy
-    checkpointer = Checkpointer(saved, KEEP_1)
-    restored, extra = checkpointer.restore(_state())
-    _assert_equal_bits(restored, _state(3))
-    assert extra == {"step": 3}
+    return tmp_path / "run"
+
+
+DAMAGES = {
+    "arrays cut": (lambda f: _largest_file(f / "state"), _truncate),
+    "a bit of an array": (lambda f: _largest_file(f / "state"), _flip_a_bit),
+    "the list of arrays": (lambda f: f / "state" / "_METADATA", _truncate),
+    "the loop's numbers cut": (lambda f: f / "extra" / "metadata", _truncate),
+    "a bit of the loop's numbers": (lambda f: f / "extra" / "metadata", _flip_a_bit),
+    "the data position cut": (lambda f: f / "data" / "process_0.index", _truncate),
+    "the data position gone": (lambda f: f / "data" / "process_0.index", None),
+}
+
+
+@pytest.mark.parametrize("what", DAMAGES)
+def test_a_damaged_checkpoint_is_named_and_the_one_before_serves(resumable, what, capfd):
+    find, damage = DAMAGES[what]
+    path = find(resumable / "checkpoint_5")
+    path.write_bytes(damage(path.read_bytes())) if damage else path.unlink()
+    checkpointer, iterator = Checkpointer(resumable, KEEP_2), _numbers()
+    step, state, extra = checkpointer.resume(_state(), iterator)
+    assert (step, extra, int(next(iterator))) == (3, {"step": 3}, 3)
+    _assert_equal_bits(state, _state(3))
+    (line,) = capfd.readouterr().err.splitlines()
+    said = r"t5x: note: .*checkpoint_5 is truncated or corrupt \((.*)\)\. Going on from chec\w*_3"
+    assert "{" not in re.match(said, line)[1]
+
+    assert checkpointer.latest_step() == 5  # as long as the run has not gone on
+    checkpointer.save(5, _state(50), {"step": 50}, iterator, wait=True)
+    assert checkpointer.resume(_state(), _numbers())[2] == {"step": 50}
+    checkpointer.close()
+
+
+def test_where_no_checkpoint_can_be_read_the_newest_is_named(resumable):
+    for step in (3, 5):
+        path = resumable / f"checkpoint_{step}" / "extra" / "metadata"
+        path.write_bytes(_truncate(path.read_bytes()))
+    checkpointer = Checkpointer(resumable, KEEP_2)
+    with pytest.raises(
+        UserError, match="checkpoint_5 is truncated or corrupt.*Unterminated.*No earlier"
+    ):
+        checkpointer.resume(_state(), _numbers())
     checkpointer.close()
 
 
 def test_a_checkpoint_without_data_position_says_so(saved):
-    import tensorflow as tf
-
     checkpointer = Checkpointer(saved, KEEP_1)
     with pytest.raises(UserError, match="checkpoint_5.*data position"):
         checkpointer.restore_iterator(iter(tf.data.Dataset.range(3)))

@@ -166,13 +166,13 @@ def test_all_unset_macros_are_listed_at_once():
 
 
 def test_macros_are_checked_before_anything_is_imported():
-    message = refused(text="import not_installed_anywhere\nWIDTH = %gin.REQUIRED\n")
+    message = refused(text="import not_installed_anywhere as lib\nlib.f.x = %WIDTH\n")
     assert message.startswith("these gin macros are not set:")
 
 
 def test_an_override_macro_that_no_file_knows():
     message = refused("WIDHT=3")
-    assert message.startswith("--gin.WIDHT: no gin file uses a macro 'WIDHT'.")
+    assert message.startswith("--gin.WIDHT: nothing reads a macro 'WIDHT'")
     assert "Did you mean 'WIDTH'" in message
 
 
@@ -250,3 +250,40 @@ def test_a_binding_of_t5xs_own_classes_is_refused():
     config.refuse_t5xs_own(unused)
     with pytest.raises(UserError, match="t5x.utils.DatasetConfig.pack is T5X's own and would have"):
         config.refuse_t5xs_own({("train", "t5x.utils.DatasetConfig"): {"pack": True}})
+
+
+@pytest.mark.parametrize(
+    ("argument", "remedy"),
+    [("pack", "Set utils.X.pack of mpt_jax.t5x"), ("dtype", "what trains is saved as it is")],
+)
+def test_the_refusal_of_t5xs_own_names_what_to_set(argument, remedy):
+    with pytest.raises(UserError, match=remedy):
+        config.refuse_t5xs_own({("", "t5x.utils.X"): {argument: True}})
+
+
+@pytest.mark.parametrize(
+    ("binding", "message"),
+    [
+        ("mpt.MPT.prompt_length = None", r"mpt\.MPT\.prompt_length cannot be None: .* as int"),
+        ("LENGTH = None\nmpt.MPT.prompt_length = %LENGTH", r"\(the macro LENGTH\) cannot be None"),
+        ("A = %B\nB = None\na/mpt.MPT.rank = %A\nmpt.MPT.source_prompts = @a/mpt.MPT()", "a/mpt"),
+    ],
+)
+def test_none_is_refused_where_the_type_has_none(binding, message):
+    text = "from __gin__ import dynamic_registration\nfrom mpt_jax.methods import mpt\n"
+    with open("none.gin", "w") as file:
+        file.write(text + binding)
+    with pytest.raises(UserError, match=message):
+        config.parse(["none.gin"])
+
+
+def test_t5xs_short_names_of_an_entry_point_are_understood(toy):
+    """`--gin.train.X=1`: `train` is the module and, for gin, the function in it."""
+    text = "from __gin__ import dynamic_registration\nfrom toy_t5x import work\nwork.work.steps = 1"
+    (toy / "entry.gin").write_text(text)
+    for override, expected in [
+        ("work.stepz=3", r"^--gin\.work\.stepz=3: .*'stepz'\. Did you mean 'steps'"),
+        ("work.eval_steps=3", "Of T5X's eval_steps: an evaluation reads the whole split"),
+    ]:
+        with pytest.raises(UserError, match=expected):
+            config.parse(["entry.gin"], [override])

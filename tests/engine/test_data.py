@@ -23,20 +23,20 @@ TASKS = ["toy_c", "toy_a", "toy_b"]
 TEXT = seqio.Feature(seqio.ByteVocabulary())
 
 
-def register(name, rows, steps=()):
+def register(name, rows, steps=(), splits=("train", "validation")):
     def dataset_fn(split, shuffle_files=False, seed=None):
         texts = [f"{name[-1]}{'x' * (i % 5)}{i}" for i in range(rows)]
         return tf.data.Dataset.from_tensor_slices(
             {side: tf.constant(texts, tf.string, [rows]) for side in ("inputs", "targets")}
         )
 
-    sizes = {"train": rows, "validation": rows}
+    sizes = dict.fromkeys(splits, rows)
     seqio.TaskRegistry.add(
         name,
         source=seqio.FunctionDataSource(dataset_fn, list(sizes), sizes),
         preprocessors=[
             functools.partial(seqio.preprocessors.tokenize, copy_pretokenized=False),
-            seqio.preprocessors.append_eos,
+            seqio.preprocessors.append_eos_after_trim,
             *steps,
         ],
         output_features={"inputs": TEXT, "targets": TEXT},
@@ -122,24 +122,13 @@ def test_batches_hold_the_tasks_that_were_sampled_for_them():
         assert next(iterator)["task_ids"].tolist() == expected
 
 
-@pytest.mark.parametrize("few_shot, min_tasks", [(None, None), (5, 2)])
-def test_a_checkpoint_resumes_with_the_next_unseen_batch(tmp_path, few_shot, min_tasks):
-    def start():
-        mixture = bind_tasks(
-            TASKS, few_shot=few_shot, min_tasks_per_batch=min_tasks, batch_size=4, seed=1
-        )
-        return train(mixture, length_buckets={"inputs": [4, 6]})
+def test_rows_whose_reading_keeps_a_state_are_refused():
+    def stateful(row):
+        return {**row, "inputs": tf.random.shuffle(row["inputs"])}
 
-    iterator = start()
-    for _ in range(7):
-        next(iterator)
-    path = tf.train.Checkpoint(iterator=iterator.tf_iterator).write(str(tmp_path / "at"))
-    expected = list(itertools.islice(iterator, 12))
-
-    resumed = start()
-    tf.train.Checkpoint(iterator=resumed.tf_iterator).read(path)
-    for batch in expected:
-        assert_same(next(resumed), batch)
+    register("toy_stateful", 5, steps=[lambda dataset: dataset.map(stateful)])
+    with pytest.raises(UserError, match="'toy_stateful' cannot be trained on.*stateless.*cache"):
+        train(["toy_a", "toy_stateful"])
 
 
 def test_few_shot_rows_are_seen_equally_often():
@@ -201,6 +190,36 @@ def test_a_task_whose_rows_are_all_dropped_is_named():
     register("toy_dropped", 5, steps=[lambda dataset: dataset.filter(lambda _: False)])
     with pytest.raises(UserError, match="'train' of task 'toy_dropped' gives no example"):
         train(["toy_a", "toy_dropped"])
+
+
+def test_tasks_without_the_split_are_left_out_and_named(capsys):
+    """The others keep the ids and the rates that they have among all."""
+    register("toy_no_dev", 5, splits=("train",))
+    mixture = bind_tasks(["toy_no_dev", "toy_b", "toy_a"])
+    found = load_mixture(config(mixture, split="validation"))
+    assert "no split 'validation': toy_no_dev" in capsys.readouterr().err
+    assert {task.name: found.get_rate(task) for task in found.tasks} == {"toy_a": 10, "toy_b": 30}
+    rows = found.get_dataset({"inputs": 9, "targets": 9}, "validation", num_epochs=1, seed=0)
+    assert {int(row["task_ids"][0]) for row in rows.take(40).as_numpy_iterator()} == {1, 2}
+    with pytest.raises(UserError, match="'toy_no_dev' has no split 'validation'; it has train"):
+        load_mixture(config("toy_no_dev", split="validation"))
+
+
+@pytest.mark.parametrize("few_shot, min_tasks", [(3, None), (None, 3)])
+def test_training_leaves_out_tasks_without_rows_to_train_on(few_shot, min_tasks):
+    register("toy_test_only", 5, splits=("validation",))
+    tasks = ["toy_test_only", "toy_a", "toy_b"]
+    mixture = bind_tasks(tasks, few_shot=few_shot, min_tasks_per_batch=min_tasks, batch_size=4)
+    batches = itertools.islice(train(mixture), 8)
+    assert {int(task) for batch in batches for task in batch["task_ids"]} == {1, 2}
+
+
+def test_two_batch_sizes_are_refused():
+    mixture = bind_tasks(TASKS, min_tasks_per_batch=2, batch_size=8)
+    with pytest.raises(
+        UserError, match=r"batch_size = 8 .*Config.batch_size = 4 .*--gin.BATCH_SIZE"
+    ):
+        train(mixture, batch_size=4)
 
 
 def test_a_mixture_without_ids_is_refused():

@@ -1,4 +1,5 @@
 import dataclasses
+import functools
 import json
 
 import numpy as np
@@ -10,7 +11,8 @@ from mpt_jax.engine.data import DatasetConfig
 from mpt_jax.engine.evaluation import Evaluator
 from mpt_jax.engine.feature_converter import TaskIdFeatureConverter
 from mpt_jax.errors import UserError
-from mpt_jax.tasks.info import TaskInfo
+from mpt_jax.tasks import info
+from mpt_jax.tasks.info import TaskInfo, register_info
 
 BYTES = seqio.Feature(seqio.ByteVocabulary())
 ROWS = {"toy_copy": 11, "toy_upper": 6}
@@ -42,7 +44,7 @@ def register(name, rows, metric_fns):
     seqio.TaskRegistry.add(
         name,
         source=seqio.FunctionDataSource(dataset_fn, ["validation"]),
-        preprocessors=[seqio.preprocessors.tokenize, seqio.preprocessors.append_eos],
+        preprocessors=[seqio.preprocessors.tokenize, seqio.preprocessors.append_eos_after_trim],
         output_features={"inputs": BYTES, "targets": BYTES},
         metric_fns=metric_fns,
     )
@@ -52,6 +54,7 @@ def register(name, rows, metric_fns):
 def registry(monkeypatch):
     monkeypatch.setattr(seqio.TaskRegistry, "_REGISTRY", {})
     monkeypatch.setattr(seqio.MixtureRegistry, "_REGISTRY", {})
+    monkeypatch.setattr(info, "_INFO", {})
     register("toy_copy", ROWS["toy_copy"], [accuracy])
     register("toy_upper", ROWS["toy_upper"], [accuracy, mean_score])
 
@@ -130,19 +133,92 @@ def test_a_limit_takes_the_first_rows():
     assert evaluation.run(copy, minus_length)["toy_upper"]["mean_score"] == -2
 
 
-def test_the_mean_is_of_the_tasks_key_metrics(monkeypatch):
-    def info(name):
-        return TaskInfo((), "mean_score" if name == "toy_upper" else "accuracy")
-
-    monkeypatch.setattr("mpt_jax.engine.evaluation.info", info)
+def test_the_mean_is_of_the_tasks_key_metrics():
+    register_info("toy_upper", TaskInfo((), "mean_score"))
     metrics = evaluator().run(copy, lambda batch: np.full(B, -4.0))
     assert metrics["mean"]["key_metric"] == (100 - 4) / 2
 
 
-def test_a_key_metric_that_is_not_computed_is_refused(monkeypatch):
-    monkeypatch.setattr("mpt_jax.engine.evaluation.info", lambda name: TaskInfo((), "f1"))
+def test_a_key_metric_that_is_not_computed_is_refused_before_the_model_is_asked():
+    register_info("toy_copy", TaskInfo((), "f1"))
     with pytest.raises(UserError, match="'f1' of task 'toy_copy'.*accuracy"):
-        evaluator().run(copy, minus_length)
+        evaluator()
+
+
+def test_in_place_of_the_default_key_metric_the_first_one_counts(capsys):
+    """As t5's SQuAD, whose metrics are em and f1."""
+
+    def em_and_f1(targets, predictions):
+        exact = 100 * np.mean([t == p for t, p in zip(targets, predictions, strict=True)])
+        return {"em": exact, "f1": np.float32(50)}
+
+    register("toy_squad", 5, [em_and_f1])
+    evaluation = evaluator(mixture_or_task_name=["toy_squad", "toy_copy"])
+    assert evaluation.key_metrics == {"toy_squad": "em", "toy_copy": "accuracy"}
+    (note,) = capsys.readouterr().err.splitlines()
+    assert "'toy_squad' has no metric 'accuracy'" in note and "'em'" in note and "f1" in note
+    metrics = evaluation.run(lambda batch: np.zeros((B, S), np.int32))
+    assert metrics["toy_squad"] == {"em": 0, "f1": 50}
+    assert metrics["mean"] == {"key_metric": 0}
+
+
+def test_what_is_no_number_is_left_out(tmp_path):
+    def numbers_and_others(targets, predictions):
+        return {
+            "shown": seqio.metrics.Text("five rows"),
+            "toy_examples": {"targets": targets, "predictions": predictions},
+            "histogram": seqio.metrics.Histogram(np.arange(3.0)),
+            "name": "12",
+            "right": seqio.metrics.Scalar(np.float64(12)),
+            "share": np.array(0.5),
+        }
+
+    register("toy_texts", 5, [numbers_and_others])
+    evaluation = evaluator(mixture_or_task_name="toy_texts")
+    assert evaluation.key_metrics == {"toy_texts": "right"}
+    metrics = evaluation.run(copy)
+    assert metrics == {"toy_texts": {"right": 12, "share": 0.5}, "mean": {"key_metric": 12}}
+
+    register("toy_speechless", 2, [lambda targets, predictions: {"t": seqio.metrics.Text("x")}])
+    with pytest.raises(UserError, match="No metric of task 'toy_speechless' is a number"):
+        evaluator(mixture_or_task_name="toy_speechless")
+
+
+def divides(targets, predictions, by=0):
+    return {"accuracy": 1 / by}
+
+
+def picky(targets, predictions):
+    return {"accuracy": sum(int(p) for p in predictions)}
+
+
+@pytest.mark.parametrize(
+    ("metric", "name"), [(divides, "divides"), (functools.partial(divides, by=0), "divides")]
+)
+def test_a_metric_that_fails_on_right_answers_is_refused_at_once(metric, name):
+    register("toy_broken", 2, [accuracy, metric])
+    message = f"The metric '{name}' of task 'toy_broken' fails: ZeroDivisionError"
+    with pytest.raises(UserError, match=message):
+        evaluator(mixture_or_task_name=["toy_copy", "toy_broken"])
+
+
+def test_a_metric_that_fails_on_a_prediction_is_named(monkeypatch):
+    monkeypatch.setitem(globals(), "word", str)
+    register("toy_numbers", 3, [picky])
+    evaluation = evaluator(mixture_or_task_name="toy_numbers")
+    with pytest.raises(UserError, match="The metric 'picky' of task 'toy_numbers' fails: Value"):
+        evaluation.run(lambda batch: np.full((B, S), 68, np.int32))
+
+
+def test_a_key_metric_that_is_not_defined_makes_no_number_of_the_mean():
+    def sometimes(targets, predictions):
+        return {"accuracy": 100.0} if targets == predictions else {}
+
+    register("toy_sometimes", 2, [sometimes])
+    metrics = evaluator(mixture_or_task_name=["toy_copy", "toy_sometimes"]).run(
+        lambda batch: np.zeros((B, S), np.int32)
+    )
+    assert np.isnan(metrics["mean"]["key_metric"])
 
 
 def test_a_metric_without_its_function_is_refused():

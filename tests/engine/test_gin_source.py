@@ -26,7 +26,7 @@ def test_read_expands_includes_and_keeps_the_last_value(tmp_path, monkeypatch):
     assert source.names() == {"lib.f", "lib.g"}
     assert [s.module for s in source.imports] == ["not_installed_anywhere"]
     assert [b.where for b in source.overrides] == ["--gin.lib.f.x", "--gin.B"]
-    gin_source.check_macros(source)
+    gin_source.check_all_set(source)
 
 
 def test_references_are_found_at_any_depth():
@@ -43,4 +43,4 @@ def test_unset_macros_say_which_shipped_file_sets_them(tmp_path, monkeypatch):
     monkeypatch.setattr(gin_source.gin_files, "shipped_root", lambda: shipped)
     source = gin_source.read(["run.gin"], [], [])
     with pytest.raises(UserError, match="VALUE or --gin_file=gin/suites/glue.gin$"):
-        gin_source.check_macros(source)
+        gin_source.check_all_set(source)

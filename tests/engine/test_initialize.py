@@ -28,8 +28,12 @@ class Model:
     def param_axes(self, params):
         return {"dense": {"kernel": ("embed", "mlp")}, "bank": {"shared": ("rank", "embed")}}
 
-    def load_backbone(self, path, shapes, shardings, dtype):
-        self.loaded = (path, shapes["dense"]["kernel"].shape, dtype)
+    def param_labels(self, params):
+        return {"dense": {"kernel": "frozen"}, "bank": {"shared": "shared"}}
+
+    def load_backbone(self, path, shapes, shardings):
+        kernel = shapes["dense"]["kernel"]
+        self.loaded = (path, kernel.shape, kernel.dtype)
         return {"dense": {"kernel": jax.device_put(FILE, shardings["dense"]["kernel"])}}
 
     def start(self, params, rng):

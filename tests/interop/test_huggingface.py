@@ -1,5 +1,6 @@
 """Hugging Face's folders: logits as transformers computes them, and each way a folder can lie."""
 
+import dataclasses
 import json
 import shutil
 
@@ -44,7 +45,7 @@ def test_logits_are_those_of_transformers(version):
 @pytest.mark.parametrize("version", ["v1_0", "v1_1"])
 def test_config_json_gives_the_sizes(version):
     config = backbones.config_of(str(golden.HUGGINGFACE / f"t5_{version}"))
-    assert config == t5_golden.CONFIGS[version]
+    assert config == dataclasses.replace(t5_golden.CONFIGS[version], eos_id=1)
 
 
 def test_mt5s_config_and_choices():
@@ -64,7 +65,8 @@ def test_what_transformers_4_writes_is_the_same_model(folder):
     old = {"scale_decoder_outputs": None, "tie_word_embeddings": False}
     configure(folder, **old, num_decoder_layers=None, dense_act_fn=None, is_gated_act=None)
     change(folder, lambda t: t.update({"encoder.embed_tokens.weight": t["shared.weight"].copy()}))
-    assert backbones.config_of(str(folder)) == t5_golden.CONFIGS["v1_1"]
+    stated = dataclasses.replace(t5_golden.CONFIGS["v1_1"], eos_id=1)
+    assert backbones.config_of(str(folder)) == stated
     assert backbones.fingerprint_of(str(folder)) == backbones.fingerprint_of(
         str(golden.HUGGINGFACE / "t5_v1_1")
     )
@@ -183,3 +185,24 @@ def test_pickles_are_refused_with_the_way_out(tmp_path, name):
     for path in (tmp_path, tmp_path / name):
         with pytest.raises(UserError, match=f"{name}.*save it as safetensors.*save_pretrained"):
             backbones.open_weights(str(path))
+
+
+@pytest.mark.parametrize("value", [1e39, 10**39, 0, -1, "128", None, float("inf"), [128]])
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        ("relative_attention_max_distance", "relpos_max_distance"),
+        ("relative_attention_num_buckets", "relpos_buckets"),
+        ("layer_norm_epsilon", "layer_norm_epsilon"),
+        ("d_kv", "head_dim"),
+        ("vocab_size", "vocab_size"),
+        ("eos_token_id", "eos_id"),
+    ],
+)
+def test_sizes_that_cannot_be_are_named(folder, theirs, ours, value):
+    if theirs == "eos_token_id" and value is None:  # not stated
+        return
+    config = folder / "config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), theirs: value}))
+    with pytest.raises(UserError, match=f"folder.* {ours} |folder.*T5Config.{ours} must"):
+        backbones.config_of(str(folder))

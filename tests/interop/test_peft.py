@@ -131,7 +131,7 @@ def test_round_trips_keep_every_bit_and_the_description(imported, at_once, tmp_p
     info = dataclasses.replace(info, label_words=words, step=9, feature_lengths={"inputs": 8})
     peft.write(str(tmp_path), bank, info)
     again, described = peft.read(str(tmp_path), None, foreign_prompts.BACKBONE)
-    own = {"backbone": foreign_prompts.FINGERPRINT, "vocabulary_size": 384}
+    own = {"backbone": foreign_prompts.FINGERPRINT, "vocabulary_size": 384, "backbone_bits": ""}
     assert described == dataclasses.replace(info, **own)
     assert again.keys() == bank.keys()
     for name, leaf in bank.items():

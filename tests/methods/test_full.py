@@ -30,6 +30,6 @@ def test_the_product_comes_back_exactly(tmp_path):
     assert T5Config.from_json((folder / store.CONFIG).read_text()) == toy.CONFIG
     shapes = jax.eval_shape(lambda: params)
     shardings = PjitPartitioner().sharding(model.param_axes(params))
-    loaded = model.load_backbone(str(folder), shapes, shardings, "float32")
+    loaded = model.load_backbone(str(folder), shapes, shardings)
     jax.tree.map(np.testing.assert_array_equal, loaded, params)
     assert store.fingerprint(loaded) == store.fingerprint(params)

@@ -48,6 +48,7 @@ def make_run(
         "batch_size": 16,
         "tuned_parameters": tuned,
         "stage": "source" if source else "target",
+        "finished": True,
         **changed,
     }
     kept = {n: v for n, v in record.items() if v is not None or n not in changed}
@@ -61,7 +62,9 @@ def make_run(
         losses = {f"task_loss/{task}": 1 / step for task in tasks}
         lines.append({"step": step, "kind": "train", "loss": 1 / step, **losses})
         found = {f"{task}/{metric}": score for task, score in scores.items()}
-        lines.append({"step": step, "kind": "eval", **found})
+        known = [score for score in scores.values() if score is not None]
+        mean = sum(known) / len(known) if len(known) == len(scores) else None
+        lines.append({"step": step, "kind": "eval", **found, "mean/key_metric": mean})
     lines.append({"step": reached or total_steps, "kind": "train", "loss": 0.1})
     (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     if test is not None:

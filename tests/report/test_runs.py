@@ -58,16 +58,36 @@ def _edit(path, old, new):
     ("break_it", "status", "reason"),
     [
         (lambda f: (f / "run.json").unlink(), "unreadable", "no run.json"),
-        (lambda f: (f / "run.json").write_text("{"), "unreadable", "run.json is not JSON"),
-        (lambda f: (f / "run.json").write_text("[]"), "unreadable", "run.json is no JSON object"),
-        (lambda f: (f / "run.json").write_bytes(b"\xff"), "unreadable", "cannot be read"),
+        (lambda f: (f / "run.json").write_text("{"), "unreadable", "run.json is no valid JSON"),
+        (lambda f: (f / "run.json").write_text("[]"), "unreadable", "holds no JSON object"),
+        (lambda f: (f / "run.json").write_text("[" * 200_000), "unreadable", "recursion"),
+        (lambda f: (f / "run.json").write_bytes(b"\xff"), "unreadable", "no valid JSON"),
+        (lambda f: _edit(f / "run.json", ": 16", ": Infinity"), "unreadable", "Infinity is no"),
+        (lambda f: _edit(f / "run.json", ": 16", ": -16"), "unreadable", "usable 'batch_size'"),
+        (lambda f: _edit(f / "run.json", ": 16", f": {10**400}"), "unreadable", "'batch_size'"),
+        (lambda f: _edit(f / "run.json", ": 2708", ": true"), "unreadable", "tuned_parameters"),
+        (lambda f: _edit(f / "run.json", '["mini_rte"]', "[3]"), "unreadable", "a name is no"),
+        (lambda f: _edit(f / "run.json", '"MPT"', f'"{"M" * 100_000}"'), "unreadable", "a name"),
+        (lambda f: _edit(f / "run.json", '"MPT"', r'"\ud800"'), "unreadable", "a name is no"),
+        (lambda f: _edit(f / "run.json", "true", "false"), "incomplete", "its last evaluation"),
         (lambda f: _edit(f / "run.json", '"seed"', '"sead"'), "unreadable", "usable 'seed'"),
         (lambda f: _edit(f / "run.json", '"mini_rte": "acc', '"x": "acc'), "unreadable", "metric"),
         (lambda f: (f / "metrics.jsonl").unlink(), "incomplete", "no metrics.jsonl"),
         (lambda f: _edit(f / "metrics.jsonl", '"step": 100', '"step": 7'), "incomplete", "step 50"),
         (lambda f: _edit(f / "metrics.jsonl", '{"step": 50', "{"), "unreadable", "line 1"),
-        (lambda f: (f / "test/metrics.json").write_text("{}"), "unreadable", "lacks the key"),
-        (lambda f: _edit(f / "test/metrics.json", "61.0", "NaN"), "unreadable", "not a number"),
+        (lambda f: _edit(f / "metrics.jsonl", "50.0", "Infinity"), "unreadable", "line 4,"),
+        (lambda f: _edit(f / "metrics.jsonl", '"loss": 0.1}', "[" * 200_000), "unreadable", "5"),
+        (lambda f: _edit(f / "metrics.jsonl", "50.0", '"50"'), "unreadable", "is not a number"),
+        (
+            lambda f: _edit(f / "metrics.jsonl", '"step": 50', f'"step": {10**400}'),
+            "unreadable",
+            "a step that is none",
+        ),
+        (lambda f: (f / "test/metrics.json").write_text("{}"), "unreadable", "not a number"),
+        (lambda f: (f / "test/metrics.json").write_text(""), "unreadable", "no valid JSON"),
+        (lambda f: _edit(f / "test/metrics.json", "61.0", "NaN"), "unreadable", "no JSON number"),
+        (lambda f: _edit(f / "test/metrics.json", "61.0", "null"), "unreadable", "not a number"),
+        (lambda f: _edit(f / "test/metrics.json", "61.0", "[]"), "unreadable", "not a number but"),
     ],
 )
 def test_what_cannot_be_used_is_listed(make_run, read, break_it, status, reason):
@@ -88,6 +108,18 @@ def test_a_run_that_was_never_evaluated(make_run, read):
 def test_a_validation_score_that_is_null_everywhere(make_run, read):
     make_run("a", evals=((100, None),))
     assert "not a number" in read()[1][0].reason
+
+
+def test_the_score_is_that_of_the_best_evaluation_which_null_is_not(make_run, read):
+    make_run("a", evals=((10, None), (50, 40.0), (70, 60.0), (100, None)))
+    (run,), _ = read()
+    assert run.scores == {"mini_rte": 60.0}
+    assert run.validation["mini_rte"] == {50: 40.0, 70: 60.0}
+
+
+def test_a_run_of_an_earlier_version_does_not_say_that_it_is_finished(make_run, read):
+    make_run("a", finished=None)
+    assert len(read()[0]) == 1
 
 
 def test_a_last_line_that_a_crash_cut_short(make_run, read):

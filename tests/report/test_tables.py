@@ -1,5 +1,9 @@
 """Tables: what is best, and the CSV files to the digit."""
 
+import csv
+import io
+
+from mpt_jax.csv_text import csv_text
 from mpt_jax.report import tables
 from mpt_jax.report.settings import settings
 
@@ -60,3 +64,18 @@ def test_csv_of_runs_and_of_what_is_left_out(make_run, read):
     assert tables.problems_csv(problems).splitlines()[1:] == [
         f"{problems[0].folder},incomplete,at step 50 of 100"
     ]
+
+
+def test_a_cell_that_a_spreadsheet_would_run_is_quoted(make_run, read):
+    formula = '=HYPERLINK("http://x","y")'
+    make_run("a", label=formula, test={"mini_rte": -3.5})
+    make_run("b", label="@x", evals=((100, None),))
+    runs, problems = read()
+    (line,) = csv.DictReader(tables.runs_csv(runs).splitlines())
+    assert line["method"] == f"'{formula}" and line["score"] == "-3.5000"
+    (line,) = csv.DictReader(tables.table_csv(settings(runs)[0]).splitlines()[:2])
+    assert line["method"] == f"'{formula}" and float(line["mean"]) == -3.5
+    for start in "=+-@\t":
+        text = io.StringIO(csv_text([[f"{start}cmd", "-1e-3", -2, "\r=x"]]), newline="")
+        assert list(csv.reader(text)) == [[f"'{start}cmd", "-1e-3", "-2", " =x"]]
+    assert len(problems) == 1

@@ -1,4 +1,5 @@
 import dataclasses
+import json
 import pathlib
 
 import pytest
@@ -86,13 +87,50 @@ def test_the_mini_comparison_has_its_documented_size_and_parses():
     assert overrides(few)["TRAIN_STEPS"] == "100" and overrides(few)["EVAL_PERIOD"] == "25"
 
 
-def test_a_cell_is_finished_with_its_scores_and_a_source_run_with_its_last_checkpoint(tmp_path):
+def test_a_run_is_finished_when_its_record_and_its_scores_say_so(tmp_path):
     for run in cells.all_runs(PLAN, tmp_path):
         assert not run.has_started()
         sweep_plans.begin(run)
         assert run.has_started() and not run.is_finished()
         sweep_plans.finish(run)
         assert run.is_finished()
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b'{"mean": 3}', b"[" * 200_000, b"NaN", None])
+def test_what_does_not_load_is_not_done(damage, tmp_path):
+    """Scores, a product and a record that are empty, cut short, of another kind, or gone."""
+    source, *_, target = cells.all_runs(PLAN, tmp_path)
+    for run in (source, target):
+        sweep_plans.finish(run)
+    product = source.folder / "prompts.safetensors"
+    for run, file in ((source, product), (source, source.folder / "run.json"),
+                      (target, target.scores), (target, target.folder / "run.json")):  # fmt: skip
+        before = file.read_bytes()
+        file.write_bytes(damage) if damage is not None else file.unlink()
+        assert not run.is_finished()
+        assert run in cells.left_of([source, target])
+        file.write_bytes(before)
+        assert run.is_finished()
+
+
+def test_a_run_of_an_earlier_version_is_finished_with_its_last_checkpoint(tmp_path):
+    source, *_ = cells.all_runs(PLAN, tmp_path)
+    sweep_plans.finish(source)
+    record = {"total_steps": 7, "tuned_parameters": 1234}
+    (source.folder / "run.json").write_text(json.dumps(record))
+    assert not source.is_finished()
+    last = source.folder / "checkpoints" / "checkpoint_7"
+    last.mkdir(parents=True)
+    (last / "commit_success.txt").touch()
+    assert source.is_finished()
+
+
+@pytest.mark.parametrize("score", [None, "50", True])
+def test_a_score_that_is_no_number_is_no_row_of_a_table(score, tmp_path):
+    run = cells.target_runs(PLAN, tmp_path)[0]
+    sweep_plans.finish(run, score)
+    with pytest.raises(UserError, match="metrics.json has no usable 'key_metric'"):
+        run.score()
 
 
 def test_a_source_run_is_left_as_long_as_a_cell_needs_it(tmp_path):
@@ -115,11 +153,11 @@ def test_a_source_run_is_left_as_long_as_a_cell_needs_it(tmp_path):
         ),
         ({"evaluation": Stage(("gin/mpt_evl.gin",))}, "Did you mean 'gin/mpt_eval.gin'"),
         ({"source": Stage(("gin/mpt_sorce.gin",))}, "Did you mean 'gin/mpt_source.gin'"),
-        ({"settings": ("TRIAN_STEPS=3",)}, "'TRIAN_STEPS'. Did you mean 'TRAIN_STEPS'"),
-        ({"by_shots": {"full": ("EVAL_PERIODE=3",)}}, "full-0: --gin.EVAL_PERIODE: no gin file"),
+        ({"settings": ("TRIAN_STEPS=3",)}, "no effect. Did you mean 'TRAIN_STEPS'"),
+        ({"by_shots": {"full": ("EVAL_PERIODE=3",)}}, "full-0: --gin.EVAL_PERIODE: nothing reads"),
         ({"target": Stage(("gin/mpt_target.gin",), ("TRAIN_STEPS",))}, "TRAIN_STEPS= has no value"),
         ({"settings": ("SHARED_LEARNING_RATE=3",)}, "eval of targets/full"),  # it learns nothing
-        ({"target": Stage(("gin/mpt_eval.gin",))}, "no gin file uses a macro 'LABEL'"),
+        ({"target": Stage(("gin/mpt_eval.gin",))}, "nothing reads a macro 'TRAIN_STEPS'"),
         ({"methods": (Method("a", ("gin/methods/spot.gin",)),)}, "SOURCE_PROMPTS (required by"),
         ({"settings": ("RANDOM_SEED=3",)}, "'RANDOM_SEED=3' has no effect: a sweep sets"),
     ],

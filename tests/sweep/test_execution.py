@@ -1,5 +1,6 @@
 """The order of runs and what becomes of failures, with stand-ins for processes or for training."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -12,6 +13,8 @@ import time
 import pytest
 import sweep_plans
 
+from mpt_jax import lock
+from mpt_jax.errors import UserError
 from mpt_jax.sweep import cells, execution, pool
 from mpt_jax.sweep.cells import Run
 
@@ -150,6 +153,51 @@ def test_a_signal_lets_the_runs_that_are_going_save(number, lines, tmp_path, req
     with pytest.raises(KeyboardInterrupt, match="1 of 3 runs finished"):
         execution.carry_out(runs, 1, tmp_path / "compiled")
     assert (tmp_path / "saved").exists() and not (tmp_path / "late").exists()
+
+
+SAVING = """
+import time
+from mpt_jax.engine import interrupt
+from mpt_jax.sweep import worker
+
+def run(arguments):
+    with interrupt.InterruptFlag() as flag:
+        while not flag:
+            print("going", flush=True)
+            time.sleep(0.05)
+    raise KeyboardInterrupt("saved step 3")
+
+worker.cli.run = run
+worker.main()
+"""
+SWEEP = """
+import pathlib, sys
+from mpt_jax import lock
+from mpt_jax.sweep import cells, execution, pool
+
+pool._PROGRAM = [sys.executable, "-c", sys.argv[1]]
+run = cells.Run("run", pathlib.Path("run"), (cells.Step("train", (), ()),))
+with lock.held("sweep.lock", ""):
+    execution.carry_out([run], 1, pathlib.Path("compiled"))
+"""
+
+
+def test_a_killed_sweep_takes_its_workers_with_it_and_they_save_first(tmp_path):
+    """The next one is refused for as long as they are at it."""
+    sweep = subprocess.Popen([sys.executable, "-c", SWEEP, SAVING], cwd=tmp_path)
+    log = tmp_path / "run" / "log.txt"
+    while not (log.exists() and "going" in log.read_text()):
+        assert sweep.poll() is None
+        time.sleep(0.02)
+    sweep.kill()
+    sweep.wait()
+    deadline = time.monotonic() + 60
+    while "saved step 3" not in log.read_text():
+        assert time.monotonic() < deadline
+        with contextlib.suppress(UserError), lock.held(tmp_path / "sweep.lock", ""):
+            time.sleep(0.1)  # for the last line of one that is just ending
+            assert "saved step 3" in log.read_text()
+    assert log.read_text().endswith("t5x: interrupted: saved step 3\n")
 
 
 def test_several_workers_take_one_thread_each(tmp_path, monkeypatch):

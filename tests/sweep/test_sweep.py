@@ -11,9 +11,9 @@ import pytest
 import sweep_plans
 import toy
 
-from mpt_jax import cli
+from mpt_jax import cli, lock
 from mpt_jax.backbone import store
-from mpt_jax.sweep import cells, lock, plan_file
+from mpt_jax.sweep import cells, plan_file
 
 TESTS = pathlib.Path(__file__).resolve().parents[1]
 MINI = "gin/sweeps/mini.toml"
@@ -94,7 +94,7 @@ def test_dry_run_shows_what_is_done_and_left_and_changes_nothing(sweep, half_don
 
 
 def test_a_second_sweep_in_the_same_folder_is_refused_and_starts_nothing(sweep, half_done):
-    with lock.held(half_done):
+    with lock.held(half_done / "sweep.lock", ""):
         before = sweep_plans.files(half_done)
         status, _, err = sweep(MINI, f"--folder={half_done}")
         assert status == 2
@@ -102,7 +102,7 @@ def test_a_second_sweep_in_the_same_folder_is_refused_and_starts_nothing(sweep, 
         assert "Traceback" not in err
         assert sweep_plans.files(half_done) == before
         assert sweep(MINI, f"--folder={half_done}", "--dry_run")[0] == 0
-    with lock.held(half_done):  # it is let go of at the end
+    with lock.held(half_done / "sweep.lock", ""):  # it is let go of at the end
         pass
 
 

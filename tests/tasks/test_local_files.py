@@ -95,7 +95,7 @@ def test_an_empty_file_has_no_rows(name, read):
             '{"a": 1}\n{"a": "é"}\n'.encode("latin-1"),
             "rows.jsonl, line 2, is not UTF",
         ),
-        ("rows.csv", "a\né\n".encode("utf-16"), "rows.csv, line 1, is not UTF-8"),
+        ("rows.csv", "a\né\n".encode("utf-16"), "rows.csv, line 1, holds a NUL.* is UTF-16"),
         ("rows.csv", 'a,b\n1,2\n"open,3\n', "rows.csv, line 3: unexpected end of data"),
         ("rows.csv", 'a,b\n"1"x,2\n', "rows.csv, line 2: ',' expected after"),
         ("rows.csv", "a,b,a\n1,2,3\n", "the header names the column 'a' twice"),
@@ -124,3 +124,12 @@ def test_a_folder_is_no_file(tmp_path):
 def test_an_unknown_suffix_is_refused(name):
     with pytest.raises(UserError, match=f"'{name}' is: known are .jsonl, .csv, .tsv"):
         local_files.reader_of(name)
+
+
+@pytest.mark.parametrize("name", ["rows.csv", "rows.tsv", "rows.jsonl"])
+def test_a_nul_byte_is_refused(name, read):
+    content = b'{"a": 1}\n{"a": "x\0y"}\n' if name.endswith("l") else b"a\tb\nx\0\ty\n"
+    with pytest.raises(UserError, match=rf"{name}, line 2, holds a NUL byte.*iconv -f UTF-16"):
+        read(name, content)
+    with pytest.raises(UserError, match="line 1, holds a NUL byte"):
+        read(name, "a,b\n1,2\n".encode("utf-16-le"))

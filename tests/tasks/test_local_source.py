@@ -2,6 +2,7 @@ import pytest
 import seqio
 import tensorflow as tf
 
+from mpt_jax.tasks.index_shuffle import seed_of_pass
 from mpt_jax.tasks.local.form import Example
 from mpt_jax.tasks.local.source import LocalSource
 from mpt_jax.tasks.row_source import RowSource
@@ -51,14 +52,21 @@ def test_unshuffled_rows_come_in_order_with_all_their_answers(source):
     )
 
 
-def test_every_epoch_is_shuffled_as_a_whole_in_an_order_of_its_own(source):
+def passes(source, seed):
+    """Pass after pass over the train split, as a `BoundTask` reads them."""
+    return tf.data.Dataset.counter().flat_map(
+        lambda number: source.get_dataset("train", True, seed_of_pass(seed, number))
+    )
+
+
+def test_every_pass_is_shuffled_as_a_whole_in_an_order_of_its_own(source):
     expected = [row.inputs for row in SPLITS["train"]]
-    epochs = texts(source.get_dataset("train", seed=3).repeat(2))
-    first, second = epochs[:50], epochs[50:]
+    found = texts(passes(source, 3).take(100))
+    first, second = found[:50], found[50:]
     assert sorted(first) == sorted(second) == sorted(expected)
     assert first != second and first != expected
-    assert texts(source.get_dataset("train", seed=3).repeat(2)) == epochs
-    # A label that fills the first half of the file is spread over the whole epoch.
+    assert texts(passes(source, 3).take(100)) == found
+    # A label that fills the first half of the file is spread over the whole pass.
     assert 5 < sum(text in expected[:25] for text in first[:25]) < 20
 
 
@@ -75,7 +83,7 @@ def test_a_checkpoint_goes_on_with_the_next_row(small, source, tmp_path, monkeyp
         monkeypatch.setattr("mpt_jax.tasks.row_source.MEMORY_ROWS", 10)
 
     def start():
-        return iter(RowSource(source).get_dataset("train", seed=5).repeat())
+        return iter(passes(RowSource(source), 5))
 
     whole = [next(rows)["inputs"].numpy() for rows in [start()] for _ in range(80)]
     rows = start()

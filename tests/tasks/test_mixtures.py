@@ -26,7 +26,7 @@ def register(name, rows, features=BYTES):
         ),
         preprocessors=[
             functools.partial(seqio.preprocessors.tokenize, copy_pretokenized=True),
-            seqio.preprocessors.append_eos,
+            seqio.preprocessors.append_eos_after_trim,
         ],
         output_features=features,
     )

@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from mpt_jax.errors import UserError
 from mpt_jax.tasks import row_source
+from mpt_jax.tasks.index_shuffle import seed_of_pass
 from mpt_jax.tasks.row_source import RowSource
 
 
@@ -27,11 +28,17 @@ def values(dataset):
     return [int(row) for row in dataset.as_numpy_iterator()]
 
 
-def test_each_epoch_holds_each_row_once_in_an_order_of_its_own():
-    dataset = RowSource(numbers(7)).get_dataset("train", shuffle=True, seed=3).repeat(4)
-    epochs = np.reshape(values(dataset), (4, 7))
-    np.testing.assert_array_equal(np.sort(epochs), np.tile(np.arange(7), (4, 1)))
-    assert len({tuple(epoch) for epoch in epochs}) == 4
+def passes(source, seed=0):
+    """Pass after pass over the train split, as a `BoundTask` reads them."""
+    return tf.data.Dataset.counter().flat_map(
+        lambda number: source.get_dataset("train", True, seed_of_pass(seed, number))
+    )
+
+
+def test_each_pass_holds_each_row_once_in_an_order_of_its_own():
+    found = np.reshape(values(passes(RowSource(numbers(7)), 3).take(4 * 7)), (4, 7))
+    np.testing.assert_array_equal(np.sort(found), np.tile(np.arange(7), (4, 1)))
+    assert len({tuple(one) for one in found}) == 4
 
 
 def test_the_seed_fixes_the_order():
@@ -77,7 +84,7 @@ def test_rows_of_any_structure_come_back_unchanged():
 def test_an_iterator_resumes_with_the_next_row_even_over_a_generator(tmp_path, position):
     def start():
         source = RowSource(numbers(9, generator=True), few_shot=6)
-        return iter(source.get_dataset("train", shuffle=True, seed=0).repeat())
+        return iter(passes(source))
 
     iterator = start()
     for _ in range(position):
@@ -95,12 +102,25 @@ def test_a_large_split_is_the_sources_own(monkeypatch):
     source = numbers(6)
     wrapped = RowSource(source)
     assert values(wrapped.get_dataset("train", shuffle=True, seed=0)) == list(range(6))
-    assert wrapped.list_shards("train") == source.list_shards("train")
+    assert values(wrapped.get_dataset("train", shard_info=seqio.ShardInfo(1, 2))) == [1, 3, 5]
+
+
+def test_the_files_of_a_large_split_come_in_an_order_of_their_own(monkeypatch, tmp_path):
+    monkeypatch.setattr(row_source, "MEMORY_ROWS", 5)
+    for part in range(4):
+        (tmp_path / f"{part}.txt").write_text("".join(f"{10 * part + i}\n" for i in range(3)))
+    files = seqio.TextLineDataSource(
+        {"train": f"{tmp_path}/*.txt"}, num_input_examples={"train": 12}, block_length=3
+    )
+    found = np.reshape(values(passes(RowSource(files)).take(5 * 12)), (5, 4, 3))
+    assert (found // 10 == found[..., :1] // 10).all()  # the rows of a file stay together
+    orders = {tuple(one[:, 0] // 10) for one in found}
+    assert len(orders) > 2 and all(sorted(order) == [0, 1, 2, 3] for order in orders)
 
 
 def test_every_row_is_as_likely_at_every_place():
     rows, epochs = 8, 400
-    dataset = RowSource(numbers(rows)).get_dataset("train", shuffle=True, seed=0).repeat(epochs)
+    dataset = passes(RowSource(numbers(rows))).take(rows * epochs)
     orders = np.reshape(values(dataset), (epochs, rows))
     counts = np.stack([np.bincount(place, minlength=rows) for place in orders.T])
     np.testing.assert_allclose(counts, epochs / rows, atol=5 * np.sqrt(epochs / rows))

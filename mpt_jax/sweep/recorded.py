@@ -1,0 +1,125 @@
+"""The settings that a run of a sweep was made with, compared with those that the plan gives it.
+
+`t5x train` leaves its configuration in config.gin, `t5x eval` in the file `EVALUATED`. Both are gin
+text with all bindings, which is read as the gin files of the plan are, without importing anything.
+"""
+
+import functools
+import pathlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from mpt_jax.engine import gin_source
+from mpt_jax.errors import UserError
+from mpt_jax.sweep.cells import Run, Step
+
+EVALUATED = "config_eval.gin"
+_MOST_SHOWN = 5
+
+# Arguments that do not change what comes out, and places, which move with the sweep's folder.
+_WITHOUT_EFFECT = frozenset(
+    {
+        "model_dir",
+        "output_dir",
+        "stats_period",
+        "period",
+        "keep",
+        "num_partitions",
+        "model_parallel_submesh",
+    }
+)
+
+Bindings = dict[str, Any]  # "scope/function.argument" or a macro's name -> value
+
+
+def check(runs: Sequence[Run]) -> None:
+    """Refuses runs that have results of other settings, which a table would mix with new ones.
+
+    Raises:
+        UserError: names them and what differs.
+    """
+    lines = [
+        f"  {run.name}: {difference}"
+        for run in runs
+        for step, file in zip(run.steps, _files(run), strict=False)
+        if _has_results(run) and file.exists()
+        for difference in differences(step, file, run)
+    ]
+    if lines:
+        more = [f"  and {len(lines) - _MOST_SHOWN} more"] if len(lines) > _MOST_SHOWN else []
+        raise UserError(
+            "these runs were made with other settings than the plan's:\n"
+            + "\n".join([*lines[:_MOST_SHOWN], *more])
+            + "\nGive the edited plan another --folder; or, to have them made anew, delete their "
+            "folders and those of the runs that start from them."
+        )
+
+
+def differences(step: Step, file: pathlib.Path, run: Run) -> Iterator[str]:
+    """What `step` would set otherwise than `file` says, each "NAME: old there, new in the plan"."""
+    old = _bindings(gin_source.read((str(file),), (), ()))
+    if not old:  # a start that was killed, or a version that recorded nothing
+        return
+    new = {**_of_files(step.files), **_bindings(gin_source.read((), step.overrides, ()))}
+    for name in sorted((old.keys() - _without_effect(old)) | (new.keys() - _without_effect(new))):
+        there, wanted = (_shown(side[name]) if name in side else "not set" for side in (old, new))
+        if there != wanted and not _is_one_place(there, wanted, run):
+            yield f"{name}: {there} there, {wanted} in the plan"
+
+
+def _files(run: Run) -> tuple[pathlib.Path, ...]:
+    """Where each step of the run leaves its configuration."""
+    return (run.folder / "config.gin", run.folder / "test" / EVALUATED)
+
+
+def _has_results(run: Run) -> bool:
+    """Without them the next start replaces the configuration (`run_folder.prepare`)."""
+    return run.is_finished() or any(run.folder.glob("checkpoints/checkpoint_*"))
+
+
+@functools.cache
+def _of_files(files: tuple[str, ...]) -> Bindings:
+    return _bindings(gin_source.read(files, (), ()))
+
+
+def _bindings(source: gin_source.Source) -> Bindings:
+    """The last value of each name; functions by their last name, as modules have several."""
+    found = {}
+    for binding in [*source.bindings, *source.overrides]:
+        scope = f"{binding.scope}/" if binding.scope else ""
+        function = binding.selector.rpartition(".")[2]
+        argument = f".{binding.argument}" if binding.argument else ""
+        found[f"{scope}{function}{argument}"] = binding.value
+    return found
+
+
+def _without_effect(bindings: Bindings) -> set[str]:
+    """The arguments of the list, and the macros that set nothing else."""
+    used: dict[str, set[str]] = {}
+    for name, value in bindings.items():
+        for reference in gin_source.references(value):
+            used.setdefault(reference.name, set()).add(name)
+    exempt = {name for name in bindings if name.rpartition(".")[2] in _WITHOUT_EFFECT}
+    macros = {name for name in bindings if "." not in name}
+    return exempt | {name for name in macros if used.get(name, set()) <= exempt}
+
+
+def _shown(value: Any) -> str:
+    """A value as text, in which functions have their last name alone."""
+    if isinstance(value, gin_source.Reference):
+        scope, slash, function = value.name.rpartition("/")
+        mark = "%" if value.is_macro else "@"
+        return f"{mark}{scope}{slash}{function.rpartition('.')[2]}"
+    if isinstance(value, dict):
+        items = sorted(f"{_shown(k)}: {_shown(v)}" for k, v in value.items())
+        return f"{{{', '.join(items)}}}"
+    if isinstance(value, list | tuple):
+        return f"({', '.join(map(_shown, value))})"
+    return repr(value)
+
+
+def _is_one_place(there: str, wanted: str, run: Run) -> bool:
+    """Whether both are the folder of the same run of the sweep, which has been moved or linked."""
+    root = str(run.folder).removesuffix(run.name)
+    below = wanted.strip("'").removeprefix(root)
+    return wanted.startswith(f"'{root}") and there.strip("'").endswith(f"/{below}")
