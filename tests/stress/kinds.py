@@ -5,7 +5,13 @@ import json
 import pathlib
 from collections.abc import Iterator, Mapping
 
+import jax
 import numpy as np
+import seqio
+import tensorflow as tf
+
+from mpt_jax.backbone import config, network, store
+from mpt_jax.tasks.mini import vocabulary
 
 TINY = str(pathlib.Path(__file__).with_name("tiny.gin"))
 TARGET, SOURCE = "gin/mpt_target.gin", "gin/mpt_source.gin"
@@ -41,6 +47,7 @@ class Kind:
         }
         return [
             "train",
+            f"--seqio_additional_cache_dirs={data / 'cache'}",
             f"--gin_file={self.file}",
             f"--gin_file={TINY}",
             *(f"--gin.{name}={value}" for name, value in settings.items()),
@@ -76,6 +83,7 @@ KINDS = (
         },
     ),
     _seqio("SeqIO: lines of text", "text_lines"),
+    _seqio("SeqIO: cached", "cached", USE_CACHED_TASKS="True"),
     _seqio("SeqIO: without a place for a cache", "not_cached"),
     _seqio("SeqIO: a function", "function"),
     _seqio("SeqIO: TFRecords in shards", "tfrecords"),
@@ -88,10 +96,6 @@ KINDS = (
 
 def write_data(folder: pathlib.Path, seed: int = 0) -> None:
     """Write the rows of all kinds and the backbone."""
-    import jax
-
-    from mpt_jax.backbone import config, network, store
-
     random = np.random.default_rng(seed)
     folder.mkdir(parents=True)
     counts = {"small": 19, "validation": 8, "large": STREAMED_ROWS}
@@ -104,7 +108,10 @@ def write_data(folder: pathlib.Path, seed: int = 0) -> None:
         rows = list(_rows(random, count))
         lines = "".join(f"{row['text']}\t{row['label']}\n" for row in rows)
         (folder / f"{split}.tsv").write_text(lines)
-        _write_records(folder, split, rows, shards={"train": 3}.get(split, 1))
+        columns = [{"inputs": f"text: {row['text']}", "targets": row["label"]} for row in rows]
+        shards = 3 if split == "train" else 1
+        _write_records(folder, split, columns, shards)
+        _write_cache(folder / "cache" / "cached", split, columns, shards)
     sizes = dict(emb_dim=8, num_heads=1, head_dim=8, mlp_dim=8)
     tiny = config.T5Config(
         vocab_size=1024,
@@ -127,17 +134,35 @@ def _rows(random: np.random.Generator, count: int) -> Iterator[dict[str, str]]:
         yield {"text": text, "label": "true" if len(words) % 2 else "false"}
 
 
-def _write_records(folder: pathlib.Path, split: str, rows: list[dict], shards: int) -> None:
-    import tensorflow as tf
+def _write_cache(folder: pathlib.Path, split: str, rows: list[dict], shards: int) -> None:
+    """As `seqio_cache_tasks` leaves a task: its rows before the placeholder, tokenised."""
+    pieces = vocabulary.vocabulary()
+    _write_records(
+        folder,
+        split,
+        [{name: pieces.encode(text) for name, text in row.items()} for row in rows],
+        shards,
+    )
+    features = {name: {"dtype": "int32", "shape": [None]} for name in rows[0]}
+    info = {"num_shards": shards, "features": features, "seqio_version": seqio.__version__}
+    (folder / f"info.{split}.json").write_text(json.dumps(info))
+    (folder / f"stats.{split}.json").write_text(json.dumps({"examples": len(rows)}))
+    (folder / "COMPLETED").touch()
 
+
+def _write_records(folder: pathlib.Path, split: str, rows: list[dict], shards: int) -> None:
+    """TFRecords of rows of texts, or of token ids."""
+    folder.mkdir(parents=True, exist_ok=True)
     for shard in range(shards):
         path = folder / f"{split}.tfrecord-{shard:05d}-of-{shards:05d}"
         with tf.io.TFRecordWriter(str(path)) as writer:
             for row in rows[shard::shards]:
-                columns = {"inputs": f"text: {row['text']}", "targets": row["label"]}
-                features = {
-                    name: tf.train.Feature(bytes_list=tf.train.BytesList(value=[text.encode()]))
-                    for name, text in columns.items()
-                }
+                features = {name: _feature(value) for name, value in row.items()}
                 example = tf.train.Example(features=tf.train.Features(feature=features))
                 writer.write(example.SerializeToString())
+
+
+def _feature(value: str | list[int]) -> tf.train.Feature:
+    if isinstance(value, str):
+        return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value.encode()]))
+    return tf.train.Feature(int64_list=tf.train.Int64List(value=value))

@@ -9,8 +9,8 @@ import os
 
 import seqio
 import tensorflow as tf
+from toy_tasks import likeness
 
-from mpt_jax.tasks import metrics
 from mpt_jax.tasks.info import TaskInfo, register_info
 from mpt_jax.tasks.mini import vocabulary
 
@@ -51,9 +51,9 @@ def _register(name, source, *steps, cache=True):
         source=source,
         preprocessors=[*steps, *tokenize, seqio.preprocessors.append_eos_after_trim],
         output_features={"inputs": feature, "targets": feature},
-        metric_fns=[metrics.accuracy],
+        metric_fns=[likeness],
     )
-    register_info(name, TaskInfo(WORDS, "accuracy"))
+    register_info(name, TaskInfo(WORDS, "likeness"))
 
 
 def _lines(split, shuffle_files, seed=None):
