@@ -140,7 +140,7 @@ def _parser() -> argparse.ArgumentParser:
                 "--seqio_additional_cache_dirs",
                 default="",
                 metavar="DIR[,DIR]",
-                help="where seqio_cache_tasks wrote tasks, for DatasetConfig.use_cached",
+                help="where seqio_cache_tasks wrote tasks, for USE_CACHED_TASKS",
             )
         if name == "tasks":
             command.add_argument("task", nargs="?", metavar="NAME", help="a task, or a mixture")

@@ -231,8 +231,7 @@ def _check_split(task: "BoundTask", cfg: DatasetConfig, min_rows: int) -> None:
         check_cache(task)
     elif task.requires_caching:
         raise UserError(
-            f"Task {task.name!r} is read from its cache alone: set "
-            "--gin.utils.DatasetConfig.use_cached=True."
+            f"Task {task.name!r} is read from its cache alone: set --gin.USE_CACHED_TASKS=True."
         )
     count = task.num_input_examples(split, cfg.use_cached)
     if count < min_rows:

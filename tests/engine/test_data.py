@@ -216,7 +216,9 @@ def test_training_leaves_out_tasks_without_rows_to_train_on(few_shot, min_tasks)
 
 def test_two_batch_sizes_are_refused():
     mixture = bind_tasks(TASKS, min_tasks_per_batch=2, batch_size=8)
-    with pytest.raises(UserError, match=r"batch_size = 8 .* batch_size = 4 is .*--gin.BATCH_SIZE"):
+    with pytest.raises(
+        UserError, match=r"batch_size = 8 .*Config.batch_size = 4 .*--gin.BATCH_SIZE"
+    ):
         train(mixture, batch_size=4)
 
 
