@@ -93,6 +93,7 @@ def test_from_source_training_to_predictions(t5x, tmp_path):
         "few_shot": 16,
         "seed": 0,
         "total_steps": 2,
+        "schedule_steps": 2,
         "batch_size": 16,
         "tasks": ["mini_rte"],
         "key_metrics": {"mini_rte": "accuracy"},

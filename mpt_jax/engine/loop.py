@@ -12,7 +12,16 @@ import jax
 import seqio
 
 from mpt_jax import hosts
-from mpt_jax.engine import config, data, data_record, history, run_folder, run_record, schedules
+from mpt_jax.engine import (
+    backbone_record,
+    config,
+    data,
+    data_record,
+    history,
+    run_folder,
+    run_record,
+    schedules,
+)
 from mpt_jax.engine import step as step_lib
 from mpt_jax.engine.checkpoints import CheckpointConfig, Checkpointer, SaveCheckpointConfig
 from mpt_jax.engine.evaluation import Evaluator
@@ -127,6 +136,7 @@ def train(
         "total_steps": total_steps,
         "schedule_steps": schedules.end_of(schedule),
         "batch_size": train_dataset_cfg.batch_size,
+        "backbone": backbone_record.checked(model_dir, model, params, resumed=step > 0),
         "key_metrics": evaluator.key_metrics if evaluator else {},
         "data": data_record.checked(
             model_dir, [train_dataset_cfg, infer_eval_dataset_cfg], resumed=step > 0

@@ -14,8 +14,8 @@ from mpt_jax.sweep import cells, execution
 from mpt_jax.sweep.plan import FULL
 from mpt_jax.tasks import local
 
-SIZES = ("EMB_DIM=8", "NUM_HEADS=1", "MLP_DIM=8", "NUM_LAYERS=1", "BATCH_SIZE=4")
-STEPS = ("TRAIN_STEPS=2", "WARMUP_STEPS=1")
+SIZES = ("EMB_DIM=8", "NUM_HEADS=1", "MLP_DIM=8", "NUM_LAYERS=1")
+STEPS = ("TRAIN_STEPS=2", "WARMUP_STEPS=1", "BATCH_SIZE=4")
 TARGETS = (*STEPS, "PROMPT_LENGTH=2", "EVAL_BATCH_SIZE=24")
 CELLS = (["sst5"], [FULL], range(1))
 

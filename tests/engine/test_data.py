@@ -162,7 +162,7 @@ def test_buckets_cut_padding_alone():
         ({"pack": True}, "pack = True"),
         ({"batch_size": 0}, "batch_size must be a number of at least 1"),
         ({"batch_size": "x"}, "batch_size must be a number of at least 1; got 'x'"),
-        ({"task_feature_lengths": {"inputs": 4}}, "positive length for 'targets'"),
+        ({"task_feature_lengths": {"inputs": 4}}, "the limit of targets"),
         ({"length_buckets": {"inputs": [8, 4]}}, "ascending"),
         ({"length_buckets": {"encoder": [4]}}, "'inputs' and 'targets'"),
         ({"split": "dev"}, "no split 'dev'; it has train, validation"),
