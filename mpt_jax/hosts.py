@@ -7,7 +7,9 @@ and prints. With one process everything here is immediate.
 import atexit
 import contextlib
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -91,12 +93,14 @@ def join(coordinator_address: str | None, process_count: int | None, process_ind
                 f"{process_count - 1}."
             )
     try:
-        jax.config.update("jax_enable_preemption_service", False)  # it takes SIGTERM for itself
         if process_index:
             relayed = watch.relay(*_host_and_port(coordinator_address))
             jax.distributed.initialize(relayed, process_count, process_index)
         else:
             jax.distributed.initialize(*given)
+        if threading.current_thread() is threading.main_thread():
+            # jax has taken SIGTERM for itself; `interrupt` answers it.
+            signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))
     except (ValueError, RuntimeError) as error:
         raise UserError(
             f"cannot join the processes of a run: {error}. Give --coordinator_address=HOST:PORT, "

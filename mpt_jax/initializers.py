@@ -29,6 +29,7 @@ class Start:
         label_words: task -> label words; empty for tasks without.
         backbone: fingerprint of the backbone's frozen part.
         backbone_bits: its bits below the fingerprint's.
+        arithmetic: what it computes with (`T5Config.arithmetic`).
         backbone_shapes: nested dict of the backbone's parameters, or of what has their shapes.
     """
 
@@ -39,6 +40,7 @@ class Start:
     backbone: str
     backbone_shapes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     backbone_bits: str = ""
+    arithmetic: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def load_prompts(self, path: str) -> tuple[dict[str, np.ndarray], prompt_file.PromptInfo]:
         """Read the prompts of a finished run.
@@ -60,6 +62,7 @@ class Start:
         """Refuse the product of a run on another backbone or vocabulary (UserError)."""
         width, size = self.embedding.shape[1], self.embedding.shape[0]
         prompt_file.check_backbone(path, info, width, size, self.backbone, self.backbone_bits)
+        prompt_file.check_arithmetic(path, info, self.arithmetic)
         if (here := digest(self.vocabulary)) and info.vocabulary not in ("", here):
             raise UserError(
                 f"prompt file {path} was trained with another vocabulary than this run's: one of "

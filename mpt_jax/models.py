@@ -165,6 +165,7 @@ class EncoderDecoderModel:
             backbone=identity.fingerprint,
             backbone_shapes=backbone,
             backbone_bits=identity.bits,
+            arithmetic=self.config.arithmetic,
         )
         added = dict(self.method.start(context, rng))
         if self.distillation is not None:
@@ -197,6 +198,7 @@ class EncoderDecoderModel:
             step=step,
             metrics=dict(results),
             backbone_bits=identity.bits,
+            arithmetic=self.config.arithmetic,
             vocabulary=digest(self.input_vocabulary),
         )
         self.method.save(directory, params, self.config, info)

@@ -47,6 +47,7 @@ class PromptInfo:
         metrics: validation metrics of that step, task -> {name: value}; None: not finite.
         backbone_bits: that backbone's bits below the fingerprint's (`fingerprints.Identity`), or
             "" where it had none.
+        arithmetic: what that backbone computed with (`T5Config.arithmetic`).
         vocabulary: `vocabulary.digest` of what tokenised the inputs; "" where it is not known.
     """
 
@@ -63,6 +64,7 @@ class PromptInfo:
     step: int
     metrics: dict[str, Any]
     backbone_bits: str = ""
+    arithmetic: dict[str, Any] = dataclasses.field(default_factory=dict)
     vocabulary: str = ""
 
 
@@ -215,6 +217,25 @@ def check_backbone(
         )
 
 
+def check_arithmetic(path: str, info: PromptInfo, arithmetic: Mapping[str, Any]) -> None:
+    """Refuse a prompt file on the same weights in another network.
+
+    Args:
+        path: the prompt file, for the message.
+        info: its description; one that says nothing of it is taken.
+        arithmetic: `T5Config.arithmetic` of the backbone in use.
+
+    Raises:
+        UserError: names what differs.
+    """
+    for name, theirs in info.arithmetic.items():
+        if name in arithmetic and arithmetic[name] != theirs:
+            raise UserError(
+                f"prompt file {path} was trained with {name} = {theirs!r}, this backbone has "
+                f"{arithmetic[name]!r}: its config.json or the model gin was changed or damaged."
+            )
+
+
 def _check_shapes(file: str, bank: Bank, info: PromptInfo) -> None:
     sizes = {
         "tasks": len(info.tasks),
@@ -266,6 +287,8 @@ def _check_types(info: PromptInfo) -> None:
         (info.input_forms, str),
         (info.metrics, dict),
     )
+    if type(info.arithmetic) is not dict:
+        raise TypeError("a mapping")
     for field, item in mappings:
         if type(field) is not dict or any(type(value) is not item for value in field.values()):
             raise TypeError("a mapping")

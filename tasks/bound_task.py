@@ -56,6 +56,8 @@ class BoundTask(seqio.Task):
             preprocessors=[*task.preprocessors, functools.partial(_add_task_id, task_id=task_id)],
         )
         vars(self).update(vars(copy))  # SeqIO has no other way to a copy of another class
+        if not (self.cache_dir or self.requires_caching) and TRAIN in self.splits:
+            self.num_input_examples(TRAIN)  # faults of the data show before a backbone is read
 
     @property
     def splits(self):
@@ -67,6 +69,11 @@ class BoundTask(seqio.Task):
         """Rows of `split`, as its source or its cache has them."""
         with reading(self, use_cached):
             return self._rows(split, use_cached).num_input_examples(split)
+
+    def files(self, split: str, use_cached: bool = False) -> list[str]:
+        """The files that hold the rows of `split`, or of its cache, where there are any."""
+        with reading(self, use_cached):
+            return self._rows(split, use_cached).files(split)
 
     def get_cached_stats(self, split: str = TRAIN) -> Mapping[str, Any]:
         """As SeqIO's; mixing rates count the few rows that are kept."""

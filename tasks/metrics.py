@@ -121,7 +121,7 @@ def squad(targets: Answers, predictions: Sequence[str]) -> dict[str, float]:
 
 
 def bleu(targets: Answers, predictions: Sequence[str]) -> dict[str, float]:
-    """Corpus BLEU (sacrebleu's defaults).
+    """Corpus BLEU (sacrebleu's defaults). Any text is an answer: none is garbage.
 
     Args:
       targets: per example one reference or several; numbers of references may differ.

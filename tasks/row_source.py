@@ -13,6 +13,7 @@ import numpy as np
 import seqio
 import tensorflow as tf
 import tensorflow_datasets as tfds
+from etils import epath
 
 from mpt_jax.errors import UserError
 from mpt_jax.tasks.index_shuffle import WHOLE, shuffled_rows
@@ -91,6 +92,11 @@ class RowSource(seqio.DataSource):
     def list_shards(self, split: str) -> list[str]:
         """One; see `supports_arbitrary_sharding`."""
         return [split]
+
+    def files(self, split: str) -> list[str]:
+        """The files that hold `split`, sorted; none for a source that names none."""
+        shards = map(str, self._source.list_shards(split))
+        return sorted(path for path in shards if path != split and epath.Path(path).is_file())
 
     def get_dataset(
         self,

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import seqio
 
+from mpt_jax.tasks.reading import reading
+
 SAMPLE = 100  # rows, the first of a split
 
 Row = Mapping[str, Any]
@@ -25,11 +27,15 @@ def sample(
       split: one of its splits.
       lengths: token limits, which some preprocessors ask for.
       use_cached: read what `seqio_cache_tasks` wrote.
+
+    Raises:
+      UserError: its data cannot be read.
     """
-    rows = task.get_dataset(
-        lengths, split=split, use_cached=use_cached, shuffle=False, try_in_mem_cache=False
-    )
-    return list(rows.take(SAMPLE).as_numpy_iterator())
+    with reading(task, use_cached):
+        rows = task.get_dataset(
+            lengths, split=split, use_cached=use_cached, shuffle=False, try_in_mem_cache=False
+        )
+        return list(rows.take(SAMPLE).as_numpy_iterator())
 
 
 def respelled(task: seqio.Task, text: str) -> str:

@@ -93,10 +93,12 @@ def test_from_source_training_to_predictions(t5x, tmp_path):
         "few_shot": 16,
         "seed": 0,
         "total_steps": 2,
+        "schedule_steps": 2,
         "batch_size": 16,
         "tasks": ["mini_rte"],
         "key_metrics": {"mini_rte": "accuracy"},
         "tuned_parameters": 20 * 128 + 20 + 128,
+        "finished": True,
     }
 
     status, out, err = t5x("eval", "gin/mpt_eval.gin", "--gin.PROMPTS=runs/mpt_target")

@@ -207,24 +207,26 @@ def test_predictions_depend_on_the_task_and_ignore_padding_rows():
     assert aux["scores"].shape == (3,)
 
 
-@pytest.mark.parametrize("per_task", [True, False])
-@pytest.mark.parametrize("num_beams", [1, 2])
+@pytest.mark.parametrize(("per_task", "num_beams"), [(True, 1), (False, 2)])
 def test_an_example_of_no_task_is_marked_and_the_others_are_as_without_it(per_task, num_beams):
     decode = functools.partial(decoding.generate, num_beams=num_beams)
     model = toy.model(PromptTuning(prompt_length=4, per_task=per_task), decode_fn=decode)
     params = _started(model)
     wrong = {**BATCH, "task_ids": np.array([3, -1, *BATCH["task_ids"][2:]], np.int32)}
-    functions = {
-        "ids": lambda p, b: model.predict_batch(p, b),
-        "scores": lambda p, b: model.predict_batch_with_aux(p, b)[1]["scores"],
-        "score": model.score_batch,
-        "prompts": model.embed_prompts,
-    }
-    for name, function in functions.items():
-        expected, found = (np.asarray(jax.jit(function)(params, b)) for b in (BATCH, wrong))
-        np.testing.assert_array_equal(found[2:], expected[2:])
-        assert (found[:2] == -1).all() if name == "ids" else np.isnan(found[:2]).all(), name
-    assert np.isnan(jax.jit(model.eval_fn)(params, wrong)[0])
+
+    @jax.jit
+    def outputs(batch):
+        ids, aux = model.predict_batch_with_aux(params, batch)
+        score, prompt = model.score_batch(params, batch), model.embed_prompts(params, batch)
+        return [ids, aux["scores"], score, prompt, model.eval_fn(params, batch)[0]]
+
+    *expected, loss = map(np.asarray, outputs(BATCH))
+    *found, wrong_loss = map(np.asarray, outputs(wrong))
+    for right, marked in zip(expected, found, strict=True):
+        np.testing.assert_array_equal(marked[2:], right[2:])
+    assert (found[0][:2] == -1).all()
+    assert all(np.isnan(marked[:2]).all() for marked in found[1:])
+    assert np.isnan(wrong_loss) and np.isfinite(loss)
 
 
 def test_score_is_the_log_likelihood_of_the_target():

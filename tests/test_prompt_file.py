@@ -133,3 +133,37 @@ def test_a_bank_that_does_not_fit_its_description_is_refused(tmp_path):
     path = prompt_file.save(str(tmp_path), _bank(), wrong)
     with pytest.raises(UserError, match="task_u.*shape"):
         prompt_file.load(path)
+
+
+@pytest.mark.parametrize("value", [np.nan, -np.inf])
+def test_values_that_are_not_finite_are_refused(tmp_path, value):
+    bank = _bank()
+    bank["task_v"][1, 0, 2] = value
+    path = prompt_file.save(str(tmp_path), bank, INFO)
+    with pytest.raises(UserError, match="not finite, in 'task_v'"):
+        prompt_file.load(path)
+
+
+def test_digits_that_bfloat16_rounds_away_tell_backbones_apart():
+    info = dataclasses.replace(INFO, backbone_bits="a" * 16)
+    sizes = (4, 16, INFO.backbone)
+    for bits in ("", "a" * 16):  # a copy in bfloat16, the same
+        prompt_file.check_backbone("x", info, *sizes, bits)
+    prompt_file.check_backbone("x", INFO, *sizes, "b" * 16)  # trained on a copy in bfloat16
+    with pytest.raises(UserError, match="differs from this one in digits"):
+        prompt_file.check_backbone("x", info, *sizes, "b" * 16)
+
+
+def test_a_file_from_before_checksums_is_read(tmp_path):
+    path = tmp_path / "prompts.safetensors"
+    safetensors.numpy.save_file(_bank(), path, metadata=prompt_file.header(INFO))
+    assert prompt_file.load(str(path))[1] == INFO
+
+
+def test_another_arithmetic_on_the_same_weights_is_refused_and_named():
+    trained = {"layer_norm_epsilon": 1e-6, "mlp_activations": ["gelu", "linear"]}
+    info = dataclasses.replace(INFO, arithmetic=trained)
+    prompt_file.check_arithmetic("x", info, {**trained, "another": 1})
+    prompt_file.check_arithmetic("x", INFO, trained)
+    with pytest.raises(UserError, match="layer_norm_epsilon = 1e-06, this backbone has 1e-05"):
+        prompt_file.check_arithmetic("x", info, {**trained, "layer_norm_epsilon": 1e-5})

@@ -95,6 +95,16 @@ class T5Config:
                     f"{self.eos_id}."
                 )
 
+    @property
+    def arithmetic(self) -> dict[str, Any]:
+        """What the weights' shapes do not tell and their numbers are computed with; as in JSON."""
+        return {
+            "layer_norm_epsilon": self.layer_norm_epsilon,
+            "logits_via_embedding": self.logits_via_embedding,
+            "mlp_activations": list(self.mlp_activations),
+            "relpos_max_distance": self.relpos_max_distance,
+        }
+
     def to_json(self) -> str:
         """The configuration as one JSON object with a checksum, read back by `from_json`."""
         return json.dumps(checksums.sealed(dataclasses.asdict(self)), sort_keys=True)

@@ -99,7 +99,7 @@ def _of_leaf(leaf: jax.Array | np.ndarray, stacked: bool) -> list[Sums]:
         for shard in leaf.addressable_shards:
             if not shard.replica_id:
                 _add_shard(totals, shard, stacked, weights)
-        totals = hosts.total(totals)
+        totals = totals if leaf.is_fully_addressable else hosts.total(totals)
     else:
         totals = hosts.fetch(_on_device(leaf, (layers, *matrix), weights))
     return [_read(row) for row in totals]

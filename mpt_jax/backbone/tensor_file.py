@@ -135,7 +135,7 @@ def content_of(content: bytes) -> tuple[dict[str, np.ndarray], dict[str, str]]:
             raise ValueError(f"{name!r} is {found['dtype']}, not one of {', '.join(_DTYPES)}")
         shape = tuple(found["shape"])
         described[name] = (found["dtype"], shape)
-        values = np.frombuffer(bytes(found["data"]), _DTYPES[found["dtype"]])
+        values = np.frombuffer(found["data"], _DTYPES[found["dtype"]])
         arrays[name] = values.reshape(shape)
     size = int.from_bytes(content[:8], "little")
     metadata = json.loads(content[8 : 8 + size]).get("__metadata__") or {}

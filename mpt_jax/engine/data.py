@@ -9,7 +9,6 @@ before it needs them.
 """
 
 import dataclasses
-import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -326,13 +325,12 @@ def _check_answers(task: "seqio.Task", cfg: DatasetConfig) -> None:
             f"vocabulary, where it becomes {shown(becomes)}: every answer would count as wrong. "
             "Choose words that the vocabulary has (`t5x tasks NAME` shows what becomes of them)."
         )
-    if (lost := spelling.lost(task, rows)) and hosts.is_first():
+    if lost := spelling.lost(task, rows):
         becomes = spelling.respelled(task, lost[0])
-        print(
-            f"t5x: warning: {len(lost)} of the first {len(rows)} targets in {cfg.split!r} of task "
-            f"{task.name!r} cannot be spelled in its vocabulary, as {shown(lost[0])}, which "
-            f"becomes {shown(becomes)}: metrics that see this count such answers as wrong.",
-            file=sys.stderr,
+        hosts.note(
+            f"{len(lost)} of the first {len(rows)} targets in {cfg.split!r} of task {task.name!r} "
+            f"cannot be spelled in its vocabulary, as {shown(lost[0])}, which becomes "
+            f"{shown(becomes)}: metrics that see this count such answers as wrong."
         )
 
 

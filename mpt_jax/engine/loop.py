@@ -12,7 +12,16 @@ import jax
 import seqio
 
 from mpt_jax import hosts
-from mpt_jax.engine import config, data, history, run_folder, run_record, schedules
+from mpt_jax.engine import (
+    backbone_record,
+    config,
+    data,
+    data_record,
+    history,
+    run_folder,
+    run_record,
+    schedules,
+)
 from mpt_jax.engine import step as step_lib
 from mpt_jax.engine.checkpoints import CheckpointConfig, Checkpointer, SaveCheckpointConfig
 from mpt_jax.engine.evaluation import Evaluator
@@ -107,6 +116,7 @@ def train(
     if finished and model.saved_step(model_dir) is not None:
         checkpointer.close()
         return model_dir
+    data.check_vocabularies(train_dataset_cfg, model.input_vocabulary, model.output_vocabulary)
     evaluator = None
     if infer_eval_dataset_cfg is not None:
         evaluator = Evaluator(infer_eval_dataset_cfg, model.FEATURE_CONVERTER_CLS)
@@ -126,7 +136,11 @@ def train(
         "total_steps": total_steps,
         "schedule_steps": schedules.end_of(schedule),
         "batch_size": train_dataset_cfg.batch_size,
+        "backbone": backbone_record.checked(model_dir, model, params, resumed=step > 0),
         "key_metrics": evaluator.key_metrics if evaluator else {},
+        "data": data_record.checked(
+            model_dir, [train_dataset_cfg, infer_eval_dataset_cfg], resumed=step > 0
+        ),
     }
     optimizer = model.optimizer_def.build(labels, axes, schedule)
     state = partitioner.place_state(
@@ -146,7 +160,6 @@ def train(
         shard=seqio.ShardInfo(*partitioner.data_shard),
         seed=random_seed,
     )
-    data.check_vocabularies(train_dataset_cfg, model.input_vocabulary, model.output_vocabulary)
 
     # ------------------------------------------------------------------ checkpoint to resume from
     means = {}

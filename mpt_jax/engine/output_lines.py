@@ -129,7 +129,7 @@ class OutputLines:
         left = self.done - self._compared
         for row in rows[:left]:
             self._check(row)
-        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows[left:])
+        text = "".join(f"{as_json(row)}\n" for row in rows[left:])
         if self._file is None:
             _print(text)
             return
@@ -138,6 +138,22 @@ class OutputLines:
             self._file.flush()
         except OSError as error:
             raise unwritable(self._path, error, "OUTPUT") from error
+
+
+def as_json(row: Record) -> str:
+    """One line of the output.
+
+    Raises:
+        UserError: a score that is no number, which JSON does not have.
+    """
+    try:
+        return json.dumps(row, ensure_ascii=False, allow_nan=False)
+    except ValueError as error:
+        raise UserError(
+            f"the prediction for the input {row['input'][:80]!r} has the score {row['score']}: the "
+            "model overflows on it; compute in float32 (T5Config.dtype), or train with a lower "
+            "learning rate."
+        ) from error
 
 
 def _print(text: str) -> None:

@@ -37,13 +37,14 @@ def convert(src: str, dst: str, to: str, dtype: str | None = None) -> str:
     if os.path.isfile(vocabulary := os.path.join(backbones.folder_of(src), vocabularies.FILE)):
         config = vocabularies.with_end(config, vocabulary)
     found = found.cast(dtype) if dtype else found
+    fingerprint = store.identify_weights(found).fingerprint  # reads and checks every value
     with files.new_folder(dst) as folder:
         write(os.fspath(folder), found, config, step)
         for name in (vocabularies.FILE, vocabularies.SETTINGS):
             beside = os.path.join(backbones.folder_of(src), name)
             if os.path.isfile(beside):
                 shutil.copyfile(beside, folder / name)
-        return backbones.fingerprint_of(os.fspath(folder))
+    return fingerprint
 
 
 def _step(dst: str) -> int:

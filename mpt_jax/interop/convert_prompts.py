@@ -78,7 +78,7 @@ def convert(
     if to not in FORMATS:
         raise UserError(f"{src} holds prompts; they are written --to={', '.join(FORMATS)}.")
     bank, info = _read(src, tasks, backbone)
-    if to == OURS and (dst.endswith(".safetensors") or "://" in dst):
+    if to == OURS and dst.endswith(".safetensors"):
         directory, name = os.path.split(prompt_file.destination(dst))
         prompt_file.save(directory, bank, info, name, setting="")
     elif to == OURS:
@@ -122,6 +122,7 @@ def _read_ours(src: str, tasks: Sequence[str] | None, backbone: str | None):
         config = backbones.config_of(backbone)
         sizes = (config.emb_dim, config.vocab_size)
         prompt_file.check_backbone(src, info, *sizes, *backbones.identify(backbone))
+        prompt_file.check_arithmetic(src, info, config.arithmetic)
     return bank_tasks.choose(bank, info, tasks) if tasks else (bank, info)
 
 

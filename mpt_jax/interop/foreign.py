@@ -106,6 +106,7 @@ def describe(
         vocabulary_size=config.vocab_size,
         backbone=identity.fingerprint,
         backbone_bits=identity.bits,
+        arithmetic=config.arithmetic,
     )
 
 

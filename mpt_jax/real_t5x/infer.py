@@ -1,6 +1,5 @@
 """Inference on the real T5X: our settings as the arguments of `t5x.infer.infer`."""
 
-import json
 import os
 import sys
 import tempfile
@@ -17,6 +16,7 @@ from t5x import utils
 from mpt_jax import feature_lengths, files, hosts
 from mpt_jax.engine.inference import open_lines, record
 from mpt_jax.engine.initialize import RestoreCheckpointConfig
+from mpt_jax.engine.output_lines import as_json
 from mpt_jax.engine.partitioning import PjitPartitioner
 from mpt_jax.errors import UserError
 from mpt_jax.predictor import TRUNCATE, Prediction, Row
@@ -159,7 +159,7 @@ class _Predictions:
         for row, answer, score in zip(self._rows, ids, aux["scores"], strict=True):
             said = Prediction(decode(np.asarray(answer).tolist()), float(score))
             found = record(self._model.tasks, row, said)
-            self._records.append(json.dumps(found, ensure_ascii=False) + "\n")
+            self._records.append(f"{as_json(found)}\n")
 
     def put_out(self, *unused: Any) -> None:
         """T5X's `merge_fn`."""

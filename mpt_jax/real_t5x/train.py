@@ -12,7 +12,7 @@ from t5x import train as t5x_train
 from t5x import trainer as trainer_lib
 
 from mpt_jax import files, hosts
-from mpt_jax.engine import config, data, history, run_folder, run_record, schedules
+from mpt_jax.engine import config, data, data_record, history, run_folder, run_record, schedules
 from mpt_jax.engine import step as step_lib
 from mpt_jax.engine.checkpoints import CheckpointConfig, SaveCheckpointConfig
 from mpt_jax.engine.initialize import check_backbone_is_there, initial_params
@@ -103,6 +103,9 @@ def arguments(
         "total_steps": total_steps,
         "schedule_steps": schedules.end_of(schedule),
         "batch_size": train_dataset_cfg.batch_size,
+        "data": data_record.checked(
+            model_dir, [train_dataset_cfg, infer_eval_dataset_cfg], resumed=step > 0
+        ),
     }
 
     def start(init_rng: jax.Array, input_shapes: Mapping) -> Mapping:

@@ -123,13 +123,16 @@ def _read_run(folder: epath.Path, problems: list[Problem]) -> Run:
     keys = {task: record["key_metrics"][task] for task in record["tasks"]}
     evals = [line for line in lines if line["kind"] == "eval"]
     split, scores = _scores(folder, keys, evals)
+    if unevaluated := [task for task in keys if task not in scores]:
+        reason = f"{', '.join(unevaluated)}: not evaluated, for want of a {split} split"
+        problems.append(Problem(folder.as_posix(), "not counted", reason))
     bank, bank_tasks = _bank(folder, problems)
     return Run(
         folder=folder.as_posix(),
         stage=record["stage"],
         label=record["label"],
-        tasks=tuple(record["tasks"]),
-        key_metrics=keys,
+        tasks=tuple(scores),
+        key_metrics={task: keys[task] for task in scores},
         shots=record["few_shot"],
         seed=record["seed"],
         steps=record["total_steps"],
@@ -137,10 +140,10 @@ def _read_run(folder: epath.Path, problems: list[Problem]) -> Run:
         tuned_per_task=record["tuned_parameters"] / len(keys),
         split=split,
         scores=scores,
-        validation={task: _series(evals, f"{task}/{key}") for task, key in keys.items()},
+        validation={task: _series(evals, f"{task}/{keys[task]}") for task in scores},
         losses={
             task: _series([x for x in lines if x["kind"] == "train"], f"task_loss/{task}")
-            for task in keys
+            for task in scores
         },
         bank=bank,
         bank_tasks=bank_tasks,
@@ -183,7 +186,9 @@ def _metric_lines(folder: epath.Path) -> list[dict[str, Any]]:
 def _scores(
     folder: epath.Path, keys: dict[str, str], evals: Sequence[dict]
 ) -> tuple[str, dict[str, float]]:
-    """The split, and each task's key metric there: the test's, else the best validation's.
+    """The split, and there the key metric of each task: the test's, else the best validation's.
+
+    A task that lacks the split was not evaluated, and has none.
 
     The best evaluation is the one that the product of the run was taken from.
     """
@@ -191,17 +196,26 @@ def _scores(
     if file.exists():
         with _unreadable():
             found = files.read_json(file)
-        return TEST, _finite({t: _at(found.get(t), key) for t, key in keys.items()}, file.name)
+        scores = {task: _at(found[task], key) for task, key in keys.items() if task in found}
+        return TEST, _finite(scores, file.name)
     best = history.best_step(history.means(evals))
     if best is None:
         reason = f"no test/metrics.json, and no evaluation in {METRICS_FILE}"
         raise _UnusableError("incomplete", reason)
     (line,) = [line for line in evals if line["step"] == best][-1:]
-    scores = {task: _at(line, f"{task}/{key}") for task, key in keys.items()}
+    names = {task: f"{task}/{key}" for task, key in keys.items()}
+    scores = {task: _at(line, name) for task, name in names.items() if _is_evaluated(task, line)}
     return VALIDATION, _finite(scores, METRICS_FILE)
 
 
+def _is_evaluated(task: str, line: dict[str, Any]) -> bool:
+    """Whether an evaluation has a figure of the task."""
+    return any(name.startswith(f"{task}/") for name in line)
+
+
 def _finite(scores: dict[str, float], where: str) -> dict[str, float]:
+    if not scores:
+        raise _UnusableError("unreadable", f"{where} has the score of none of the tasks")
     for task, score in scores.items():
         if not math.isfinite(score):
             raise _UnusableError("unreadable", f"{where}: the score of {task} is not a number")

@@ -6,7 +6,7 @@ import sys
 
 from mpt_jax import lock
 from mpt_jax.errors import UserError
-from mpt_jax.sweep import cells, execution, overview, plan_file, recorded
+from mpt_jax.sweep import cells, execution, overview, plan_file
 from mpt_jax.sweep.plan import Plan
 
 EXIT_FAILED = 1
@@ -47,6 +47,8 @@ def run(arguments: argparse.Namespace) -> int:
             settings, before any run has started.
         KeyboardInterrupt: Ctrl-C or SIGTERM.
     """
+    from mpt_jax.sweep import recorded  # takes gin, which `t5x --help` does without
+
     if arguments.processes < 1:
         raise UserError(f"--processes={arguments.processes} is not at least 1.")
     if arguments.dry_run and arguments.emit:

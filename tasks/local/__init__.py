@@ -165,6 +165,13 @@ class Task:
                 found[name] = rows.with_references(found[name])
         return found
 
+    def files(self, split: str) -> list[str]:
+        """The files that hold `split`: one of the user's, or those of the whole TFDS dataset."""
+        place = self.splits[TRAIN if split not in self.splits else split]
+        if self.tfds is None:
+            return [os.path.join(self.folder, place)]
+        return sorted(map(str, pathlib.Path(self.folder, self.tfds).glob("*.*record*")))
+
     @property
     def _validation_is_cut(self) -> bool:
         return TRAIN in self.splits and VALIDATION not in self.splits
@@ -233,6 +240,8 @@ def _source(task: Task) -> LocalSource:
     """
     identity = (task, os.path.abspath(task.folder))
     if task.name not in _SOURCES or _SOURCES[task.name][0] != identity:
-        source = LocalSource(task.split_names, task.read, references=task.takes_several)
+        source = LocalSource(
+            task.split_names, task.read, files=task.files, references=task.takes_several
+        )
         _SOURCES[task.name] = (identity, source)
     return _SOURCES[task.name][1]

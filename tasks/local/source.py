@@ -22,14 +22,23 @@ class LocalSource(seqio.DataSource):
     Args:
       splits: names of all splits.
       read: split -> its examples, and those of other splits that lie in the same file.
+      files: split -> the files that hold it.
       references: whether rows carry all their right answers, next to the first as the target.
     """
 
     ORDER_BY_SEED = True  # see `RowSource`
 
-    def __init__(self, splits: Sequence[str], read: Callable[[str], Splits], *, references: bool):
+    def __init__(
+        self,
+        splits: Sequence[str],
+        read: Callable[[str], Splits],
+        *,
+        files: Callable[[str], Sequence[str]] = lambda _: (),
+        references: bool,
+    ):
         super().__init__(splits=splits)
         self._read_splits = read
+        self._files = files
         self._references = references
         self._in_memory: dict[str, dict[str, tf.Tensor]] = {}
 
@@ -39,8 +48,8 @@ class LocalSource(seqio.DataSource):
         return True
 
     def list_shards(self, split: str) -> Sequence[str]:
-        """One; see `supports_arbitrary_sharding`."""
-        return [split]
+        """The files that hold the split; for sharding see `supports_arbitrary_sharding`."""
+        return self._files(split)
 
     def num_input_examples(self, split: str) -> int:
         """Rows of `split`, which is read for it."""

@@ -167,3 +167,37 @@ def test_a_truncated_file(folder, keep):
     path.write_bytes(content[: int(len(content) * keep)])
     with pytest.raises(UserError, match=r"model\.safetensors is truncated or corrupted"):
         _load(folder)
+
+
+@pytest.mark.parametrize("value", [np.inf, np.nan])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_values_that_are_not_finite_are_refused_and_named(tmp_path, value, dtype):
+    params = _params()
+    params["encoder"]["layers_0"]["mlp"]["wi"]["kernel"][2, 3] = value
+    store.save(str(tmp_path), params, CONFIG)
+    with pytest.raises(UserError, match=f"'{WI}' holds values that are not finite"):
+        _load(tmp_path, dtype=dtype, num_partitions=2)
+    with pytest.raises(UserError, match=f"'{WI}' holds values that are not finite"):
+        store.identify_weights(store.open_weights(str(tmp_path)))
+
+
+def test_a_stacked_layer_that_is_not_finite_is_named(tmp_path):
+    scanned = jax.tree.map(np.array, t5_golden.load("v1_1").scanned().params)
+    scanned["encoder"]["layers"]["mlp"]["wo"]["kernel"][1, 0, 0] = np.inf
+    store.save(str(tmp_path), scanned, t5_golden.load("v1_1").module.config)
+    with pytest.raises(UserError, match="'encoder/layers_1/mlp/wo/kernel' holds"):
+        _load(tmp_path, scanned)
+
+
+def test_one_value_among_many_changes_the_fingerprint():
+    params = _params(**{WI: np.ones((300, 200), np.float32)})
+    changed = np.ones((300, 200), np.float32)
+    changed[17, 101] = 0
+    assert store.fingerprint(params) != store.fingerprint(_params(**{WI: changed}))
+
+
+def test_a_config_that_was_changed_is_refused(folder):
+    config = folder / store.CONFIG
+    config.write_text(config.read_text().replace("128", "129"))  # relpos_max_distance
+    with pytest.raises(UserError, match="config.json is not as it was written"):
+        store.open_weights(str(folder))

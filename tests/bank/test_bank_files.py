@@ -198,3 +198,13 @@ def test_ten_thousand_tasks(tmp_path, capsys, monkeypatch):
 def test_mistakes_are_one_message(arguments, message, capsys):
     assert cli.main(["bank", *arguments]) == EXIT_BAD_INPUT
     assert message in capsys.readouterr().err
+
+
+def test_what_the_bank_holds_already_is_passed_over(bank, tmp_path):
+    more = _write(tmp_path / "c", "c", seed=5, label_words={"c": ["good"]})
+    line, before = bank_files.add(bank, [more]), _content(bank)
+    assert bank_files.add(bank, [more]) == line and _content(bank) == before
+    assert "4 tasks" in bank_files.add(bank, [more, _write(tmp_path / "d", "d", seed=6)])
+    other = _write(tmp_path / "other", "c", seed=5, label_words={"c": ["bad"]})
+    with pytest.raises(UserError, match="'c' is in"):
+        bank_files.add(bank, [other])

@@ -162,7 +162,7 @@ def test_buckets_cut_padding_alone():
         ({"pack": True}, "pack = True"),
         ({"batch_size": 0}, "batch_size must be a number of at least 1"),
         ({"batch_size": "x"}, "batch_size must be a number of at least 1; got 'x'"),
-        ({"task_feature_lengths": {"inputs": 4}}, "positive length for 'targets'"),
+        ({"task_feature_lengths": {"inputs": 4}}, "the limit of targets"),
         ({"length_buckets": {"inputs": [8, 4]}}, "ascending"),
         ({"length_buckets": {"encoder": [4]}}, "'inputs' and 'targets'"),
         ({"split": "dev"}, "no split 'dev'; it has train, validation"),
@@ -216,7 +216,9 @@ def test_training_leaves_out_tasks_without_rows_to_train_on(few_shot, min_tasks)
 
 def test_two_batch_sizes_are_refused():
     mixture = bind_tasks(TASKS, min_tasks_per_batch=2, batch_size=8)
-    with pytest.raises(UserError, match=r"batch_size = 8 .* batch_size = 4 is .*--gin.BATCH_SIZE"):
+    with pytest.raises(
+        UserError, match=r"batch_size = 8 .*Config.batch_size = 4 .*--gin.BATCH_SIZE"
+    ):
         train(mixture, batch_size=4)
 
 

@@ -240,3 +240,13 @@ def test_an_output_that_cannot_be_written_is_known_before_the_work(infer, tmp_pa
         infer("one\n", output="file/out")
     with pytest.raises(UserError, match="local files only"):
         infer("one\n", output="gs://bucket/out")
+
+
+def test_a_score_that_is_no_number_is_refused(echo, monkeypatch):
+    def overflow(self, params, batch, rng=None):
+        tokens = batch["encoder_input_tokens"][:, : batch["decoder_input_tokens"].shape[1]]
+        return tokens, {"scores": jnp.full(len(tokens), jnp.nan)}
+
+    monkeypatch.setattr(Echo, "predict_batch_with_aux", overflow)
+    with pytest.raises(UserError, match="input 'some text' has the score nan"):
+        echo("some text\n", task="toy_a")

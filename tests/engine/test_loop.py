@@ -6,6 +6,7 @@ An interruption is a real signal, raised while the loop fetches a batch or evalu
 import functools
 import json
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -387,6 +388,22 @@ def test_a_damaged_checkpoint_costs_no_more_than_its_steps(
         assert leaf.tobytes() == others[name].tobytes(), name
     for file in ("metrics.jsonl", "prompts.safetensors"):
         assert pathlib.Path(whole[0], file).read_bytes() == (tmp_path / file).read_bytes(), file
+
+
+def test_a_run_does_not_go_on_with_another_backbone(backbone, scores, fetched, tmp_path):
+    changed = tmp_path / "backbone"
+    shutil.copytree(backbone, changed)
+    fetched.at = {3: interrupt}
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "run", str(changed))
+    params = jax.tree.map(np.array, toy.backbone())
+    embedding = params["token_embedder"]["embedding"]
+    embedding[7, 3] = np.nextafter(embedding[7, 3], np.inf)
+    store.save(str(changed), params, toy.CONFIG)
+    with pytest.raises(UserError, match="another backbone.*changed or damaged"):
+        run(tmp_path / "run", str(changed))
+    store.save(str(changed), toy.backbone(), toy.CONFIG)
+    run(tmp_path / "run", str(changed))
 
 
 def test_a_signal_during_an_evaluation_stops_after_the_next_step(backbone, scores, tmp_path):

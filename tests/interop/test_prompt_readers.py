@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import shutil
 
 import foreign_prompts
 import numpy as np
@@ -156,7 +157,10 @@ def test_round_trips_are_exact(tmp_path, monkeypatch, shape, rank, seed):
             "task_u": leaf(tasks, length, rank),
             "task_v": leaf(tasks, rank, width),
         }
-    config = type("Config", (), {"emb_dim": width, "vocab_size": toy_start.SIZE + 8})
+    sizes = {"emb_dim": width, "vocab_size": toy_start.SIZE + 8, "arithmetic": {}}
+    config = type("Config", (), sizes)
+    for name in ("adapter", "back"):  # of the last example
+        shutil.rmtree(tmp_path / name, ignore_errors=True)
     monkeypatch.setattr("mpt_jax.interop.backbones.config_of", lambda path: config)
     ours = toy_start.write(
         tmp_path / "ours",

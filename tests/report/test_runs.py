@@ -83,7 +83,7 @@ def _edit(path, old, new):
             "unreadable",
             "a step that is none",
         ),
-        (lambda f: (f / "test/metrics.json").write_text("{}"), "unreadable", "not a number"),
+        (lambda f: (f / "test/metrics.json").write_text("{}"), "unreadable", "none of the tasks"),
         (lambda f: (f / "test/metrics.json").write_text(""), "unreadable", "no valid JSON"),
         (lambda f: _edit(f / "test/metrics.json", "61.0", "NaN"), "unreadable", "no JSON number"),
         (lambda f: _edit(f / "test/metrics.json", "61.0", "null"), "unreadable", "not a number"),
@@ -115,6 +115,18 @@ def test_the_score_is_that_of_the_best_evaluation_which_null_is_not(make_run, re
     (run,), _ = read()
     assert run.scores == {"mini_rte": 60.0}
     assert run.validation["mini_rte"] == {50: 40.0, 70: 60.0}
+
+
+def test_a_task_that_has_no_such_split_is_left_out_alone(make_run, read):
+    make_run("a", tasks=("x", "y"), evals=((50, {"x": 40}), (100, {"x": 50})), tuned=50)
+    make_run("b", tasks=("x", "y"), test={"y": 7}, seed=1)
+    (first, second), problems = read()
+    assert (first.scores, first.tasks, first.tuned_per_task) == ({"x": 50}, ("x",), 25)
+    assert second.scores == {"y": 7}
+    assert [(p.status, p.reason) for p in problems] == [
+        ("not counted", "y: not evaluated, for want of a validation split"),
+        ("not counted", "x: not evaluated, for want of a test split"),
+    ]
 
 
 def test_a_run_of_an_earlier_version_does_not_say_that_it_is_finished(make_run, read):

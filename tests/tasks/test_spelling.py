@@ -89,7 +89,7 @@ def test_a_collision_is_one_whatever_is_compared():
 def test_the_share_of_other_targets_that_cannot_be_spelled_is_told(capsys):
     task(["law", "Law", "law law", "}"])
     check()
-    expected = "warning: 2 of the first 4 targets in 'train' of task 'toy' cannot be spelled"
+    expected = "2 of the first 4 targets in 'train' of task 'toy' cannot be spelled"
     assert expected in capsys.readouterr().err
     assert spelling.lost(seqio.TaskRegistry.get("toy"), []) == []
 

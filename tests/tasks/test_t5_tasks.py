@@ -35,13 +35,18 @@ def test_metrics_are_those_of_t5():
     labels, given, questions = GOLDEN["metrics"]["labels"]
     judged = metrics.multirc("y", "n")(list(zip(labels, questions, strict=True)), given)
     spans = metrics.squad(*GOLDEN["metrics"]["answers"])
+    scores, scores_given = GOLDEN["metrics"]["scores"]
     ours = {
         **metrics.accuracy(labels, given),
         "binary_f1": metrics.binary_f1("y", "n")(labels, given)["f1"],
-        **metrics.macro_f1(labels, given),
-        **metrics.matthews(labels, given),
         **{f"multirc_{key}": value for key, value in judged.items()},
         **{f"squad_{key}": value for key, value in spans.items()},
-        **metrics.correlation(*GOLDEN["metrics"]["scores"]),
+        # T5 was given a number in place of the text.
+        **metrics.correlation(scores, ["-1" if said == "no" else said for said in scores_given]),
     }
-    assert ours == pytest.approx(GOLDEN["metrics"]["values"])
+    theirs = dict(GOLDEN["metrics"]["values"])
+    # Of these T5's are too high where predictions are garbage (test_garbage.py).
+    for metric in (metrics.macro_f1, metrics.matthews):
+        for name, score in metric(labels, given).items():
+            assert score < theirs.pop(name)
+    assert ours == pytest.approx(theirs)
