@@ -4,18 +4,16 @@ Orbax writes them in the background and makes them visible by a rename when they
 killed run leaves no half checkpoint. The frozen backbone is not in them.
 
     <directory>/checkpoint_<step>/state   one array per leaf of the TrainState
-                                 /extra   JSON: the loop's own numbers, and checksums
+                                 /sums    JSON: a checksum per array
                                  /data    the tf.data iterator (one file set per process)
 """
 
 import dataclasses
 import functools
-import json
 import logging
 import os
 import re
 import sys
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -34,7 +32,7 @@ from mpt_jax.engine.data_position import (
 from mpt_jax.engine.initialize import RestoreCheckpointConfig
 from mpt_jax.errors import UserError
 
-_STATE, _EXTRA, _DATA = "state", "extra", "data"
+_STATE, _SUMS, _DATA = "state", "sums", "data"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,7 +91,7 @@ class Checkpointer:
         )
         handlers = {
             _STATE: ocp.StandardCheckpointHandler(),
-            _EXTRA: ocp.JsonCheckpointHandler(),
+            _SUMS: ocp.JsonCheckpointHandler(),
             _DATA: DataPositionHandler(),
         }
         try:
@@ -116,7 +114,6 @@ class Checkpointer:
         self,
         step: int,
         state: Any,
-        extra: dict[str, Any],
         data_iterator: Any = None,
         wait: bool = False,
     ) -> None:
@@ -127,7 +124,6 @@ class Checkpointer:
         Args:
             step: number of steps taken.
             state: TrainState (any pytree of arrays).
-            extra: what else the loop needs, as JSON.
             data_iterator: tf.data iterator whose position is saved.
             wait: whether to return only when the checkpoint is on disk.
 
@@ -135,10 +131,9 @@ class Checkpointer:
             UserError: this or an earlier checkpoint could not be written.
         """
         leaves = _named_leaves(state)
-        extra = json.loads(json.dumps(extra))  # as it will come back
         items = {
             _STATE: ocp.args.StandardSave(leaves),
-            _EXTRA: ocp.args.JsonSave({"extra": extra, "checksums": _checksums(leaves, extra)}),
+            _SUMS: ocp.args.JsonSave(_checksums(leaves)),
         }
         if data_iterator is not None:
             items[_DATA] = SaveDataPosition(data_iterator)
@@ -159,7 +154,7 @@ class Checkpointer:
         self._wait()
         return self._manager.latest_step()
 
-    def resume(self, state_like: Any, tf_iterator: Any) -> tuple[int, Any, dict[str, Any]]:
+    def resume(self, state_like: Any, tf_iterator: Any) -> tuple[int, Any]:
         """Reads the newest checkpoint that can be read, and says which ones cannot.
 
         Those are removed with the next save. Every process gets the same one.
@@ -169,7 +164,7 @@ class Checkpointer:
             tf_iterator: as in `restore_iterator`.
 
         Returns:
-            (step, state, extra).
+            (step, state).
 
         Raises:
             UserError: none can be read, or none fits the state.
@@ -179,14 +174,14 @@ class Checkpointer:
         for step in sorted(self._manager.all_steps(), reverse=True):
             failure = None
             try:
-                state, extra = self.restore(state_like, step)
+                state = self.restore(state_like, step)
                 self.restore_iterator(tf_iterator, step)
             except UserError as error:
                 failure = error
             if not hosts.agree_on_any(failure is not None):
                 if first is not None:
                     hosts.note(f"{first} Going on from {self._folder(step).name}, before it.")
-                return step, state, extra
+                return step, state
             self._unreadable.append(step)
             first = first or failure or UserError("another process cannot read its checkpoint.")
         if isinstance(first, _CorruptError):
@@ -196,7 +191,7 @@ class Checkpointer:
             )
         raise first or UserError(f"There is no checkpoint in {self.directory}.")
 
-    def restore(self, state_like: Any, step: int | None = None) -> tuple[Any, dict[str, Any]]:
+    def restore(self, state_like: Any, step: int | None = None) -> Any:
         """Reads a checkpoint, bit for bit.
 
         Args:
@@ -205,7 +200,7 @@ class Checkpointer:
             step: default the newest.
 
         Returns:
-            (state, extra).
+            the state.
 
         Raises:
             UserError: no such checkpoint; it is truncated or corrupt; or it holds other leaves or
@@ -226,18 +221,17 @@ class Checkpointer:
             items = self._manager.restore(
                 step,
                 args=ocp.args.Composite(
-                    state=ocp.args.StandardRestore(target), extra=ocp.args.JsonRestore()
+                    state=ocp.args.StandardRestore(target), sums=ocp.args.JsonRestore()
                 ),
             )
-            leaves, extra = items[_STATE], items[_EXTRA]["extra"]
-            checksums = items[_EXTRA]["checksums"]
+            leaves, checksums = items[_STATE], dict(items[_SUMS])
         except Exception as error:  # as above
             raise self._corrupt(step, _cause(error)) from error
-        for name, checksum in _checksums(leaves, extra).items():
+        for name, checksum in _checksums(leaves).items():
             if checksums.get(name) != checksum:
                 raise self._corrupt(step, f"the checksum of {name} differs")
         tree = jax.tree.structure(state_like)
-        return tree.unflatten([leaves[name] for name in wanted]), extra
+        return tree.unflatten([leaves[name] for name in wanted])
 
     def restore_iterator(self, tf_iterator: Any, step: int | None = None) -> None:
         """Sets a tf.data iterator to the saved position.
@@ -318,11 +312,9 @@ def _named_leaves(state: Any) -> dict[str, Any]:
     return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in paths}
 
 
-def _checksums(leaves: dict[str, jax.Array], extra: dict[str, Any]) -> dict[str, int]:
-    """A number per leaf and one for `extra`: tensorstore does not notice a flipped bit."""
-    sums = jax.device_get(_bit_sums(leaves))
-    text = json.dumps(extra, sort_keys=True).encode()
-    return {**{name: int(value) for name, value in sums.items()}, _EXTRA: zlib.crc32(text)}
+def _checksums(leaves: dict[str, jax.Array]) -> dict[str, int]:
+    """A number per leaf: tensorstore does not notice a flipped bit."""
+    return {name: int(value) for name, value in jax.device_get(_bit_sums(leaves)).items()}
 
 
 @jax.jit

@@ -164,7 +164,7 @@ def train(
     # ------------------------------------------------------------------ checkpoint to resume from
     means = {}
     if step:
-        step, state, _ = checkpointer.resume(state, batches.tf_iterator)
+        step, state = checkpointer.resume(state, batches.tf_iterator)
         means = history.means(history.read(model_dir), last=step)
     hosts.on_first(lambda: run_record.write(model_dir, model, trainable, facts))
 
@@ -240,7 +240,7 @@ def train(
                 # summarize raises on a non-finite loss, before any saving
                 reporter.training(step, window.summarize())
             if saves:
-                checkpointer.save(step, state, {}, batches.tf_iterator)
+                checkpointer.save(step, state, batches.tf_iterator)
             conclude()
 
     if step >= total_steps:

@@ -43,34 +43,33 @@ def saved(tmp_path):
     """A directory with checkpoints 3 and 5."""
     checkpointer = Checkpointer(tmp_path / "run", KEEP_2)
     for step in (3, 5):
-        checkpointer.save(step, _state(step), {"step": step})
+        checkpointer.save(step, _state(step))
     checkpointer.close()
     return tmp_path / "run"
 
 
 def test_round_trip_is_bit_exact(tmp_path):
-    state, extra = _state(), {"best": {"metric": 0.1 + 0.2, "step": 4}, "name": "x"}
+    state = _state()
     checkpointer = Checkpointer(tmp_path, KEEP_1)
     assert checkpointer.latest_step() is None
-    checkpointer.save(7, state, extra)
+    checkpointer.save(7, state)
     assert checkpointer.latest_step() == 7
-    restored, got = checkpointer.restore(_state(1))
+    restored = checkpointer.restore(_state(1))
     _assert_equal_bits(restored, state)
-    assert got == extra
     checkpointer.close()
 
 
 def test_restore_lays_the_state_on_another_mesh(tmp_path):
     state = PjitPartitioner(num_partitions=4).place_state(_state(), AXES)
     checkpointer = Checkpointer(tmp_path, KEEP_1)
-    checkpointer.save(1, state, {}, wait=True)
+    checkpointer.save(1, state, wait=True)
     wanted = PjitPartitioner(num_partitions=2).state_sharding(state, AXES)
     like = jax.tree.map(
         lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
         state,
         wanted,
     )
-    restored, _ = checkpointer.restore(like)
+    restored = checkpointer.restore(like)
     _assert_equal_bits(restored, state)
     assert jax.tree.map(lambda leaf: leaf.sharding, restored) == wanted
     checkpointer.close()
@@ -80,11 +79,11 @@ def test_the_state_may_be_donated_while_it_is_saved(tmp_path):
     scramble = jax.jit(lambda state: jax.tree.map(lambda x: x * 0 + 1, state), donate_argnums=0)
     checkpointer, state = Checkpointer(tmp_path, KEEP_1), _state(width=1024)
     expected = jax.tree.map(lambda leaf: np.array(leaf), state)
-    checkpointer.save(1, state, {})
+    checkpointer.save(1, state)
     for _ in range(3):
         state = scramble(state)
     jax.block_until_ready(state)
-    _assert_equal_bits(checkpointer.restore(state)[0], expected)
+    _assert_equal_bits(checkpointer.restore(state), expected)
     checkpointer.close()
 
 
@@ -95,7 +94,7 @@ def test_data_position_goes_with_the_state(tmp_path):
     iterator, checkpointer = new_iterator(), Checkpointer(tmp_path, KEEP_1)
     for _ in range(60):
         next(iterator)
-    checkpointer.save(60, _state(), {}, data_iterator=iterator)
+    checkpointer.save(60, _state(), data_iterator=iterator)
     expected = [int(next(iterator)) for _ in range(60)]
     checkpointer.close()
     resumed, reopened = new_iterator(), Checkpointer(tmp_path, KEEP_1)
@@ -107,16 +106,16 @@ def test_data_position_goes_with_the_state(tmp_path):
 def test_keep_removes_older_ones(tmp_path):
     checkpointer = Checkpointer(tmp_path, KEEP_2)
     for step in (1, 2, 3):
-        checkpointer.save(step, _state(step), {})
+        checkpointer.save(step, _state(step))
     checkpointer.close()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["checkpoint_2", "checkpoint_3"]
 
 
 def test_saving_a_step_twice_keeps_the_first(saved):
     checkpointer = Checkpointer(saved, KEEP_2)
-    checkpointer.save(5, _state(5), {"step": 5}, wait=True)
-    _assert_equal_bits(checkpointer.restore(_state())[0], _state(5))
-    _assert_equal_bits(checkpointer.restore(_state(), step=3)[0], _state(3))
+    checkpointer.save(5, _state(5), wait=True)
+    _assert_equal_bits(checkpointer.restore(_state()), _state(5))
+    _assert_equal_bits(checkpointer.restore(_state(), step=3), _state(3))
     checkpointer.close()
 
 
@@ -144,7 +143,7 @@ def _resumable(tmp_path):
     for step in range(1, 6):
         next(iterator)
         if step in (3, 5):
-            checkpointer.save(step, _state(step), {"step": step}, iterator)
+            checkpointer.save(step, _state(step), iterator)
     checkpointer.close()
     return tmp_path / "run"
 
@@ -153,8 +152,8 @@ DAMAGES = {
     "arrays cut": (lambda f: _largest_file(f / "state"), _truncate),
     "a bit of an array": (lambda f: _largest_file(f / "state"), _flip_a_bit),
     "the list of arrays": (lambda f: f / "state" / "_METADATA", _truncate),
-    "the loop's numbers cut": (lambda f: f / "extra" / "metadata", _truncate),
-    "a bit of the loop's numbers": (lambda f: f / "extra" / "metadata", _flip_a_bit),
+    "the checksums cut": (lambda f: f / "sums" / "metadata", _truncate),
+    "a bit of the checksums": (lambda f: f / "sums" / "metadata", _flip_a_bit),
     "the data position cut": (lambda f: f / "data" / "process_0.index", _truncate),
     "the data position gone": (lambda f: f / "data" / "process_0.index", None),
 }
@@ -166,22 +165,22 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_serves(resumable, what
     path = find(resumable / "checkpoint_5")
     path.write_bytes(damage(path.read_bytes())) if damage else path.unlink()
     checkpointer, iterator = Checkpointer(resumable, KEEP_2), _numbers()
-    step, state, extra = checkpointer.resume(_state(), iterator)
-    assert (step, extra, int(next(iterator))) == (3, {"step": 3}, 3)
+    step, state = checkpointer.resume(_state(), iterator)
+    assert (step, int(next(iterator))) == (3, 3)
     _assert_equal_bits(state, _state(3))
     (line,) = capfd.readouterr().err.splitlines()
     said = r"t5x: note: .*checkpoint_5 is truncated or corrupt \((.*)\)\. Going on from chec\w*_3"
     assert "{" not in re.match(said, line)[1]
 
     assert checkpointer.latest_step() == 5  # as long as the run has not gone on
-    checkpointer.save(5, _state(50), {"step": 50}, iterator, wait=True)
-    assert checkpointer.resume(_state(), _numbers())[2] == {"step": 50}
+    checkpointer.save(5, _state(50), iterator, wait=True)
+    _assert_equal_bits(checkpointer.resume(_state(), _numbers())[1], _state(50))
     checkpointer.close()
 
 
 def test_where_no_checkpoint_can_be_read_the_newest_is_named(resumable):
     for step in (3, 5):
-        path = resumable / f"checkpoint_{step}" / "extra" / "metadata"
+        path = resumable / f"checkpoint_{step}" / "sums" / "metadata"
         path.write_bytes(_truncate(path.read_bytes()))
     checkpointer = Checkpointer(resumable, KEEP_2)
     with pytest.raises(
@@ -241,16 +240,16 @@ def test_a_full_disk_is_one_message_and_earlier_checkpoints_stay(saved, monkeypa
     checkpointer = Checkpointer(saved, KEEP_1)
     monkeypatch.setattr(ocp.StandardCheckpointHandler, "async_save", async_save)
     with pytest.raises(UserError, match="No space left on device.*intact"):
-        checkpointer.save(9, _state(9), {}, wait=True)
+        checkpointer.save(9, _state(9), wait=True)
     monkeypatch.undo()
     reopened = Checkpointer(saved, KEEP_1)
-    _assert_equal_bits(reopened.restore(_state())[0], _state(5))
+    _assert_equal_bits(reopened.restore(_state()), _state(5))
     reopened.close()
 
 
 @pytest.mark.parametrize("bad", [{"period": 0}, {"period": 5, "keep": 0}])
 def test_save_config_out_of_range(bad):
-    with pytest.raises(UserError, match=f"{list(bad)[-1]} must be at least 1, got 0"):
+    with pytest.raises(UserError, match=f"{list(bad)[-1]} must be a whole number of at least 1"):
         SaveCheckpointConfig(**bad)
 
 
