@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: demo test test-t5x lint bench
+.PHONY: demo test test-t5x stress lint bench
 
 demo: $(INSTALLED)
 	$(BIN)/python -m mpt_jax.demo
@@ -14,6 +14,12 @@ test: $(INSTALLED)
 # T5X_PATH: folders with T5X and what it needs, joined by colons (docs/t5x.md).
 test-t5x: $(INSTALLED)
 	PYTHONPATH="$(T5X_PATH)" $(BIN)/python -m pytest tests_t5x --durations=10
+
+# Every kind of data resumed at every step, then kills and damages at random (docs/running.md).
+stress: $(INSTALLED)
+	$(BIN)/python tests/data_kinds.py
+	PYTHONPATH=tests $(BIN)/python -m stress.damages --damages=2000
+	PYTHONPATH=tests $(BIN)/python -m stress.kills --kills=500
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -17,9 +17,11 @@ import toy_prompts
 from etils import epath
 from report.conftest import make_run
 
-from mpt_jax import prompt_file
+from mpt_jax import prompt_file, vocabulary
+from mpt_jax.backbone import store
 from mpt_jax.engine.checkpoints import Checkpointer, SaveCheckpointConfig
-from mpt_jax.interop import backbones, convert_prompts
+from mpt_jax.errors import UserError
+from mpt_jax.interop import backbones, convert_prompts, vocabularies
 from mpt_jax.methods.adapter import Adapter
 from mpt_jax.report import runs
 from mpt_jax.tasks import local
@@ -38,6 +40,7 @@ class Reader:
         read: what a user gets of such a folder, comparable.
         checked: whether other values than those written are never given.
         damages: which files of the folder are damaged; default all.
+        identity: what prompts and runs keep of a backbone, and compare with later.
     """
 
     name: str
@@ -45,6 +48,7 @@ class Reader:
     read: Callable[[pathlib.Path], Any]
     checked: bool = True
     damages: Callable[[pathlib.Path], bool] = lambda path: True
+    identity: Callable[[pathlib.Path], Any] = lambda folder: None
 
 
 def _digest(tree: Any) -> str:
@@ -66,8 +70,13 @@ def _read_backbone(folder: pathlib.Path) -> Any:
     return config.to_json(), _digest({name: tensor.whole() for name, tensor in tensors.items()})
 
 
-def _read_backbone_and_vocabulary(folder: pathlib.Path) -> Any:
-    return *_read_backbone(folder), backbones.tokenizer_of(str(folder)).encode(TEXT)
+def _read_vocabulary(folder: pathlib.Path) -> Any:
+    pieces = backbones.tokenizer_of(str(folder))
+    return pieces.encode(TEXT), pieces.decode(list(range(50, 400)))
+
+
+def _vocabulary(folder: pathlib.Path) -> Any:
+    return vocabulary.digest(backbones.tokenizer_of(str(folder)))
 
 
 def _is_prompt_file(path: pathlib.Path) -> bool:
@@ -75,7 +84,11 @@ def _is_prompt_file(path: pathlib.Path) -> bool:
 
 
 def _is_backbone(path: pathlib.Path) -> bool:
-    return not _is_prompt_file(path)
+    return path.name in (store.WEIGHTS, store.CONFIG)
+
+
+def _is_vocabulary(path: pathlib.Path) -> bool:
+    return path.name == vocabularies.FILE
 
 
 def _write_checkpoint(folder: pathlib.Path) -> None:
@@ -116,10 +129,6 @@ def _save_orbax(folder: pathlib.Path, tree: dict) -> None:
     golden_folders.save_orbax(folder, {"target": tree})
 
 
-def _read_layout(folder: pathlib.Path) -> Any:
-    return _read_backbone(folder / "checkpoint_0")
-
-
 def _write_golden(name: str) -> Callable[[pathlib.Path], None]:
     return lambda folder: shutil.copytree(GOLDEN.parent / name, folder, dirs_exist_ok=True)
 
@@ -130,7 +139,7 @@ def _read_converted(source: str) -> Callable[[pathlib.Path], Any]:
     def read(folder: pathlib.Path) -> Any:
         backbone = str(folder.parent / "whole" / "backbone")
         convert_prompts.convert(
-            str(folder / source), str(folder / "ours"), "ours", backbone=backbone
+            str(folder / source), str(folder / "ours"), "mpt_jax", backbone=backbone
         )
         return _read_prompts(folder / "ours")
 
@@ -144,7 +153,9 @@ def _write_run(folder: pathlib.Path) -> None:
 
 def _read_run(folder: pathlib.Path) -> Any:
     found, problems = runs.read([epath.Path(folder / "run")])
-    return repr((found, problems)).replace(str(folder), "")
+    if problems:  # what a report says of a run that it leaves out
+        raise UserError("; ".join(problem.reason for problem in problems))
+    return repr(found).replace(str(folder), "")
 
 
 def _write_rows(folder: pathlib.Path) -> None:
@@ -167,6 +178,29 @@ def _read_rows(folder: pathlib.Path) -> Any:
     return repr([task.read(split) for split in ("train", "test")])
 
 
+def _identity(folder: pathlib.Path) -> Any:
+    """What prompts that were trained on a backbone know of it (`prompt_file.check_backbone`)."""
+    path = str(folder)
+    return backbones.identify(path), str(backbones.config_of(path).arithmetic)
+
+
+def _write_other_prompts(folder: pathlib.Path, to: str, name: str) -> None:
+    """Prompts as `t5x convert` writes them for other programs, and their backbone."""
+    ours = toy_prompts.write(folder / "backbone")
+    convert_prompts.convert(ours, str(folder / name), to, ["nli"])
+
+
+def _foreign(name: str, write: Callable[[pathlib.Path], Any], place: str = "") -> Reader:
+    """Somebody else's backbone."""
+    return Reader(
+        name,
+        write,
+        lambda folder: _read_backbone(folder / place),
+        checked=False,
+        identity=lambda folder: _identity(folder / place),
+    )
+
+
 READERS = (
     Reader("prompt file", toy_prompts.write, _read_prompts, damages=_is_prompt_file),
     Reader(
@@ -175,12 +209,25 @@ READERS = (
         _read_prompts,
         damages=_is_prompt_file,
     ),
-    Reader("backbone", toy_prompts.write, _read_backbone_and_vocabulary, damages=_is_backbone),
+    Reader("backbone", toy_prompts.write, _read_backbone, damages=_is_backbone),
     Reader("checkpoint", _write_checkpoint, _read_checkpoint),
-    Reader("run folder, by a report", _write_run, _read_run, checked=False),
-    Reader("Hugging Face", _write_golden("huggingface/t5_v1_1"), _read_backbone, checked=False),
-    Reader("Hugging Face, in shards", _write_golden("huggingface/mt5"), _read_backbone, False),
-    Reader("T5X, orbax", _write_layout(_save_orbax), _read_layout, checked=False),
-    Reader("T5X, legacy", _write_layout(golden_folders.save_legacy), _read_layout, False),
+    Reader(
+        "PEFT's, written by us",
+        lambda folder: _write_other_prompts(folder, "peft", "adapter"),
+        _read_converted("adapter"),
+        damages=lambda path: path.name == "adapter_model.safetensors",
+    ),
+    Reader(
+        "NumPy's, written by us",
+        lambda folder: _write_other_prompts(folder, "npy", "nli.npy"),
+        _read_converted("nli.npy"),
+        damages=lambda path: path.name == "nli.npy",
+    ),
+    _foreign("Hugging Face", _write_golden("huggingface/t5_v1_1")),
+    _foreign("Hugging Face, in shards", _write_golden("huggingface/mt5")),
+    _foreign("T5X, orbax", _write_layout(_save_orbax), "checkpoint_0"),
+    _foreign("T5X, legacy", _write_layout(golden_folders.save_legacy), "checkpoint_0"),
+    Reader("vocabulary", toy_prompts.write, _read_vocabulary, False, _is_vocabulary, _vocabulary),
+    Reader("run.json and metrics.jsonl, by a report", _write_run, _read_run, checked=False),
     Reader("rows, JSONL and CSV", _write_rows, _read_rows, checked=False),
 )

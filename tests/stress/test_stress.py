@@ -1,0 +1,27 @@
+"""The short form of `make stress`, as a program: it forks, which a process with jax must not."""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+
+def run(program: str, *arguments: str) -> str:
+    """What a program of this folder prints, where it finds nothing wrong."""
+    environment = {**os.environ, "PYTHONPATH": str(pathlib.Path(__file__).parents[1])}
+    environment.pop("XLA_FLAGS", None)
+    command = [sys.executable, "-m", f"stress.{program}", *arguments]
+    ended = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    return ended.stdout
+
+
+def test_a_run_that_is_killed_again_and_again_ends_as_one_that_is_not(tmp_path):
+    said = run("kills", "--kills=3", "--only=tasks sampled", f"--folder={tmp_path}")
+    assert "tasks sampled, teachers, distillation: " in said
+    assert said.count("identical") >= 1 and "DIFFERS" not in said
+
+
+def test_damaged_files_are_refused_told_apart_or_the_same():
+    said = run("damages", "--damages=52")
+    assert "| checkpoint | " in said
