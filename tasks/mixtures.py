@@ -119,7 +119,7 @@ def having_split(mixture: seqio.Mixture, split: str) -> tuple[seqio.Mixture, tup
     kept = [(task, rates[task.name]) for task in mixture.tasks if task.name not in lacking]
     if not kept:
         first = mixture.tasks[0]
-        others = f", nor have the {len(lacking) - 1} other tasks" if len(lacking) > 1 else ""
+        others = ", nor has any other task" if len(lacking) > 1 else ""
         raise UserError(
             f"Task {first.name!r} has no split {split!r}{others}; "
             f"it has {', '.join(map(str, first.splits))}."

@@ -53,5 +53,6 @@ def begin(run):
 
 
 def files(folder: pathlib.Path):
-    """Every file below `folder`, with when it was written."""
-    return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+    """Every file below `folder`, with when it was written; but locks, which each start signs."""
+    found = (path for path in folder.rglob("*") if path.is_file() and path.suffix != ".lock")
+    return {path: path.stat().st_mtime_ns for path in found}

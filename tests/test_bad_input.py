@@ -106,7 +106,11 @@ def rewritten(work, name, **facts):
         # gin
         (SOURCE, {"mpt__MPT__rnk": 2}, "'rnk'. Did you mean 'rank'"),
         (SOURCE, {"MTP__rank": 2}, "'MTP'. Did you mean 'MPT'"),
-        (SOURCE, {"TRIAN_STEPS": 2}, "'TRIAN_STEPS'. Did you mean 'TRAIN_STEPS'"),
+        (
+            SOURCE,
+            {"TRIAN_STEPS": 2},
+            "a macro 'TRIAN_STEPS', so that this would have no effect. Did you mean 'TRAIN_STEPS'",
+        ),
         (SOURCE, {"INITIAL_CHECKPOINT_PATH": "%gin.REQUIRED"}, "INITIAL_CHECKPOINT_PATH (required"),
         (SOURCE, {"TRAIN_STEPS": "ten"}, "total_steps must be a whole number"),
         (SOURCE, {"EVAL_PERIOD": 0}, "eval_period must be a whole number of at least 1, got 0"),
@@ -116,7 +120,11 @@ def rewritten(work, name, **facts):
         (TARGET, {"MIXTURE_OR_TASK_NAME": "toy_long"}, "raise that length"),
         (TARGET, {"MIXTURE_OR_TASK_NAME": "toy_empty"}, "task 'toy_empty' has 0 rows"),
         (TARGET, {"train/utils__DatasetConfig__split": "dev"}, "'toy_a' has no split 'dev'"),
-        (EVAL, {"EVAL_SPLIT": "tset"}, "no split 'tset'; it has train, validation, test"),
+        (
+            EVAL,
+            {"EVAL_SPLIT": "tset"},
+            "no split 'tset', nor has any other task; it has train, validation, test",
+        ),
         (TARGET, {"FEW_SHOT": 25}, "25"),
         (
             TARGET,

@@ -144,7 +144,7 @@ def test_an_interrupt_says_how_to_resume(tmp_path):
 
 
 def test_files_that_do_not_configure_the_command(tmp_path):
-    (tmp_path / "model.gin").write_text("WIDTH = 3\n")
+    (tmp_path / "model.gin").write_text("# sizes alone\n")
     result = toy_t5x("train", "--gin_file=model.gin", cwd=tmp_path)
     assert result.returncode == 2
     assert "do not configure toy_train.train: give a run file too" in result.stderr

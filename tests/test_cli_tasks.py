@@ -45,13 +45,13 @@ def test_the_backbone_s_weights_are_not_asked_for(monkeypatch):
     assert cli.main(given) == 0
     assert parsed == [
         ["gin/tasks.gin", "gin/models/t5_base.gin"],
+        ["SPIECE_MODEL=x"],
+        [],
         [
             "INITIAL_CHECKPOINT_PATH=None",
-            "SPIECE_MODEL=x",
             "MIXTURE_OR_TASK_NAME='rte'",
             "listing.show.task='rte'",
         ],
-        [],
     ]
 
 

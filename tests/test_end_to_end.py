@@ -16,9 +16,10 @@ import pytest
 import tensorflow as tf
 import toy
 
-from mpt_jax import cli, prompt_file
+from mpt_jax import assets, cli, prompt_file
 from mpt_jax.backbone import store
 from mpt_jax.engine import config
+from mpt_jax.interop import backbones
 
 TESTS = pathlib.Path(__file__).parent
 TOY = f"--gin_file={TESTS / 'toy.gin'}"
@@ -98,6 +99,11 @@ def test_from_source_training_to_predictions(t5x, tmp_path):
         "tasks": ["mini_rte"],
         "key_metrics": {"mini_rte": "accuracy"},
         "tuned_parameters": 20 * 128 + 20 + 128,
+        "backbone": backbones.identify(assets.path("mini"))._asdict(),
+        "data": {
+            "mini_rte, split train": {"files": {}, "rows": 16},
+            "mini_rte, split validation": {"files": {}, "rows": 200},
+        },
         "finished": True,
     }
 

@@ -110,7 +110,7 @@ def test_the_gradient_is_that_of_the_plain_loss():
 
 
 def test_the_facade_has_our_signature_and_runs_our_engine(monkeypatch):
-    assert inspect.getfullargspec(facade.train) == inspect.getfullargspec(loop.train)
+    assert inspect.signature(facade.train) == inspect.signature(loop.train)
     ran = engines.by_engine(lambda **arguments: arguments, "no module")
     assert ran(a=1) == {"a": 1}
 

@@ -15,6 +15,7 @@ def method_of(module):
 
 @pytest.fixture(autouse=True)
 def _a_run_has_started():
+    gin.clear_config()
     gin.finalize()
     yield
     gin.clear_config()

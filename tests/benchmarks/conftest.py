@@ -35,7 +35,9 @@ def real_folder(tmp_path):
 
 def row(corpus, split, number):
     """One row; labels take turns, the first one comes last."""
-    texts = {field: f"{field} {number} of {corpus.name} {split}" for field in corpus.texts}
+    # All letters, so that the vocabulary learnt of these texts can spell the labels.
+    rest = f"{number} of {corpus.name} {split}: a quick brown fox jumps over the lazy dog"
+    texts = {field: f"{field} {rest}" for field in corpus.texts}
     labels = LABELS.get(corpus.name, ["negative", "positive"])
     answers = {"label": labels[-1 - number % len(labels)], "score": 1 + number / 10}
     return {**texts, **{k: answers[k] for k in [corpus.answer] if k in answers}}

@@ -523,7 +523,7 @@ def test_a_full_disk_for_the_product_is_one_message(backbone, scores, tmp_path, 
     monkeypatch.setattr(prompt_file, "save", full)
     with pytest.raises(UserError, match="No space left on device"):
         run(tmp_path, backbone, period=2)
-    assert steps_saved(tmp_path) == [2]
+    assert steps_saved(tmp_path) == [2, 4]
     assert_product_is_of(tmp_path, step=2)
 
 

@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 import pytest
+import seqio
 
 from mpt_jax import prompt_file
 from mpt_jax.backbone.config import T5Config
@@ -24,12 +25,13 @@ BASE = T5Config(
     num_encoder_layers=12,
     num_decoder_layers=12,
 )
+VOCABULARY = seqio.ByteVocabulary()  # any: no number depends on it
 SHAPES = {"encoder_input_tokens": (1, 8), "decoder_input_tokens": (1, 4)}
 
 
 def _tuned(method, num_tasks=1):
     tasks = tuple(f"task_{i}" for i in range(num_tasks))
-    model = EncoderDecoderModel(BASE, method, tasks, None, None)
+    model = EncoderDecoderModel(BASE, method, tasks, VOCABULARY, VOCABULARY)
     shapes = jax.eval_shape(lambda k: model.get_initial_variables(k, SHAPES), jax.random.key(0))
     labels = model.param_labels(shapes["params"])
     sizes = jax.tree.map(
