@@ -9,7 +9,7 @@ demo: $(INSTALLED)
 	$(BIN)/python -m mpt_jax.demo
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -n 2 --dist loadfile --durations=10
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=10
 
 # T5X_PATH: folders with T5X and what it needs, joined by colons (docs/t5x.md).
 test-t5x: $(INSTALLED)

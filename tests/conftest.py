@@ -7,3 +7,20 @@ os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=4"
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 # Toy programs cost more to optimise than to run; a quarter of the suite's time was that.
 os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
+
+# The files that take minutes, longest first: begun last, one would keep a single process busy.
+LONGEST = (
+    "test_docs.py",
+    "test_several_hosts.py",
+    "test_loop.py",
+    "test_end_to_end.py",
+    "test_stress.py",
+    "test_sweep.py",
+    "test_exact_resume.py",
+    "test_killed.py",
+)
+
+
+def pytest_collection_modifyitems(items):
+    rank = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path.name, len(LONGEST)))

@@ -14,11 +14,11 @@ TRAINING = (
     "--gin.EVAL_PERIOD=2",
     "--gin.BATCH_SIZE=8",
     "--gin.PROMPT_LENGTH=4",
+    "--gin.LENGTH_BUCKETS=None",
 )
 FEW = (
     "--gin.EVAL_BATCH_SIZE=32",
     "--gin.TASK_FEATURE_LENGTHS={'inputs': 48, 'targets': 24}",
-    "--gin.LENGTH_BUCKETS=None",
 )
 
 
