@@ -7,7 +7,7 @@ is repeated: the position in the data is the number of the pass and a place in i
 """
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import seqio
@@ -124,7 +124,8 @@ class BoundTask(seqio.Task):
             return rows if cached else self.preprocess_precache(rows, seed)
 
         passes = tf.data.Dataset.counter()
-        rows = (passes if num_epochs is None else passes.take(num_epochs)).flat_map(one_pass)
+        passes = passes if num_epochs is None else passes.take(num_epochs)
+        rows = passes.flat_map(_as_written(one_pass))
         rows = self.preprocess_postcache(rows, sequence_length, seed)
         rows = self._validate_preprocessing(rows)
         if trim_output_features:
@@ -154,6 +155,16 @@ class BoundTask(seqio.Task):
             "rows to be shuffled in memory: give it a shuffle_buffer_size, or train with "
             "--gin.train/utils.DatasetConfig.shuffle=False."
         )
+
+
+def _as_written(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`function` for tf.data, but run as plain Python: AutoGraph would rewrite all that it calls.
+
+    A source that makes its rows in Python took minutes so. Maps inside still are rewritten, as they
+    are outside of any function; `do_not_convert` would take that from them.
+    """
+    autograph = tf.__internal__.autograph
+    return autograph.tf_convert(function, autograph.control_status_ctx(), convert_by_default=False)
 
 
 def _add_task_id(dataset: tf.data.Dataset, task_id: int) -> tf.data.Dataset:
