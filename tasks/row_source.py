@@ -188,8 +188,9 @@ def _files_shuffled(
     """As the source's own rows, with its files in an order that is a function of the seed."""
     files = source.list_shards(split)
     by_files = len(files) >= shard.num_shards
-    own = tf.constant(files[shard.index :: shard.num_shards] if by_files else files)
-    rows = shuffled_rows(len(own), lambda index: own[index], seed).interleave(
+    own = files[shard.index :: shard.num_shards] if by_files else files
+    paths = tf.constant(own)
+    rows = shuffled_rows(len(own), lambda index: paths[index], seed).interleave(
         source._reader,
         cycle_length=source._cycle_length,
         block_length=source._block_length,
