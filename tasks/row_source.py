@@ -133,7 +133,9 @@ class RowSource(seqio.DataSource):
             return _files_shuffled(source, split, seed, shard)
         shuffle = shuffle and getattr(source, "ORDER_BY_SEED", False)
         by_files = source.supports_arbitrary_sharding or shards >= shard.num_shards > 1
-        with _uncached_tfds():
+        # Once, for all passes: rows made in Python would be constants of a traced one.
+        once = contextlib.nullcontext() if shuffle else tf.init_scope()
+        with _uncached_tfds(), once:
             rows = source.get_dataset(
                 split=split,
                 shuffle=shuffle,
