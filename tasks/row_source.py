@@ -46,6 +46,7 @@ class RowSource(seqio.DataSource):
         self._seed = seed
         self._counts: dict[str, int] = {}
         self._tables: dict[str, tuple[tf.Tensor, tf.TypeSpec]] = {}
+        self._datasets: dict[tuple, tf.data.Dataset] = {}
         if few_shot is not None and TRAIN in self.splits:
             self._check_draw(few_shot)
 
@@ -131,18 +132,22 @@ class RowSource(seqio.DataSource):
         shards = 0 if source.supports_arbitrary_sharding else len(source.list_shards(split))
         if shuffle and shards > 1 and isinstance(source, seqio.FileDataSource):
             return _files_shuffled(source, split, seed, shard)
-        shuffle = shuffle and getattr(source, "ORDER_BY_SEED", False)
         by_files = source.supports_arbitrary_sharding or shards >= shard.num_shards > 1
-        # Once, for all passes: rows made in Python would be constants of a traced one.
-        once = contextlib.nullcontext() if shuffle else tf.init_scope()
-        with _uncached_tfds(), once:
-            rows = source.get_dataset(
-                split=split,
-                shuffle=shuffle,
-                seed=seed if shuffle else None,
-                shard_info=shard if by_files else None,
-            )
+        part = shard if by_files else None
+        if shuffle and getattr(source, "ORDER_BY_SEED", False):
+            rows = source.get_dataset(split=split, shuffle=True, seed=seed, shard_info=part)
+        else:
+            rows = self._in_order(split, part)
         return rows if by_files else rows.shard(shard.num_shards, shard.index)
+
+    def _in_order(self, split: str, part: seqio.ShardInfo | None) -> tf.data.Dataset:
+        """The source's own rows, asked for once: it may make them in Python, which takes long."""
+        key = (split, part and (part.index, part.num_shards))
+        if key not in self._datasets:
+            with tf.init_scope(), _uncached_tfds():  # also for a pass that is being traced
+                rows = self._source.get_dataset(split=split, shuffle=False, shard_info=part)
+            self._datasets[key] = rows
+        return self._datasets[key]
 
     def _table(self, split: str) -> tuple[tf.Tensor, tf.TypeSpec]:
         """The kept rows as [rows, components] serialised tensors, and the spec of one row."""
