@@ -24,7 +24,7 @@ from mpt_jax.engine import config, data
 from mpt_jax.errors import UserError
 
 SETTINGS = {
-    "MIXTURE_OR_TASK_NAME": "['mini_nli', 'mini_sentiment', 'mini_qa']",
+    "MIXTURE_OR_TASK_NAME": "['mini_nli', 'mini_qa']",
     "TRAIN_STEPS": "4",
     "TEACHER_STEPS": "2",
     "EVAL_PERIOD": "4",
@@ -49,7 +49,13 @@ def start(gin_file: str, folder: pathlib.Path, **changes: str) -> list[subproces
     command = [sys.executable, "-m", "mpt_jax.cli", "train", f"--gin_file={gin_file}"]
     command += [f"--gin.{name}={value}" for name, value in settings.items()]
     command += [f"--coordinator_address={address}", "--process_count=2"]
-    environment = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+    environment = {
+        **os.environ,
+        "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
+        # What one run has compiled, the next one takes.
+        "JAX_COMPILATION_CACHE_DIR": str(folder.parents[1] / "compiled"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    }
     return [
         subprocess.Popen(
             [*command, f"--process_index={index}"],
@@ -109,7 +115,7 @@ def test_two_processes_train_what_one_does(folder, tmp_path, monkeypatch):
         assert one.keys() == two.keys()
         for name in one:
             np.testing.assert_allclose(two[name], one[name], rtol=1e-3, atol=1e-4)
-    for task in ("mini_nli", "mini_sentiment", "mini_qa"):
+    for task in ("mini_nli", "mini_qa"):
         name = f"eval/{task}.jsonl"
         assert (folder / name).read_text() == (tmp_path / name).read_text()
 
