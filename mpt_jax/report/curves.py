@@ -89,5 +89,5 @@ def _line(panel: Axes, look: Look, label: str, curve) -> None:
     high = [mean + (std or 0) for _, mean, std in curve]
     every = max(1, len(steps) // 10)
     marks = look.line_style() | {"markevery": every, "markersize": 4.5}
-    panel.plot(steps, [mean for _, mean, _ in curve], label=label, **marks)
+    panel.plot(steps, [mean for _, mean, _ in curve], label=style.in_legend(label), **marks)
     panel.fill_between(steps, low, high, color=look.colour, alpha=style.BAND, linewidth=0)

@@ -170,7 +170,7 @@ def _record(folder: epath.Path) -> dict[str, Any]:
 
 
 def _is_name(text: str) -> bool:
-    return 0 < len(text) <= _LONGEST_NAME and text.isprintable()
+    return len(text) <= _LONGEST_NAME and text.isprintable() and text.strip() != ""
 
 
 def _metric_lines(folder: epath.Path) -> list[dict[str, Any]]:

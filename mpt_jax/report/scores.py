@@ -34,7 +34,14 @@ def against_parameters(
         places = _side_by_side(tuned, panel)
         for label, cell in means.items():
             look = looks[label].line_style() | {"linestyle": "none"}
-            panel.errorbar(places[label], cell.mean, cell.std or 0, label=label, **look, **ERROR)
+            panel.errorbar(
+                places[label],
+                cell.mean,
+                cell.std or 0,
+                label=style.in_legend(label),
+                **look,
+                **ERROR,
+            )
         if paper:
             _overlay(panel, group)
         panel.set(title=setting.title, xlabel="tuned parameters per task (log scale)")
@@ -213,7 +220,8 @@ def _shots_line(panel: Axes, look: Look, label: str, targets: Sequence[Setting],
     x = [place for place, _ in known]
     low = [cell.mean - (cell.std or 0) for _, cell in known]
     high = [cell.mean + (cell.std or 0) for _, cell in known]
-    panel.plot(x, [cell.mean for _, cell in known], label=label, **look.line_style())
+    means = [cell.mean for _, cell in known]
+    panel.plot(x, means, label=style.in_legend(label), **look.line_style())
     panel.fill_between(x, low, high, color=look.colour, alpha=style.BAND, linewidth=0)
     panel.set_xticks(places, ["all" if s.shots is None else str(s.shots) for s in targets])
     panel.set_xlabel("training examples per task")

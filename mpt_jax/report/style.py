@@ -56,6 +56,11 @@ class Look:
         return {"color": self.colour, "marker": self.marker, "linestyle": self.line}
 
 
+def in_legend(label: str) -> str:
+    """The label as matplotlib shows it: one that begins with "_" would be in no legend."""
+    return f" {label}" if label.startswith("_") else label
+
+
 @dataclasses.dataclass(frozen=True)
 class Picture:
     """A figure of the report, or the reason why it is not there.

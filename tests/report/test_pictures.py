@@ -51,6 +51,16 @@ def test_score_against_parameters(make_run, draw):
     assert "without part" in picture.caption
 
 
+def test_a_label_that_begins_with_an_underscore_is_in_the_legend(make_run, draw):
+    make_run("a", label="_one", shots=4, test={"mini_rte": 50})
+    make_run("b", label="_one", shots=16, test={"mini_rte": 60})
+    pictures = [draw(scores.against_parameters, False), *draw(scores.few_shot)]
+    pictures += [p for p in draw(curves.learning) if p.figure]
+    assert len(pictures) == 3
+    for picture in pictures:
+        assert [text.strip() for text in _legend(picture.figure)] == ["_one"]
+
+
 def test_points_of_equal_size_stand_apart_and_in_the_middle(make_run, draw):
     for i, label in enumerate("abc"):
         make_run(label, label=label, tuned=1000, test={"mini_rte": 50 + i})

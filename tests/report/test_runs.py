@@ -69,6 +69,7 @@ def _edit(path, old, new):
         (lambda f: _edit(f / "run.json", '["mini_rte"]', "[3]"), "unreadable", "a name is no"),
         (lambda f: _edit(f / "run.json", '"MPT"', f'"{"M" * 100_000}"'), "unreadable", "a name"),
         (lambda f: _edit(f / "run.json", '"MPT"', r'"\ud800"'), "unreadable", "a name is no"),
+        (lambda f: _edit(f / "run.json", '"MPT"', '" "'), "unreadable", "a name is no line"),
         (lambda f: _edit(f / "run.json", "true", "false"), "incomplete", "its last evaluation"),
         (lambda f: _edit(f / "run.json", '"seed"', '"sead"'), "unreadable", "usable 'seed'"),
         (lambda f: _edit(f / "run.json", '"mini_rte": "acc', '"x": "acc'), "unreadable", "metric"),
@@ -98,6 +99,37 @@ def test_what_cannot_be_used_is_listed(make_run, read, break_it, status, reason)
     assert problem.folder.endswith("runs/bad")
     assert problem.status == status
     assert reason in problem.reason
+
+
+def _places(value, place=()):
+    """Of every value within a JSON value."""
+    yield place
+    parts = value.items() if isinstance(value, dict) else ()
+    parts = enumerate(value) if isinstance(value, list) else parts
+    for name, part in parts:
+        yield from _places(part, (*place, name))
+
+
+def _with(value, place, new):
+    if not place:
+        return new
+    copy = dict(value) if isinstance(value, dict) else list(value)
+    copy[place[0]] = _with(value[place[0]], place[1:], new)
+    return copy
+
+
+@pytest.mark.parametrize("name", ["run.json", "metrics.jsonl", "test/metrics.json"])
+def test_whatever_stands_in_a_file_the_other_runs_are_read(make_run, read, name):
+    make_run("good", seed=1)
+    path = make_run("odd", test={"mini_rte": 61.0}) / name
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    for place in _places(lines):
+        for odd in ("50", "", -1, 0, True, None, [["x"]], {"a": {"b": 1}}):
+            rows = _with(lines, place, odd) if place else [odd]
+            path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+            runs, problems = read()
+            assert runs[0].folder.endswith("runs/good")
+            assert len(runs) == 2 or problems[0].folder.endswith("runs/odd"), (place, odd)
 
 
 def test_a_run_that_was_never_evaluated(make_run, read):
