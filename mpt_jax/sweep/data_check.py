@@ -9,6 +9,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 
 from mpt_jax.errors import UserError
@@ -24,7 +25,7 @@ _DATASETS = {
     "eval": ("mpt_jax.t5x.eval", "evaluate", ("dataset_cfg",)),
 }
 
-Job = tuple[str, str, list[str], list[str]]  # its name; command, gin files and overrides
+Job = tuple[str, str, Sequence[str], Sequence[str]]  # a run; command, gin files and overrides
 
 
 def check(plan: Plan, folder: pathlib.Path) -> None:
@@ -34,7 +35,8 @@ def check(plan: Plan, folder: pathlib.Path) -> None:
         UserError: unknown tasks, splits that a task lacks, more shots than rows, data that cannot
             be read; the message names the runs.
     """
-    jobs = [_job(run, step) for run, step in cells.kinds(plan, folder)]
+    kinds = cells.kinds(plan, folder)
+    jobs = [(run.name, step.command, step.files, step.overrides) for run, step in kinds]
     done = subprocess.run(
         _PROGRAM, input=json.dumps(jobs), capture_output=True, text=True, check=False
     )
@@ -55,28 +57,40 @@ def _listed(faults: Mapping[str, str]) -> str:
     return "\n  ".join(["these runs would fail:", *lines[:_MOST_SHOWN], *more])
 
 
-def _job(run: cells.Run, step: cells.Step) -> Job:
-    overrides = list(step.overrides)
-    if step.command == "eval":  # whose tasks are those of a product, which is still to come
-        overrides.append(f"mixtures.bind_tasks.mixture_or_task_name={run.task!r}")
-    return f"{step.command} of {run.name}", step.command, list(step.files), overrides
-
-
 def main() -> None:
     """Answers the jobs on standard input with a line of JSON: fault -> the first that has it."""
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
-    faults: dict[str, str] = {}
-    for name, *command in json.load(sys.stdin):
-        try:
-            _read(*command)
-        except UserError as error:
-            faults.setdefault(str(error), name)
+    with tempfile.TemporaryDirectory() as products:
+        faults = _faults(json.load(sys.stdin), pathlib.Path(products))
     print(json.dumps(faults), flush=True)
 
 
-def _read(command: str, files: Sequence[str], overrides: Sequence[str]) -> None:
-    """Reads what the command would.
+def _faults(jobs: Sequence[Job], products: pathlib.Path) -> dict[str, str]:
+    """What is wrong, and the first job that it is wrong in."""
+    faults: dict[str, str] = {}
+    for run, command, files, overrides in jobs:
+        product = products / run
+        if command == "eval" and not product.exists():
+            continue  # its training is at fault
+        try:
+            read = _read(command, files, [*overrides, *_in_place_of_the_run(command, product)])
+        except UserError as error:
+            faults.setdefault(str(error), f"{command} of {run}")
+        else:
+            if command == "train":
+                _save_product(product, *read[0])
+    return faults
+
+
+def _in_place_of_the_run(command: str, product: pathlib.Path) -> list[str]:
+    return [f"PROMPTS={product}"] if command == "eval" else []
+
+
+def _read(
+    command: str, files: Sequence[str], overrides: Sequence[str]
+) -> list[tuple[list[str], Mapping[str, int]]]:
+    """Reads what the command would; names of tasks, and token limits, of each of its datasets.
 
     Raises:
         UserError: it cannot be read.
@@ -85,10 +99,24 @@ def _read(command: str, files: Sequence[str], overrides: Sequence[str]) -> None:
 
     config.parse(files, overrides)
     module, function, names = _DATASETS[command]
-    for name in names:
-        dataset = config.argument(module, function, name)
+    found = []
+    for dataset in [config.argument(module, function, name) for name in names]:
         if dataset is not None:
-            data.load_mixture(dataset, tell=False)
+            mixture = data.load_mixture(dataset, tell=False)
+            found.append(([task.name for task in mixture.tasks], dataset.task_feature_lengths))
+    return found
+
+
+def _save_product(folder: pathlib.Path, tasks: Sequence[str], lengths: Mapping[str, int]) -> None:
+    """What a run would leave, as far as an evaluation reads its data by it."""
+    import numpy as np
+
+    from mpt_jax import prompt_file
+
+    facts = {"length": 1, "width": 1, "rank": 0, "vocabulary_size": 1, "backbone": "", "step": 0}
+    described = {"feature_lengths": dict(lengths), "label_words": {}, "input_forms": {}}
+    info = prompt_file.PromptInfo(method="", tasks=tuple(tasks), metrics={}, **facts, **described)
+    prompt_file.save(str(folder), {"shared": np.zeros((1, 1), np.float32)}, info)
 
 
 if __name__ == "__main__":

@@ -110,7 +110,7 @@ class _BadRows:
         return "\n".join(lines)
 
     def _rows(self, reason: str) -> str:
-        """ "line 3", "3 lines (3, 4, 9)" or "1,249 lines (3, 4, 9, 12, 13, ...)"."""
+        """As "line 3", "3 lines (3, 4, 9)" or "1,249 lines (3, 4, 9, 12, 13, ...)"."""
         count, places = self._counts[reason], self._places[reason]
         if count == 1:
             return f"{self._unit} {places[0]}"
