@@ -1,6 +1,7 @@
 """Run folders become records; what is incomplete or unreadable is listed with its reason."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -190,6 +191,32 @@ def test_a_second_run_of_the_same_cell_is_not_another_seed(make_run, read):
     assert [run.label for run in runs] == ["MPT", "another"]
     assert problem.status == "not counted"
     assert "runs/a; --gin.LABEL=NAME" in problem.reason
+
+
+def test_labels_that_differ_in_case_are_one_method(make_run, read):
+    make_run("a", label="MPT", seed=0)
+    make_run("b", label="mpt", seed=1)
+    make_run("c", label="Mpt", seed=0)  # the cell of the first
+    runs, (problem,) = read()
+    assert [(run.label, run.seed) for run in runs] == [("MPT", 0), ("MPT", 1)]
+    assert "same method, task, shots and seed as" in problem.reason
+
+
+def test_what_a_run_says_of_its_circumstances(make_run, read):
+    data = {"mini_rte, split train": {"rows": 2490}, "mini_rte, split validation": {"rows": 277}}
+    recorded = {"backbone": {"fingerprint": "ab12", "bits": ""}, "data": data}
+    tested = make_run("a", test={"mini_rte": 50}, **recorded)
+    (tested / "test/mini_rte.jsonl").write_text("{}\n" * 300)
+    (tested / "config.gin").write_text("INITIAL_CHECKPOINT_PATH = \\\n    '/models/t5_base/'\n")
+    os.utime(tested / "test/metrics.json", (1e9, 1e9))
+    validated = make_run("b", seed=1, **recorded)
+    (validated / "config.gin").write_text("INITIAL_CHECKPOINT_PATH = @assets.path()\n")
+    make_run("c", seed=2, backbone=["x"], data={"mini_rte, split train": 7})
+    first, second, third = read()[0]
+    assert (first.rows, first.train_rows) == ({"mini_rte": 300}, {"mini_rte": 2490})
+    assert (first.backbone, first.day) == ("t5_base (ab12)", "2001-09-09")
+    assert (second.rows, second.backbone) == ({"mini_rte": 277}, "mini (ab12)")
+    assert (third.rows, third.train_rows, third.backbone) == ({}, {}, "")
 
 
 def test_folders_are_found_once(make_run, tmp_path):
