@@ -69,42 +69,35 @@ def main() -> None:
 def _faults(jobs: Sequence[Job], products: pathlib.Path) -> dict[str, str]:
     """What is wrong, and the first job that it is wrong in."""
     faults: dict[str, str] = {}
+    tasks: dict[str, list[str]] = {}  # of each run whose data can be read
     for run, command, files, overrides in jobs:
-        product = products / run
-        if command == "eval" and not product.exists():
-            continue  # its training is at fault
         try:
-            read = _read(command, files, [*overrides, *_in_place_of_the_run(command, product)])
+            if command == "train":
+                tasks[run], lengths = _read(command, files, overrides)
+                _save_product(products / run, tasks[run], lengths)
+            elif run in tasks:
+                own = [*overrides, f"PROMPTS={products / run}"]
+                _read(command, files, own, [f"MIXTURE_OR_TASK_NAME={tasks[run]!r}"])
         except UserError as error:
             faults.setdefault(str(error), f"{command} of {run}")
-        else:
-            if command == "train":
-                _save_product(product, *read[0])
     return faults
 
 
-def _in_place_of_the_run(command: str, product: pathlib.Path) -> list[str]:
-    return [f"PROMPTS={product}"] if command == "eval" else []
-
-
 def _read(
-    command: str, files: Sequence[str], overrides: Sequence[str]
-) -> list[tuple[list[str], Mapping[str, int]]]:
-    """Reads what the command would; names of tasks, and token limits, of each of its datasets.
+    command: str, files: Sequence[str], overrides: Sequence[str], presets: Sequence[str] = ()
+) -> tuple[list[str], Mapping[str, int]]:
+    """Reads what the command would; names of the tasks and token limits of its first dataset.
 
     Raises:
         UserError: it cannot be read.
     """
     from mpt_jax.engine import config, data
 
-    config.parse(files, overrides)
+    config.parse(files, overrides, presets=presets)
     module, function, names = _DATASETS[command]
-    found = []
-    for dataset in [config.argument(module, function, name) for name in names]:
-        if dataset is not None:
-            mixture = data.load_mixture(dataset, tell=False)
-            found.append(([task.name for task in mixture.tasks], dataset.task_feature_lengths))
-    return found
+    datasets = [config.argument(module, function, name) for name in names]
+    mixtures = [data.load_mixture(each, tell=False) for each in datasets if each is not None]
+    return [task.name for task in mixtures[0].tasks], datasets[0].task_feature_lengths
 
 
 def _save_product(folder: pathlib.Path, tasks: Sequence[str], lengths: Mapping[str, int]) -> None:
