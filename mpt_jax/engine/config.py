@@ -4,6 +4,7 @@ With the other `gin_*` modules the only one that knows gin. Every mistake in a g
 an override becomes one `UserError` that names the file and line and the nearest known names.
 """
 
+import copy
 import importlib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
@@ -150,6 +151,20 @@ def call(module: str, function: str) -> object:
         )
     try:
         return configured()
+    except Exception as error:  # whatever was raised, gin has wrapped it
+        gin_errors.raise_clean(error, gin_source.Source())
+
+
+def argument(module: str, function: str, name: str) -> Any:
+    """What `call` would hand to `module.function` as `name`; None where nothing is bound.
+
+    Raises:
+        UserError: as `call`, of what makes the value.
+    """
+    plain = getattr(importlib.import_module(module), function)
+    try:
+        bound = gin.get_bindings(plain, resolve_references=False).get(name)
+        return copy.deepcopy(bound)  # as gin does: a reference becomes what it refers to
     except Exception as error:  # whatever was raised, gin has wrapped it
         gin_errors.raise_clean(error, gin_source.Source())
 

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 # Pickles, which run code as they are read, and what else frameworks save beside safetensors.
 _REFUSED = (".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".pkl")
 
+_TOKENIZER = "tokenizer.json"  # what transformers 5 writes in place of a spiece.model
+
 _FILES = (".safetensors", ".index.json")  # a path to one of these is to the folder around it
 
 
@@ -153,15 +155,29 @@ def _sentencepiece(path: str | None, spiece_model: str | None) -> tuple[str, int
         raise UserError("no backbone is named: give --gin.INITIAL_CHECKPOINT_PATH or SPIECE_MODEL.")
     file = spiece_model or os.path.join(folder_of(path), vocabularies.FILE)
     if not epath.Path(file).is_file():
-        raise UserError(
-            f"there is no {file}: name the vocabulary of the backbone, --gin.SPIECE_MODEL=FILE; "
-            "that of T5 is gs://t5-data/vocabs/cc_all.32000.100extra/sentencepiece.model."
-        )
+        raise _no_vocabulary(file)
     extra_ids = vocabularies.extra_ids_of(file, config_of(path).vocab_size if path else None)
     folders = {os.path.dirname(file), folder_of(path) if path else os.path.dirname(file)}
     for folder in sorted(folders):
         added_tokens.check(folder, SentencePiece(file, extra_ids))
     return file, extra_ids
+
+
+def _no_vocabulary(file: str) -> UserError:
+    folder, name = os.path.split(file)
+    instead = ""
+    if name == vocabularies.FILE and epath.Path(folder, _TOKENIZER).is_file():
+        instead = (
+            f" The {_TOKENIZER} there, all that transformers 5 writes, is not read: copy {name} "
+            "into the folder, from the model on the Hugging Face Hub that it was made from "
+            "(google-t5/t5-base, google/t5-v1_1-base, ...)."
+        )
+    remedy = "Or name" if instead else "Name"
+    return UserError(
+        f"there is no {file}.{instead} {remedy} the vocabulary of the backbone, "
+        "--gin.SPIECE_MODEL=FILE; that of T5, of all sizes and versions, is "
+        "gs://t5-data/vocabs/cc_all.32000.100extra/sentencepiece.model."
+    )
 
 
 def _open_safetensors(folder: str, file: str) -> Weights:

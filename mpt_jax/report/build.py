@@ -14,8 +14,8 @@ from mpt_jax.report.style import Picture
 PAGE = "report.html"
 
 
-def build(paths: Sequence[str], output: str, as_reported: bool) -> str:
-    """Write the report of the runs in `paths` into the folder `output`.
+def build(paths: Sequence[str], output: str, as_reported: bool, title: str | None = None) -> str:
+    """Write the report of the runs in `paths` into the folder `output`, headed by `title`.
 
     Everything is made before the first file is written, each of them whole.
 
@@ -30,7 +30,8 @@ def build(paths: Sequence[str], output: str, as_reported: bool) -> str:
     files.check_writable(folder / PAGE, setting="--output")
     runs, problems = read(found)
     groups = settings(runs)
-    made = _files(runs, groups, problems, as_reported)
+    title = title or f"Report of {', '.join(paths)}"
+    made = _files(title, runs, groups, problems, as_reported)
     for name, content in made.items():
         files.write_whole(folder / name, content, setting="--output")
     left_out = f", {len(problems)} left out (listed in it)" if problems else ""
@@ -38,7 +39,11 @@ def build(paths: Sequence[str], output: str, as_reported: bool) -> str:
 
 
 def _files(
-    runs: Sequence[Run], groups: Sequence[Setting], problems: Sequence[Problem], as_reported: bool
+    title: str,
+    runs: Sequence[Run],
+    groups: Sequence[Setting],
+    problems: Sequence[Problem],
+    as_reported: bool,
 ) -> dict[str, str | bytes]:
     """Name -> content; the page, which names the others, comes last."""
     made: dict[str, str | bytes] = {}
@@ -53,7 +58,7 @@ def _files(
         made[f"table_{group.name}.csv"] = tables.table_csv(group)
     made["runs.csv"] = tables.runs_csv(run for group in groups for run in group.runs)
     made["left_out.csv"] = tables.problems_csv(problems)
-    made[PAGE] = html.page(runs, groups, shown, problems, as_reported)
+    made[PAGE] = html.page(title, runs, groups, shown, problems, as_reported)
     return made
 
 

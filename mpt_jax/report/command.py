@@ -3,7 +3,7 @@
 import argparse
 import os
 
-FLAGS = ("--output", "--as_reported")
+FLAGS = ("--output", "--title", "--as_reported")
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -17,6 +17,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--output", metavar="DIR", help="where to write; default: report/ in the first RUN_DIR"
     )
+    command.add_argument("--title", metavar="TEXT", help="its heading; default: names RUN_DIR")
     command.add_argument(
         "--as_reported", action="store_true", help="set the paper's figures beside the runs"
     )
@@ -31,5 +32,5 @@ def run(arguments: argparse.Namespace) -> int:
     from mpt_jax.report import build
 
     output = arguments.output or os.path.join(arguments.run_dirs[0], "report")
-    print(build.build(arguments.run_dirs, output, arguments.as_reported))
+    print(build.build(arguments.run_dirs, output, arguments.as_reported, arguments.title))
     return 0

@@ -62,9 +62,9 @@ def _picture(name: str, title: str, stage: str, found, looks: dict[str, Look]) -
             drawn.append((setting, curves))
     if not drawn:
         why = f"no finished {stage} run of a method on every task of a table has common log steps"
-        return Picture(name, title, reason=f"Left out: {why}.")
-    figure = Figure(figsize=(max(3.6 * len(drawn), 6.4), 5.6), layout="constrained")
-    grid = figure.subplots(2, len(drawn), squeeze=False, sharex="col", sharey="row")
+        return Picture(name, title, reason=f"{why}.")
+    figure = Figure(figsize=(style.WIDTH, 6), layout="constrained")
+    grid = figure.subplots(2, len(drawn), squeeze=False, sharex="all", sharey="row")
     for column, (setting, curves) in enumerate(drawn):
         for row, kind in enumerate(PICKS):
             for label, curve in curves[kind].items():
@@ -76,9 +76,12 @@ def _picture(name: str, title: str, stage: str, found, looks: dict[str, Look]) -
     grid[0][0].set_ylabel(f"validation {metric} (%)")
     grid[1][0].set_ylabel("training loss\n(nats per target token)")
     style.legend_below(figure, list(grid.flatten()))
+    several = any(len(setting.tasks) > 1 for setting, _ in drawn)
+    over = "Mean over all tasks of the table, of the seeds that have them all"
+    over = over if several else "Of the one task"
     caption = (
-        "Mean over all tasks of the table, of the seeds that have them all; bands: ± standard "
-        "deviation over seeds. The loss is that of the task's targets alone, without distillation."
+        f"{over}; bands: ± standard deviation over seeds. The loss is that of the task's targets "
+        "alone, without distillation."
     )
     return Picture(name, title, caption, figure)
 
@@ -89,5 +92,5 @@ def _line(panel: Axes, look: Look, label: str, curve) -> None:
     high = [mean + (std or 0) for _, mean, std in curve]
     every = max(1, len(steps) // 10)
     marks = look.line_style() | {"markevery": every, "markersize": 4.5}
-    panel.plot(steps, [mean for _, mean, _ in curve], label=label, **marks)
+    panel.plot(steps, [mean for _, mean, _ in curve], label=style.in_legend(label), **marks)
     panel.fill_between(steps, low, high, color=look.colour, alpha=style.BAND, linewidth=0)

@@ -14,6 +14,7 @@ from mpt_jax.report.similarity import Similarity
 from mpt_jax.report.style import Picture
 
 _COLOURS = "cividis"  # one hue scale that reads the same without red and green, and in grey
+_BAR = 1.3  # inches, for the bar of colours
 _MOST_NUMBERED = 12  # tasks, whose numbers still fit into the squares
 
 _WHAT = {
@@ -48,17 +49,17 @@ def _picture(stage: str, settings: Sequence[Setting], of_factors: bool) -> Pictu
             return Picture(name, title, caption, _draw(maps))
     kind = "factors" if of_factors else "prompts"
     why = f"no method has {kind} of its own for each of several tasks in finished {stage} runs"
-    return Picture(name, title, reason=f"Left out: {why}.")
+    return Picture(name, title, reason=f"{why}.")
 
 
 def _draw(maps: Sequence[Similarity]) -> Figure:
     count = len(maps[0].tasks)
     size = max(2.6, min(0.34 * count + 0.9, 7))
-    columns = style.columns_for(len(maps), max(1, min(style.MAX_COLUMNS, int(12 / size))))
+    most = max(1, min(style.MAX_COLUMNS, int((style.WIDTH - _BAR) / size)))
+    columns = style.columns_for(len(maps), most)
+    size = min((style.WIDTH - _BAR) / columns, max(6, size))
     rows = math.ceil(len(maps) / columns)
-    figure = Figure(
-        figsize=(max(columns * size + 1.3, 4.5), rows * (size + 0.25)), layout="constrained"
-    )
+    figure = Figure(figsize=(columns * size + _BAR, rows * (size + 0.25)), layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False)
     low = min(m.values.min() for m in maps)
     low = max(-1.0, min(math.floor(low * 10) / 10, 0.9))

@@ -1,5 +1,6 @@
 """The page: tables, pictures and the list of what is left out, in one file that needs no other."""
 
+import collections
 import re
 from collections.abc import Iterable, Sequence
 from html import escape
@@ -21,6 +22,10 @@ figure svg { display: block; max-width: 100%; height: auto; }
 table { border-collapse: collapse; font-size: .82rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .28rem .42rem; text-align: right; white-space: nowrap; }
 th { font-weight: 600; vertical-align: bottom; } th .note { font-weight: 400; font-size: .9em; }
+td .tied { text-decoration: underline dotted; text-underline-offset: .2em; }
+dl { display: grid; grid-template-columns: max-content 1fr; gap: .15rem 1rem; margin: 1rem 0; }
+dt { font-weight: 600; } dd { margin: 0; }
+nav ul { columns: 2; max-width: 58rem; padding-left: 1.2rem; }
 td i { font-style: normal; font-size: .86em; color: #444; }
 th:first-child, td:first-child { text-align: left; }
 thead th { border-bottom: 1.5px solid #333; } tbody tr + tr td { border-top: 1px solid #ddd; }
@@ -49,10 +54,12 @@ _PAGE = """<!DOCTYPE html>
 </body>
 </html>
 """
+_REPORTED = "As reported in the paper"
 DAGGER = "†"
 
 
 def page(
+    title: str,
     runs: Sequence[Run],
     found: Sequence[Setting],
     pictures: Iterable[tuple[Picture, bytes]],
@@ -62,20 +69,22 @@ def page(
     """The whole page.
 
     Args:
+        title: its heading.
         runs: the finished runs.
         found: their settings, a table each.
         pictures: each with its SVG; empty bytes where there is none.
         problems: what is left out.
         as_reported: whether to add the paper's figures.
     """
-    parts = [_summary(runs, found, problems)]
+    pictures = list(pictures)
+    drawn = [(picture, svg) for picture, svg in pictures if picture.figure is not None]
+    parts = [_summary(runs, found, problems), _contents(found, drawn, as_reported)]
     parts += [_table(setting) for setting in found]
     if as_reported:
         parts.append(_reported_table())
-    parts += [_figure(picture, svg) for picture, svg in pictures]
-    parts.append(_problems(problems))
-    title = f"Report of {count(len(runs), 'run')}"
-    return _PAGE.format(css=_CSS, title=title, body="\n".join(parts))
+    parts += [_figure(picture, svg) for picture, svg in drawn]
+    parts.append(_problems(problems, [each for each, _ in pictures if each.figure is None]))
+    return _PAGE.format(css=_CSS, title=escape(title), body="\n".join(parts))
 
 
 def _summary(runs: Sequence[Run], found: Sequence[Setting], problems: Sequence[Problem]) -> str:
@@ -90,7 +99,38 @@ def _summary(runs: Sequence[Run], found: Sequence[Setting], problems: Sequence[P
         text += f'<a href="#left_out">{count(left_out, "folder")} left out</a>, wholly or in part.'
     else:
         text += "No run is left out."
-    return f"<p>{text}</p>"
+    facts = {
+        "Runs": text,
+        "Date": escape(_dates(runs)),
+        "Backbone": escape(_numbers_of(run.backbone or "not known" for run in runs)),
+        "Split": escape(_numbers_of(run.split for run in runs)),
+    }
+    lines = (f"<dt>{name}</dt><dd>{fact}</dd>" for name, fact in facts.items() if fact)
+    return f"<dl>{''.join(lines)}</dl>"
+
+
+def _dates(runs: Sequence[Run]) -> str:
+    """From when to when the scores were written."""
+    days = sorted({run.day for run in runs})
+    return " to ".join(days[:: max(1, len(days) - 1)])
+
+
+def _numbers_of(facts: Iterable[str]) -> str:
+    """Each fact, with the number of runs that it is of where there are several."""
+    runs = collections.Counter(facts)
+    if len(runs) == 1:
+        return next(iter(runs))
+    return "; ".join(f"{fact}: {count(number, 'run')}" for fact, number in runs.most_common())
+
+
+def _contents(
+    found: Sequence[Setting], drawn: Sequence[tuple[Picture, bytes]], as_reported: bool
+) -> str:
+    links = {f"table_{setting.name}": setting.title for setting in found}
+    links |= {"reported": _REPORTED} if as_reported else {}
+    links |= {picture.name: picture.title for picture, _ in drawn} | {"left_out": "Left out"}
+    lines = (f'<li><a href="#{name}">{escape(title)}</a></li>' for name, title in links.items())
+    return f"<nav><ul>{''.join(lines)}</ul></nav>"
 
 
 def _table(setting: Setting) -> str:
@@ -98,19 +138,34 @@ def _table(setting: Setting) -> str:
     metrics = {task: run.key_metrics[task] for run in setting.runs for task in run.tasks}
     body = rows(setting)
     head = "".join(
-        f"<th>{escape(names[task])}<br/><span class='note'>{escape(metrics[task])}</span></th>"
+        f"<th>{escape(names[task])}<br/><span class='note'>{escape(metrics[task])}"
+        f"{_rows_of(setting, task)}</span></th>"
         for task in setting.tasks
     )
+    several = len(setting.tasks) > 1
+    head += "<th class='mean'>mean</th>" if several else ""
+    lines = [f"<tr><th>method</th><th>tuned<br/>per task</th><th>seeds</th>{head}</tr>"]
     lines = [
-        "<tr><th>method</th><th>tuned<br/>per task</th><th>seeds</th>"
-        f"{head}<th class='mean'>mean</th></tr>"
+        "<thead>",
+        *lines,
+        "</thead>",
+        "<tbody>",
+        *(_row(row, several) for row in body),
+        "</tbody>",
     ]
-    lines = ["<thead>", *lines, "</thead>", "<tbody>", *map(_row, body), "</tbody>"]
-    notes = [
-        "Key metric of each task in percent, mean ± standard deviation over seeds. Best in bold. "
-        "The mean is over all tasks, its deviation that of each seed's mean."
-    ]
+    notes = ["Key metric of each task in percent, mean ± standard deviation over seeds."]
+    if several:
+        notes.append("The mean is over all tasks, its deviation that of each seed's mean.")
+    if any(any(row.best) for row in body):
+        notes.append("Best in bold.")
+    if any(any(row.tied) for row in body):
+        notes.append(
+            "Underlined: not told apart, because the deviations of the best and of these overlap; "
+            "then none is bold."
+        )
     cells = [cell for row in body for cell in row.cells if cell]
+    if len(body) > 1 and any(cell.seeds == 1 for cell in cells):
+        notes.append("A single seed has no deviation: what it is ahead by may be chance.")
     if any(cell.validation for cell in cells):
         notes.append(
             f"{DAGGER} best validation score, for want of a test evaluation: it is chosen to be "
@@ -123,7 +178,7 @@ def _table(setting: Setting) -> str:
     notes.append(_training(setting))
     return "\n".join(
         [
-            f"<h2>{escape(setting.title)}</h2>",
+            f"<h2 id='table_{setting.name}'>{escape(setting.title)}</h2>",
             f"<div class='wide'><table>{''.join(lines)}</table></div>",
             f"<p class='note'>{escape(' '.join(notes))} "
             f"CSV: <code>table_{setting.name}.csv</code>.</p>",
@@ -131,17 +186,31 @@ def _table(setting: Setting) -> str:
     )
 
 
-def _row(row: Row) -> str:
-    *cells, mean = [_cell(*each, row) for each in zip(row.cells, row.best, strict=True)]
+def _rows_of(setting: Setting, task: str) -> str:
+    """On how many rows a task is scored, and trained where all are taken."""
+    runs = [run for run in setting.runs if task in run.tasks]
+    scored = sorted({run.rows[task] for run in runs if task in run.rows})
+    trained = sorted({run.train_rows[task] for run in runs if task in run.train_rows})
+    lines = [f"{_range(scored)} rows"] if scored else []
+    lines += [f"of {_range(trained)} to train"] if trained and setting.shots is None else []
+    return "".join(f"<br/>{line}" for line in lines)
+
+
+def _row(row: Row, several: bool) -> str:
+    cells = [_cell(*each, row) for each in zip(row.cells, row.best, row.tied, strict=True)]
+    lines = [f"<td>{cell}</td>" for cell in cells]
+    if several:
+        lines[-1] = f"<td class='mean'>{cells[-1]}</td>"
     start = f"<td>{escape(row.label)}</td><td>{_number(row.tuned)}</td><td>{row.seeds}</td>"
-    of_tasks = "".join(f"<td>{cell}</td>" for cell in cells)
-    return f"<tr>{start}{of_tasks}<td class='mean'>{mean}</td></tr>"
+    return f"<tr>{start}{''.join(lines)}</tr>"
 
 
-def _cell(cell: Cell | None, best: bool, row: Row) -> str:
+def _cell(cell: Cell | None, best: bool, tied: bool, row: Row) -> str:
     if cell is None:
         return "–"
-    text = f"<b>{cell.mean:.1f}</b>" if best else f"{cell.mean:.1f}"
+    text = f"{cell.mean:.1f}"
+    text = f"<b>{text}</b>" if best else text
+    text = f"<span class='tied'>{text}</span>" if tied else text
     text += DAGGER if cell.validation else ""
     text += "" if cell.std is None else f"<i> ± {cell.std:.1f}</i>"
     return text if cell.seeds == row.seeds else f"{text} <small>({cell.seeds})</small>"
@@ -173,7 +242,7 @@ def _reported_table() -> str:
     ]
     head = "<th>method</th><th>tuned<br/>per task</th><th>GLUE average</th>"
     return (
-        "<h2>As reported in the paper</h2><div class='wide'><table><thead>"
+        f"<h2 id='reported'>{_REPORTED}</h2><div class='wide'><table><thead>"
         f"<tr>{head}<th>SuperGLUE average</th></tr></thead><tbody>{''.join(lines)}</tbody></table>"
         "</div><p class='note'>Wang et al. 2023, T5-Base, all training examples; no run of this "
         "report. (?): quoted from memory.</p>"
@@ -181,9 +250,7 @@ def _reported_table() -> str:
 
 
 def _figure(picture: Picture, svg: bytes) -> str:
-    title = f"<h2>{escape(picture.title)}</h2>"
-    if picture.figure is None:
-        return f"{title}\n<p class='note'>{escape(picture.reason)}</p>"
+    title = f"<h2 id='{picture.name}'>{escape(picture.title)}</h2>"
     drawing = re.sub(r"^.*?(?=<svg)", "", svg.decode("utf-8"), flags=re.S)
     label = f'<svg role="img" aria-label="{escape(picture.title)}" '
     drawing = drawing.replace("<svg ", label, 1)
@@ -192,20 +259,26 @@ def _figure(picture: Picture, svg: bytes) -> str:
     return f"{title}\n<figure>{drawing}{caption}</figure>"
 
 
-def _problems(problems: Sequence[Problem]) -> str:
-    title = "<h2 id='left_out'>Left out</h2>"
-    if not problems:
-        return f"{title}\n<p>Nothing: every run is finished and readable.</p>"
-    lines = "".join(
-        f"<tr><td><code>{escape(p.folder)}</code></td><td>{p.status}</td>"
-        f"<td>{escape(p.reason)}</td></tr>"
-        for p in problems
-    )
-    head = "<thead><tr><th>folder</th><th>status</th><th>reason</th></tr></thead>"
-    return (
-        f"{title}\n<p>These are in no table and no picture.</p><div class='wide'>"
-        f"<table class='list'>{head}<tbody>{lines}</tbody></table></div>"
-    )
+def _problems(problems: Sequence[Problem], missing: Sequence[Picture]) -> str:
+    """The end of the page: runs that are in no table and no picture, then pictures."""
+    parts = ["<h2 id='left_out'>Left out</h2>"]
+    if problems:
+        lines = "".join(
+            f"<tr><td><code>{escape(p.folder)}</code></td><td>{p.status}</td>"
+            f"<td>{escape(p.reason)}</td></tr>"
+            for p in problems
+        )
+        head = "<thead><tr><th>folder</th><th>status</th><th>reason</th></tr></thead>"
+        parts.append(
+            "<p>These are in no table and no picture.</p><div class='wide'>"
+            f"<table class='list'>{head}<tbody>{lines}</tbody></table></div>"
+        )
+    else:
+        parts.append("<p>No run: every one is finished and readable.</p>")
+    if missing:
+        lines = "".join(f"<li>{escape(each.title)}: {escape(each.reason)}</li>" for each in missing)
+        parts.append(f"<p>Pictures that these runs do not support:</p><ul>{lines}</ul>")
+    return "\n".join(parts)
 
 
 def _number(value: float) -> str:

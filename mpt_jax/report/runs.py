@@ -12,6 +12,7 @@ from etils import epath
 from mpt_jax import files, prompt_file
 from mpt_jax.engine import history
 from mpt_jax.errors import UserError
+from mpt_jax.report import facts
 from mpt_jax.report.folders import METRICS_FILE, RECORD_FILE
 
 TEST, VALIDATION = "test", "validation"
@@ -51,6 +52,10 @@ class Run:
         tuned_per_task: numbers that train, over K.
         split: TEST, or VALIDATION where there is no test evaluation.
         scores: task -> key metric on that split, percent.
+        rows: task -> how many rows of that split it is of, where that is known.
+        train_rows: task -> rows that it was trained on, or drawn from, where that is known.
+        backbone: its name and fingerprint; "" where they are not known.
+        day: when the last of its scores was written, by the date of the file, as 2026-11-25.
         validation: task -> key metric by step, percent.
         losses: task -> training loss by step, nats per target token.
         bank: leaves as in `prompts`, float32; empty where the method has no prompts.
@@ -69,6 +74,10 @@ class Run:
     tuned_per_task: float
     split: str
     scores: dict[str, float]
+    rows: dict[str, int]
+    train_rows: dict[str, int]
+    backbone: str
+    day: str
     validation: dict[str, Series]
     losses: dict[str, Series]
     bank: dict[str, np.ndarray]
@@ -89,13 +98,20 @@ class _UnusableError(Exception):
 
 
 def read(folders: Sequence[epath.Path]) -> tuple[list[Run], list[Problem]]:
-    """The finished runs, and what is left out of them and why, in the order of the folders."""
+    """The finished runs, and what is left out of them and why, in the order of the folders.
+
+    Labels that differ in case are spelt as in the first run that has them.
+    """
     runs: list[Run] = []
     problems: list[Problem] = []
     counted: dict[tuple, str] = {}
+    spellings: dict[str, str] = {}
     for folder in folders:
         try:
             run = _read_run(folder, problems)
+            # "mpt" beside "MPT" is no other method.
+            label = spellings.setdefault(run.label.casefold(), run.label)
+            run = dataclasses.replace(run, label=label)
             _check_is_first(run, counted)
         except _UnusableError as unusable:
             problems.append(Problem(folder.as_posix(), *unusable.args))
@@ -140,6 +156,7 @@ def _read_run(folder: epath.Path, problems: list[Problem]) -> Run:
         tuned_per_task=record["tuned_parameters"] / len(keys),
         split=split,
         scores=scores,
+        **facts.of(folder, record, split, tuple(scores)),
         validation={task: _series(evals, f"{task}/{keys[task]}") for task in scores},
         losses={
             task: _series([x for x in lines if x["kind"] == "train"], f"task_loss/{task}")
@@ -170,7 +187,7 @@ def _record(folder: epath.Path) -> dict[str, Any]:
 
 
 def _is_name(text: str) -> bool:
-    return 0 < len(text) <= _LONGEST_NAME and text.isprintable()
+    return len(text) <= _LONGEST_NAME and text.isprintable() and text.strip() != ""
 
 
 def _metric_lines(folder: epath.Path) -> list[dict[str, Any]]:

@@ -4,11 +4,13 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 
+import matplotlib
 from matplotlib.axes import Axes
+from matplotlib.markers import MarkerStyle
 
 from mpt_jax.report import reported, style
 from mpt_jax.report.runs import TARGET
-from mpt_jax.report.settings import Cell, Setting, metric_name, short_names
+from mpt_jax.report.settings import Cell, Setting, score_name, short_names
 from mpt_jax.report.style import Look, Picture
 
 ERROR = {"capsize": 3, "elinewidth": 1.2}
@@ -23,27 +25,34 @@ def against_parameters(
     points = {s: means for s, means in points.items() if means}
     if not points:
         return Picture(name, title, reason=_no_mean(found))
-    figure, axes = style.panels(len(points))
+    figure, axes = style.panels(len(points), sharex=True, sharey=True)
     full = [s for s in points if s.shots is None]
+    paper_of = {s: reported.TABLE if as_reported and s in full else () for s in points}
+    counts = [s.tuned(label) for s, means in points.items() for label in means]
+    counts += [point.tuned for paper in paper_of.values() for point in paper]
+    style.log_count_axis(axes[0], min(counts), max(counts))
     for panel, (setting, means) in zip(axes, points.items(), strict=True):
         tuned = {label: setting.tuned(label) for label in means}
         group = reported.group_of(setting.tasks)
-        paper = reported.TABLE if as_reported and setting in full else ()
-        counts = [*tuned.values(), *(point.tuned for point in paper)]
-        style.log_count_axis(panel, min(counts), max(counts))
         places = _side_by_side(tuned, panel)
         for label, cell in means.items():
             look = looks[label].line_style() | {"linestyle": "none"}
-            panel.errorbar(places[label], cell.mean, cell.std or 0, label=label, **look, **ERROR)
-        if paper:
+            panel.errorbar(
+                places[label],
+                cell.mean,
+                cell.std or 0,
+                label=style.in_legend(label),
+                **look,
+                **ERROR,
+            )
+        if paper_of[setting]:
             _overlay(panel, group)
         panel.set(title=setting.title, xlabel="tuned parameters per task (log scale)")
-        panel.set_ylabel(_mean_label([setting]))
+        panel.set_ylabel(score_name(setting.runs, setting.tasks))
     style.legend_below(figure, axes)
     caption = (
-        "Mean over all tasks of the table; bars: ± standard deviation over seeds. Methods with "
-        "about the same number of parameters are set side by side: the exact numbers are in the "
-        "table."
+        f"{_over(points)}; bars: ± standard deviation over seeds. Methods with about the same "
+        "number of parameters are set side by side: the exact numbers are in the table."
     )
     if as_reported and full:
         caption += f" {reported.CAPTION}"
@@ -59,19 +68,19 @@ def few_shot(found: Sequence[Setting], looks: dict[str, Look]) -> list[Picture]:
     tasks = sorted(set.intersection(*(set(s.tasks) for s in targets))) if targets else []
     if len(targets) < 2 or not tasks:
         why = "they need target runs of the same tasks with at least two numbers of shots"
-        return [Picture(name, title, reason=f"Left out: {why}.")]
+        return [Picture(name, title, reason=f"{why}.")]
     labels = [label for label in looks if any(s.mean(label, tasks) for s in targets)]
-    metric = metric_name(run for s in targets for run in s.runs)
     if not labels:
-        return [Picture(name, title, reason="Left out: no method has runs on every task.")]
+        return [Picture(name, title, reason="no method has runs on every task.")]
 
-    figure, (panel,) = style.panels(1, (6.4, 4))
+    figure, (panel,) = style.panels(1, 4.6)
     for label in labels:
         _shots_line(panel, looks[label], label, targets, [s.mean(label, tasks) for s in targets])
-    panel.set(ylabel=f"{metric}, mean over tasks (%)")
+    runs = [run for s in targets for run in s.runs if set(run.tasks) & set(tasks)]
+    panel.set_ylabel(score_name(runs, tasks))
     style.legend_below(figure, [panel])
     caption = (
-        f"Mean over {_task_list(tasks)}; bands: ± standard deviation over seeds. The horizontal "
+        f"{_task_list(tasks)}; bands: ± standard deviation over seeds. The horizontal "
         "axis is logarithmic; “all” stands beside it."
     )
     pictures = [Picture(name, title, caption, figure)]
@@ -81,16 +90,23 @@ def few_shot(found: Sequence[Setting], looks: dict[str, Look]) -> list[Picture]:
 
 
 def _few_shot_by_task(targets: Sequence[Setting], tasks: list[str], looks) -> Picture:
-    figure, axes = style.panels(len(tasks), (3.4, 2.7))
+    figure, axes = style.panels(len(tasks), 2.8, most=4, sharex=True)
     names = short_names(tasks)
+    first: dict[str, Axes] = {}  # panel of each metric
     for panel, task in zip(axes, tasks, strict=True):
         for label, look in looks.items():
             _shots_line(panel, look, label, targets, [s.cell(label, task) for s in targets])
         runs = [run for s in targets for run in s.runs if task in run.tasks]
         only = [run.key_metrics[task] for run in runs]
         panel.set(title=names[task], ylabel=f"{only[0].replace('_', ' ')} (%)")
+        if panel is not first.setdefault(only[0], panel):
+            panel.sharey(first[only[0]])
+            panel.autoscale(axis="y")
     style.legend_below(figure, axes)
-    caption = "Each task's key metric; bands: ± standard deviation over seeds."
+    caption = (
+        "Each task's key metric; bands: ± standard deviation over seeds. Panels of one metric have "
+        "the same vertical axis."
+    )
     return Picture("few_shot_by_task", "Few-shot curves by task", caption, figure)
 
 
@@ -104,13 +120,16 @@ def ablations(found: Sequence[Setting]) -> list[Picture]:
             by_base.setdefault(base, {})[setting] = bars
     if not by_base:
         why = "no method with runs on every task has a variant, whose label begins with its label"
-        return [Picture("ablation", "Ablation", reason=f"Left out: {why}.")]
+        return [Picture("ablation", "Ablation", reason=f"{why}.")]
     return [_ablation(base, bars) for base, bars in by_base.items()]
 
 
 def _ablation(base: str, bars: dict[Setting, dict[str, Cell]]) -> Picture:
     height = 0.9 + 0.36 * max(map(len, bars.values()))
-    figure, axes = style.panels(len(bars), (style.PANEL[0], height))
+    figure, axes = style.panels(len(bars), height)
+    every = [cell for means in bars.values() for cell in means.values()]
+    low = min(0, *(cell.mean for cell in every))
+    high = max(1, *(cell.mean + (cell.std or 0) for cell in every)) * 1.15
     for panel, (setting, means) in zip(axes, bars.items(), strict=True):
         ends = [cell.mean + (cell.std or 0) for cell in means.values()]
         for place, (label, cell, end) in enumerate(zip(means, means.values(), ends, strict=True)):
@@ -124,11 +143,11 @@ def _ablation(base: str, bars: dict[Setting, dict[str, Cell]]) -> Picture:
         panel.set_yticks(range(len(means)), list(means))
         panel.invert_yaxis()
         panel.grid(visible=False, axis="y")
-        panel.set_xlim(min(0, *(cell.mean for cell in means.values())), max(*ends, 1) * 1.2)
-        panel.set(title=setting.title, xlabel=_mean_label([setting]))
+        panel.set_xlim(low, high)
+        panel.set(title=setting.title, xlabel=score_name(setting.runs, setting.tasks))
     caption = (
-        f"Dark: {base}; light: its variants, the methods whose label begins with “{base}”. "
-        "Whiskers: ± standard deviation over seeds."
+        f"{_over(bars)}. Dark: {base}; light: its variants, the methods whose label begins "
+        f"with “{base}”. Whiskers: ± standard deviation over seeds."
     )
     name = "ablation_" + re.sub(r"\W+", "_", base).lower()
     return Picture(name, f"Ablation of {base}", caption + _notes(bars), figure)
@@ -158,8 +177,8 @@ def _means(setting: Setting) -> dict:
 
 def _no_mean(found: Sequence[Setting]) -> str:
     if not any(s.stage == TARGET for s in found):
-        return "Left out: there is no finished target run."
-    return "Left out: no method has runs on every task of a table."
+        return "there is no finished target run."
+    return "no method has runs on every task of a table."
 
 
 def _notes(found: Iterable[Setting]) -> str:
@@ -176,12 +195,14 @@ def _notes(found: Iterable[Setting]) -> str:
     return "".join(sentences)
 
 
-def _mean_label(found) -> str:
-    return f"{metric_name(run for s in found for run in s.runs)}, mean over tasks (%)"
+def _over(found: Iterable[Setting]) -> str:
+    """What a point of some settings is, at the beginning of a caption."""
+    several = any(len(setting.tasks) > 1 for setting in found)
+    return "Mean over all tasks of the table" if several else "The score of the one task"
 
 
 def _task_list(tasks: Sequence[str]) -> str:
-    return f"{len(tasks)} tasks ({', '.join(tasks)})" if len(tasks) > 1 else tasks[0]
+    return f"Mean over {len(tasks)} tasks ({', '.join(tasks)})" if len(tasks) > 1 else tasks[0]
 
 
 def _side_by_side(tuned: dict[str, float], panel: Axes, apart=0.015) -> dict[str, float]:
@@ -213,7 +234,8 @@ def _shots_line(panel: Axes, look: Look, label: str, targets: Sequence[Setting],
     x = [place for place, _ in known]
     low = [cell.mean - (cell.std or 0) for _, cell in known]
     high = [cell.mean + (cell.std or 0) for _, cell in known]
-    panel.plot(x, [cell.mean for _, cell in known], label=label, **look.line_style())
+    means = [cell.mean for _, cell in known]
+    panel.plot(x, means, label=style.in_legend(label), **look.line_style())
     panel.fill_between(x, low, high, color=look.colour, alpha=style.BAND, linewidth=0)
     panel.set_xticks(places, ["all" if s.shots is None else str(s.shots) for s in targets])
     panel.set_xlabel("training examples per task")
@@ -230,8 +252,14 @@ def _overlay(panel: Axes, group: str) -> None:
         panel.scatter(
             places[point.letter],
             point.score(group),
-            marker=f"$\\mathrm{{{point.letter}}}$",
+            marker=_letter(point.letter),
             s=42,
             color="#555555",
             label=f"as reported, {group}: {point.method}{doubt}",
         )
+
+
+def _letter(letter: str) -> MarkerStyle:
+    """A marker of that shape; matplotlib takes it for text in labels, where "$" is a "$"."""
+    with matplotlib.rc_context({"text.parse_math": True}):
+        return MarkerStyle(f"$\\mathrm{{{letter}}}$")

@@ -132,6 +132,12 @@ def metric_name(runs: Iterable[Run]) -> str:
     return names.pop().replace("_", " ") if len(names) == 1 else "key metric"
 
 
+def score_name(runs: Iterable[Run], tasks: Sequence[str]) -> str:
+    """What a mean over `tasks` is, for an axis; of one task there is none to take."""
+    over = "mean over tasks" if len(tasks) > 1 else tasks[0]
+    return f"{metric_name(runs)}, {over} (%)"
+
+
 def _cell(by_seed: dict[int, tuple[float, Run]]) -> Cell | None:
     if not by_seed:
         return None

@@ -18,7 +18,7 @@ _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*", "h")
 _LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
 
 BAND = 0.1  # opacity: many of them overlap
-PANEL = (4.2, 3.4)  # inches
+WIDTH, HEIGHT = 13.5, 3.6  # inches: of a figure, as wide as the page; of a panel
 MAX_COLUMNS = 3
 
 RC = {
@@ -56,6 +56,11 @@ class Look:
         return {"color": self.colour, "marker": self.marker, "linestyle": self.line}
 
 
+def in_legend(label: str) -> str:
+    """The label as matplotlib shows it: one that begins with "_" would be in no legend."""
+    return f" {label}" if label.startswith("_") else label
+
+
 @dataclasses.dataclass(frozen=True)
 class Picture:
     """A figure of the report, or the reason why it is not there.
@@ -83,15 +88,19 @@ def looks(labels: Sequence[str]) -> dict[str, Look]:
     return {label: Look(*look) for label, look in zip(labels, cycles, strict=False)}
 
 
-def panels(count: int, size: tuple[float, float] = PANEL, **kwargs) -> tuple[Figure, list[Axes]]:
-    """A figure of `count` panels of `size` inches, in rows of at most `MAX_COLUMNS`."""
-    columns = columns_for(count)
+def panels(
+    count: int, height: float = HEIGHT, most: int = MAX_COLUMNS, **kwargs
+) -> tuple[Figure, list[Axes]]:
+    """A figure of the page's width: `count` panels of `height` inches in rows of at most `most`."""
+    columns = columns_for(count, most)
     rows = math.ceil(count / columns)
-    figure = Figure(figsize=(max(size[0] * columns, 6.4), size[1] * rows), layout="constrained")
+    figure = Figure(figsize=(WIDTH, height * rows), layout="constrained")
     figure.get_layout_engine().set(w_pad=0.1, h_pad=0.08)
     axes = figure.subplots(rows, columns, squeeze=False, **kwargs).flatten().tolist()
     for unused in axes[count:]:
         unused.set_visible(False)
+    for panel in axes:  # also where an axis is shared
+        panel.tick_params(labelleft=True, labelbottom=True)
     return figure, axes[:count]
 
 

@@ -15,8 +15,9 @@ class Row:
     Attributes:
         label: its name.
         tuned: parameters per task.
-        cells: one per task of the table, then that of the mean over tasks; None: no run.
+        cells: one per column; None: no run.
         best: which of the cells are the best of their column.
+        tied: which are, with others, not told apart from the best.
         seeds: the most that a cell has.
     """
 
@@ -24,52 +25,63 @@ class Row:
     tuned: float
     cells: tuple[Cell | None, ...]
     best: tuple[bool, ...]
+    tied: tuple[bool, ...]
     seeds: int
+
+
+def columns(setting: Setting) -> list[str]:
+    """The columns of a setting's table: its tasks and, of several, "mean"."""
+    return [*setting.tasks, "mean"] if len(setting.tasks) > 1 else setting.tasks
 
 
 def rows(setting: Setting) -> list[Row]:
     """The rows of a setting's table, in the report's order of methods."""
     body = {
-        label: [*(setting.cell(label, task) for task in setting.tasks), setting.mean(label)]
+        label: [
+            *(setting.cell(label, task) for task in setting.tasks),
+            *([setting.mean(label)] if len(setting.tasks) > 1 else []),
+        ]
         for label in setting.labels
     }
-    best = [_best(column) for column in zip(*body.values(), strict=True)]
+    top = [_top(column) for column in zip(*body.values(), strict=True)]
     return [
         Row(
             label,
             setting.tuned(label),
             tuple(cells),
-            tuple(cell is not None and _shown(cell) in best[i] for i, cell in enumerate(cells)),
+            tuple(len(t) == 1 and cell in t for cell, t in zip(cells, top, strict=True)),
+            tuple(len(t) > 1 and cell in t for cell, t in zip(cells, top, strict=True)),
             max(cell.seeds for cell in cells if cell),
         )
         for label, cells in body.items()
     ]
 
 
-def _shown(cell: Cell) -> tuple[str, bool]:
-    """The mean as it is shown, and whether it is marked as validation."""
-    return f"{cell.mean:.1f}", cell.validation
+def _top(column: Sequence[Cell | None]) -> list[Cell]:
+    """The best of a column, and those that are not told apart from it.
 
-
-def _best(column: Sequence[Cell | None]) -> set[tuple[str, bool]]:
-    """The best of a column as it is shown; equal ones share it.
-
-    Validation scores are chosen to be high, so they compete only where there are no others. Of
-    a single one nothing is said.
+    These are shown as equal, or their deviation overlaps with the best one's; a single seed has
+    none. Validation scores are chosen to be high, so they compete only where there are no others.
+    Of a single score nothing is said.
     """
     cells = [cell for cell in column if cell]
     if len(cells) < 2:
-        return set()
+        return []
     cells = [cell for cell in cells if not cell.validation] or cells
-    top = max(cell.mean for cell in cells)
-    return {_shown(cell) for cell in cells if f"{cell.mean:.1f}" == f"{top:.1f}"}
+    top = max(cells, key=lambda cell: cell.mean)
+    low = top.mean - (top.std or 0)
+    return [
+        cell
+        for cell in cells
+        if cell.mean + (cell.std or 0) >= low or f"{cell.mean:.1f}" == f"{top.mean:.1f}"
+    ]
 
 
 def table_csv(setting: Setting) -> str:
-    """A setting's table: a line per method and task ("mean": over tasks), full precision."""
+    """A setting's table: a line per method and column ("mean": over tasks), full precision."""
     lines = [["method", "tuned_parameters_per_task", "task", "mean", "std", "seeds", "split"]]
     for row in rows(setting):
-        for task, cell in zip([*setting.tasks, "mean"], row.cells, strict=True):
+        for task, cell in zip(columns(setting), row.cells, strict=True):
             start = [row.label, f"{row.tuned:.10g}", task]
             if cell is None:
                 lines.append([*start, "", "", 0, ""])

@@ -40,12 +40,14 @@ class Run:
         folder: the run folder.
         steps: the commands, in order.
         after: name of the run that must be finished before.
+        task: the cell's; None for a source run, whose gin files name its tasks.
     """
 
     name: str
     folder: pathlib.Path
     steps: tuple[Step, ...]
     after: str | None = None
+    task: str | None = None
 
     @property
     def log(self) -> pathlib.Path:
@@ -182,7 +184,7 @@ def target_run(
             places,
         ),
     )
-    return Run(name, folder / name, steps, after)
+    return Run(name, folder / name, steps, after, task)
 
 
 def check(plan: Plan, folder: pathlib.Path) -> None:
@@ -194,22 +196,32 @@ def check(plan: Plan, folder: pathlib.Path) -> None:
     """
     from mpt_jax.engine import config  # takes gin, which `t5x --help` does without
 
-    for run, step in _kinds(plan, folder):
+    for run, step in kinds(plan, folder):
         try:
             config.check(step.files, step.overrides)
         except UserError as error:
             raise UserError(f"{plan.name}: {step.command} of {run.name}: {error}") from None
 
 
-def _kinds(plan: Plan, folder: pathlib.Path) -> Iterator[tuple[Run, Step]]:
-    """A training of every source, one of every method and number of shots, and an evaluation."""
+def kinds(plan: Plan, folder: pathlib.Path) -> Iterator[tuple[Run, Step]]:
+    """One of each kind of command: what is wrong in a plan is wrong in one of them.
+
+    A training of every source; of every number of shots, one of every method and one of every
+    task; an evaluation of every task.
+    """
     for run in source_runs(dataclasses.replace(plan, seeds=plan.seeds[:1]), folder):
         yield run, run.steps[0]
-    for shots in plan.shots:
-        for method in plan.methods:
-            run = target_run(plan, folder, method, plan.tasks[0], shots, plan.seeds[0])
-            yield run, run.steps[0]
-    yield run, run.steps[1]
+    cells = [
+        target_run(plan, folder, method, task, shots, plan.seeds[0])
+        for shots in plan.shots
+        for method in plan.methods
+        for task in plan.tasks
+        if method is plan.methods[0] or task == plan.tasks[0]
+    ]
+    for cell in cells:
+        yield cell, cell.steps[0]
+    for cell in cells[: len(plan.tasks)]:
+        yield cell, cell.steps[1]
 
 
 def _source_name(source: str, seed: int) -> str:

@@ -6,7 +6,7 @@ import sys
 
 from mpt_jax import lock
 from mpt_jax.errors import UserError
-from mpt_jax.sweep import cells, execution, overview, plan_file
+from mpt_jax.sweep import cells, data_check, execution, overview, plan_file
 from mpt_jax.sweep.plan import Plan
 
 EXIT_FAILED = 1
@@ -62,6 +62,8 @@ def run(arguments: argparse.Namespace) -> int:
     runs = cells.all_runs(plan, folder)
     recorded.check(runs)
     left = cells.left_of(runs)
+    if left and not arguments.dry_run:
+        data_check.check(plan, folder)
     if arguments.emit:
         print(overview.commands(left), end="")
         return 0

@@ -1,5 +1,6 @@
 """From the rows of one file to its examples: faults reported, a validation part, references."""
 
+import collections
 import hashlib
 import sys
 from collections.abc import Iterable, Sequence
@@ -8,7 +9,8 @@ from mpt_jax.errors import UserError
 from mpt_jax.tasks.local.form import Example, Form
 from mpt_jax.tasks.local.template import BadRow, NumberedRows
 
-_LISTED = 10  # bad rows that a message lists
+_LISTED = 10  # causes that a message lists
+_PLACES = 5  # rows of each
 _HASHES = 2**64
 
 
@@ -25,7 +27,8 @@ def examples(
       skip_bad_rows: leave bad rows out and say so on standard error, rather than raise.
 
     Raises:
-      UserError: there are bad rows (the message lists the first 10), or no good ones.
+      UserError: there are bad rows (the message lists the 10 most frequent causes), or no good
+        ones.
     """
     good, bad = [], _BadRows(unit)
     for number, row in rows:
@@ -37,8 +40,8 @@ def examples(
             bad.add(number, str(reason))
     if not good and not bad.count:
         raise UserError(f"{file} holds no rows.")
-    if not good and bad.same_reason:
-        raise UserError(f"{file}: every row is bad: {bad.same_reason}")
+    if not good and len(bad.causes) == 1:
+        raise UserError(f"{file}: every row is bad: {bad.causes[0]}")
     if bad.count:
         report = f"{file}: {bad.count:,} bad of {len(good) + bad.count:,} rows"
         if not skip_bad_rows or not good:
@@ -73,26 +76,43 @@ def with_references(rows: Iterable[Example]) -> list[Example]:
 
 
 class _BadRows:
-    """The first few bad rows, and how many there are.
+    """The bad rows by their causes.
 
     Attributes:
       count: of all.
-      same_reason: the reason, as long as all have the same, else None.
     """
 
     def __init__(self, unit: str):
         self.count = 0
-        self.same_reason: str | None = None
-        self._first: list[str] = []
         self._unit = unit
+        self._places: dict[str, list[int]] = {}  # the first rows of each cause
+        self._counts: collections.Counter[str] = collections.Counter()
 
     def add(self, number: int, reason: str) -> None:
-        self.same_reason = reason if self.count == 0 or reason == self.same_reason else None
         self.count += 1
-        if len(self._first) < _LISTED:
-            self._first.append(f"  {self._unit} {number}: {reason}")
+        self._counts[reason] += 1
+        places = self._places.setdefault(reason, [])
+        if len(places) < _PLACES:
+            places.append(number)
+
+    @property
+    def causes(self) -> list[str]:
+        """The most frequent first; equally frequent ones in the order of the rows."""
+        return [reason for reason, _ in self._counts.most_common()]
 
     def listed(self) -> str:
         """The first few, a line each, and how many more there are."""
-        rest = self.count - len(self._first)
-        return "\n".join([*self._first, *([f"  and {rest:,} more"] if rest else [])])
+        shown, others = self.causes[:_LISTED], self.causes[_LISTED:]
+        lines = [f"  {self._rows(reason)}: {reason}" for reason in shown]
+        if others:
+            rest = sum(self._counts[reason] for reason in others)
+            lines.append(f"  and {rest:,} more")
+        return "\n".join(lines)
+
+    def _rows(self, reason: str) -> str:
+        """As "line 3", "3 lines (3, 4, 9)" or "1,249 lines (3, 4, 9, 12, 13, ...)"."""
+        count, places = self._counts[reason], self._places[reason]
+        if count == 1:
+            return f"{self._unit} {places[0]}"
+        listed = [*map(str, places), *(["..."] if count > len(places) else [])]
+        return f"{count:,} {self._unit}s ({', '.join(listed)})"

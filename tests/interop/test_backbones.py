@@ -99,6 +99,19 @@ def test_a_vocabulary_that_is_none(tmp_path):
         backbones.vocabulary_of(None)
 
 
+def test_a_folder_with_a_tokenizer_json_alone_says_where_the_vocabulary_comes_from(tmp_path):
+    folder = tmp_path / "t5"
+    shutil.copytree(MINI, folder)
+    (folder / "spiece.model").unlink()
+    (folder / "tokenizer.json").write_text('{"model": {"type": "Unigram"}}')
+    for read in (backbones.vocabulary_of, backbones.tokenizer_of):
+        with pytest.raises(UserError, match=r"no .*/t5/spiece.model. The tokenizer.json.* Hub"):
+            read(str(folder))
+    (folder / "tokenizer.json").unlink()
+    with pytest.raises(UserError, match=r"no .*/t5/spiece.model. Name the vocabulary"):
+        backbones.vocabulary_of(str(folder))
+
+
 def test_the_overlay_reads_sizes_and_vocabulary_from_the_folder():
     gin_config.parse(
         ["gin/mpt_infer.gin", "gin/models/checkpoint.gin"],

@@ -87,8 +87,34 @@ def test_what_the_page_shows(report):
     bold = ["".join(b.itertext()) for b in root.iter("b")]
     # Nothing is bold in the source table: it has one method.
     assert bold == ["61.0", "65.0", "63.0", "71.0", "75.0", "73.0"]
+    assert "not told apart" not in "".join(root.itertext())
     assert "71.0†" not in "".join(root.itertext())
     assert "SPoT" in "".join(root.itertext())  # as reported
+
+
+def test_the_page_says_what_it_is_of_and_what_is_where(report):
+    root = ElementTree.fromstring((report / "report.html").read_text(encoding="utf-8"))
+    assert root.find(".//h1").text == root.find(".//title").text == "Report of runs"
+    texts = ["".join(dd.itertext()) for dd in root.iter("dd")]
+    facts = dict(zip([dt.text for dt in root.iter("dt")], texts, strict=True))
+    assert facts["Runs"].startswith("25 finished runs, 3 methods, 4 tasks. 1 folder left out")
+    assert re.fullmatch(r"20\d\d-\d\d-\d\d( to .*)?", facts["Date"])
+    assert (facts["Backbone"], facts["Split"]) == ("not known", "test: 24 runs; validation: 1 run")
+    headings = [h2.get("id") for h2 in root.iter("h2")]
+    links = [a.get("href") for a in root.find(".//nav").iter("a")]
+    assert links == [f"#{name}" for name in headings]
+    assert headings[-1] == "left_out"
+
+
+def test_what_the_runs_do_not_support_stands_at_the_end(make_run, tmp_path):
+    make_run("a", test={"mini_rte": 50})
+    assert cli.main(["report", str(tmp_path / "runs"), "--title=A <b> & c"]) == 0
+    text = (tmp_path / "runs/report/report.html").read_text(encoding="utf-8")
+    root = ElementTree.fromstring(text)
+    assert root.find(".//h1").text == "A <b> & c"
+    assert [h2.get("id") for h2 in root.iter("h2")][-1] == "left_out"
+    assert text.index("Few-shot curves: ") > text.index("<h2 id='left_out'>")
+    assert "mean" not in ["".join(th.itertext()) for th in root.iter("th")]
 
 
 def test_its_csv_files(report):

@@ -1,6 +1,7 @@
 """Run folders become records; what is incomplete or unreadable is listed with its reason."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -69,6 +70,7 @@ def _edit(path, old, new):
         (lambda f: _edit(f / "run.json", '["mini_rte"]', "[3]"), "unreadable", "a name is no"),
         (lambda f: _edit(f / "run.json", '"MPT"', f'"{"M" * 100_000}"'), "unreadable", "a name"),
         (lambda f: _edit(f / "run.json", '"MPT"', r'"\ud800"'), "unreadable", "a name is no"),
+        (lambda f: _edit(f / "run.json", '"MPT"', '" "'), "unreadable", "a name is no line"),
         (lambda f: _edit(f / "run.json", "true", "false"), "incomplete", "its last evaluation"),
         (lambda f: _edit(f / "run.json", '"seed"', '"sead"'), "unreadable", "usable 'seed'"),
         (lambda f: _edit(f / "run.json", '"mini_rte": "acc', '"x": "acc'), "unreadable", "metric"),
@@ -98,6 +100,37 @@ def test_what_cannot_be_used_is_listed(make_run, read, break_it, status, reason)
     assert problem.folder.endswith("runs/bad")
     assert problem.status == status
     assert reason in problem.reason
+
+
+def _places(value, place=()):
+    """Of every value within a JSON value."""
+    yield place
+    parts = value.items() if isinstance(value, dict) else ()
+    parts = enumerate(value) if isinstance(value, list) else parts
+    for name, part in parts:
+        yield from _places(part, (*place, name))
+
+
+def _with(value, place, new):
+    if not place:
+        return new
+    copy = dict(value) if isinstance(value, dict) else list(value)
+    copy[place[0]] = _with(value[place[0]], place[1:], new)
+    return copy
+
+
+@pytest.mark.parametrize("name", ["run.json", "metrics.jsonl", "test/metrics.json"])
+def test_whatever_stands_in_a_file_the_other_runs_are_read(make_run, read, name):
+    make_run("good", seed=1)
+    path = make_run("odd", test={"mini_rte": 61.0}) / name
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    for place in _places(lines):
+        for odd in ("50", "", -1, 0, True, None, [["x"]], {"a": {"b": 1}}):
+            rows = _with(lines, place, odd) if place else [odd]
+            path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+            runs, problems = read()
+            assert runs[0].folder.endswith("runs/good")
+            assert len(runs) == 2 or problems[0].folder.endswith("runs/odd"), (place, odd)
 
 
 def test_a_run_that_was_never_evaluated(make_run, read):
@@ -158,6 +191,32 @@ def test_a_second_run_of_the_same_cell_is_not_another_seed(make_run, read):
     assert [run.label for run in runs] == ["MPT", "another"]
     assert problem.status == "not counted"
     assert "runs/a; --gin.LABEL=NAME" in problem.reason
+
+
+def test_labels_that_differ_in_case_are_one_method(make_run, read):
+    make_run("a", label="MPT", seed=0)
+    make_run("b", label="mpt", seed=1)
+    make_run("c", label="Mpt", seed=0)  # the cell of the first
+    runs, (problem,) = read()
+    assert [(run.label, run.seed) for run in runs] == [("MPT", 0), ("MPT", 1)]
+    assert "same method, task, shots and seed as" in problem.reason
+
+
+def test_what_a_run_says_of_its_circumstances(make_run, read):
+    data = {"mini_rte, split train": {"rows": 2490}, "mini_rte, split validation": {"rows": 277}}
+    recorded = {"backbone": {"fingerprint": "ab12", "bits": ""}, "data": data}
+    tested = make_run("a", test={"mini_rte": 50}, **recorded)
+    (tested / "test/mini_rte.jsonl").write_text("{}\n" * 300)
+    (tested / "config.gin").write_text("INITIAL_CHECKPOINT_PATH = \\\n    '/models/t5_base/'\n")
+    os.utime(tested / "test/metrics.json", (1e9, 1e9))
+    validated = make_run("b", seed=1, **recorded)
+    (validated / "config.gin").write_text("INITIAL_CHECKPOINT_PATH = @assets.path()\n")
+    make_run("c", seed=2, backbone=["x"], data={"mini_rte, split train": 7})
+    first, second, third = read()[0]
+    assert (first.rows, first.train_rows) == ({"mini_rte": 300}, {"mini_rte": 2490})
+    assert (first.backbone, first.day) == ("t5_base (ab12)", "2001-09-09")
+    assert (second.rows, second.backbone) == ({"mini_rte": 277}, "mini (ab12)")
+    assert (third.rows, third.train_rows, third.backbone) == ({}, {}, "")
 
 
 def test_folders_are_found_once(make_run, tmp_path):

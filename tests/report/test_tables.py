@@ -11,30 +11,57 @@ from mpt_jax.report.settings import settings
 def _labels_of_best(setting):
     return [
         [row.label for row in tables.rows(setting) if row.best[i]]
-        for i in range(len(setting.tasks) + 1)
+        for i in range(len(tables.columns(setting)))
     ]
 
 
-def test_the_best_of_each_column_and_its_equals(make_run, read):
+def _labels_of_tied(setting):
+    return [
+        [row.label for row in tables.rows(setting) if row.tied[i]]
+        for i in range(len(tables.columns(setting)))
+    ]
+
+
+def test_the_best_of_each_column_unless_another_is_equal(make_run, read):
     for label, x, y in (("a", 50, 70), ("b", 60, 70.04), ("c", 40, 60)):
         make_run(f"{label}x", label=label, tasks=("x",), test={"x": x})
         make_run(f"{label}y", label=label, tasks=("y",), test={"y": y})
     (setting,) = settings(read()[0])
-    assert _labels_of_best(setting) == [["b"], ["a", "b"], ["b"]]
+    assert _labels_of_best(setting) == [["b"], [], ["b"]]
+    assert _labels_of_tied(setting) == [[], ["a", "b"], []]
+
+
+def test_within_overlapping_deviations_nothing_is_best(make_run, read):
+    scores = {"a": (60, 64), "b": (58, 61), "c": (50, 51)}  # 62 ± 2.8, 59.5 ± 2.1, 50.5 ± 0.7
+    for label, of_seeds in scores.items():
+        for seed, score in enumerate(of_seeds):
+            make_run(f"{label}{seed}", label=label, seed=seed, test={"mini_rte": score})
+    (setting,) = settings(read()[0])
+    assert (_labels_of_best(setting), _labels_of_tied(setting)) == ([[]], [["a", "b"]])
+    runs = [run for run in read()[0] if run.label != "b"]
+    (setting,) = settings(runs)
+    assert (_labels_of_best(setting), _labels_of_tied(setting)) == ([["a"]], [[]])
+
+
+def test_one_task_has_no_mean(make_run, read):
+    make_run("a", test={"mini_rte": 40})
+    (setting,) = settings(read()[0])
+    assert [len(row.cells) for row in tables.rows(setting)] == [1]
+    assert len(tables.table_csv(setting).splitlines()) == 2
 
 
 def test_a_validation_score_does_not_beat_a_test_score(make_run, read):
     make_run("a", label="a", test={"mini_rte": 40})
     make_run("b", label="b")  # 50 on validation
     (setting,) = settings(read()[0])
-    assert _labels_of_best(setting) == [["a"], ["a"]]
+    assert _labels_of_best(setting) == [["a"]]
 
 
 def test_validation_scores_compete_among_themselves_and_one_alone_does_not(make_run, read):
     make_run("b", label="b")
-    assert _labels_of_best(settings(read()[0])[0]) == [[], []]
+    assert _labels_of_best(settings(read()[0])[0]) == [[]]
     make_run("a", label="a", evals=((100, 40.0),))
-    assert _labels_of_best(settings(read()[0])[0]) == [["b"], ["b"]]
+    assert _labels_of_best(settings(read()[0])[0]) == [["b"]]
 
 
 def test_csv_of_a_table(make_run, read):

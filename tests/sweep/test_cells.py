@@ -156,7 +156,7 @@ def test_a_source_run_is_left_as_long_as_a_cell_needs_it(tmp_path):
         ({"settings": ("TRIAN_STEPS=3",)}, "no effect. Did you mean 'TRAIN_STEPS'"),
         ({"by_shots": {"full": ("EVAL_PERIODE=3",)}}, "full-0: --gin.EVAL_PERIODE: nothing reads"),
         ({"target": Stage(("gin/mpt_target.gin",), ("TRAIN_STEPS",))}, "TRAIN_STEPS= has no value"),
-        ({"settings": ("SHARED_LEARNING_RATE=3",)}, "eval of targets/full"),  # it learns nothing
+        ({"settings": ("SHARED_LEARNING_RATE=3",)}, "eval of targets/MPT"),  # it learns nothing
         ({"target": Stage(("gin/mpt_eval.gin",))}, "nothing reads a macro 'TRAIN_STEPS'"),
         ({"methods": (Method("a", ("gin/methods/spot.gin",)),)}, "SOURCE_PROMPTS (required by"),
         ({"settings": ("RANDOM_SEED=3",)}, "'RANDOM_SEED=3' has no effect: a sweep sets"),

@@ -221,15 +221,12 @@ def worker(tmp_path, *commands):
         {"log": str(tmp_path / str(i) / "log.txt"), "commands": [command]}
         for i, command in enumerate(commands)
     ]
-    result = subprocess.run(
-        pool._PROGRAM,
-        input="".join(json.dumps(job) + "\n" for job in jobs),
-        capture_output=True,
-        text=True,
-        check=True,
-        cwd=tmp_path,
-    )
-    answers = [json.loads(line)["error"] for line in result.stdout.splitlines()]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(pool._PROGRAM, **pipes, text=True, cwd=tmp_path) as process:
+        print(*map(json.dumps, jobs), sep="\n", file=process.stdin, flush=True)
+        # The end of its input stops what is going on.
+        answers = [json.loads(process.stdout.readline())["error"] for _ in jobs]
+    assert process.returncode == 0
     return answers, [pathlib.Path(job["log"]).read_text() for job in jobs]
 
 

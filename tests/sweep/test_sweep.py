@@ -13,7 +13,7 @@ import toy
 
 from mpt_jax import cli, lock
 from mpt_jax.backbone import store
-from mpt_jax.sweep import cells, plan_file
+from mpt_jax.sweep import cells, data_check, plan_file
 
 TESTS = pathlib.Path(__file__).resolve().parents[1]
 MINI = "gin/sweeps/mini.toml"
@@ -21,7 +21,7 @@ SECONDS = 900  # for one sweep, on a busy machine
 
 TOY = f"""
 tasks = ["toy_a"]
-shots = [12, 25]
+shots = [12, 20]
 seeds = [0]
 settings = ["INITIAL_CHECKPOINT_PATH=backbone"]
 sources = [{{ name = "mpt" }}, {{ name = "lost", settings = ["TEACHER_PROMPTS=nowhere"] }}]
@@ -37,6 +37,7 @@ settings = ["TRAIN_STEPS=2"]
 files = ["gin/mpt_target.gin", "{TESTS / "toy.gin"}"]
 [target.by_shots]
 12 = ["TRAIN_STEPS=2"]
+20 = ["INITIAL_CHECKPOINT_PATH=nowhere"]
 [evaluation]
 files = ["gin/mpt_eval.gin", "{TESTS / "toy.gin"}"]
 """
@@ -106,9 +107,20 @@ def test_a_second_sweep_in_the_same_folder_is_refused_and_starts_nothing(sweep, 
         pass
 
 
-def test_emitted_commands_are_those_of_a_user_in_an_order_in_which_they_run(sweep, tmp_path):
-    status, out, err = sweep(MINI, "--folder=my runs", "--emit")
-    assert (status, err) == (0, "")
+@pytest.fixture(name="emitted")
+def _emitted(capsys, monkeypatch):
+    """The output of `t5x sweep ... --emit`, in this process and without a look at the data."""
+
+    def run(*arguments):
+        monkeypatch.setattr(data_check, "check", lambda plan, folder: None)
+        assert cli.main(["sweep", *arguments, "--emit"]) == 0
+        return capsys.readouterr().out
+
+    return run
+
+
+def test_emitted_commands_are_those_of_a_user_in_an_order_in_which_they_run(emitted, tmp_path):
+    out = emitted(MINI, "--folder=my runs")
     seen = []
     for line in out.splitlines():
         commands, _, comment = line.rpartition("  # ")
@@ -128,10 +140,9 @@ def test_emitted_commands_are_those_of_a_user_in_an_order_in_which_they_run(swee
     assert seen == [run.name for run in cells.all_runs(plan, tmp_path)]
 
 
-def test_only_what_is_left_is_emitted_and_waits_for_nothing_that_is_done(sweep, half_done):
+def test_only_what_is_left_is_emitted_and_waits_for_nothing_that_is_done(emitted, half_done):
     chosen = ["--methods=MPT,prompt tuning from scratch", "--shots=16", "--seeds=0"]
-    _, out, _ = sweep(MINI, f"--folder={half_done}", *chosen, "--emit")
-    lines = out.splitlines()
+    lines = emitted(MINI, f"--folder={half_done}", *chosen).splitlines()
     assert len(lines) == 6 * 2
     assert not any(" after " in line for line in lines)
 
@@ -162,10 +173,37 @@ def test_a_mistake_is_one_message(arguments, expected, sweep, tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
+def test_tasks_splits_and_shots_that_there_are_not_are_named_before_anything_starts(
+    sweep, tmp_path
+):
+    (tmp_path / "bad.toml").write_text(
+        'tasks = ["mini_wic", "mini_wiq"]\nshots = [16, 1000000, "full"]\nseeds = [0]\n'
+        'methods = [{ label = "one" }, { label = "two", settings = '
+        """["infer_eval/utils.DatasetConfig.split=dev"] }]\n"""
+        '[evaluation]\nsettings = ["EVAL_SPLIT=tests"]\n'
+    )
+    status, out, err = sweep("bad.toml")
+    assert (status, out) == (2, "")
+    assert err.startswith("t5x: error: bad.toml: these runs would fail:\n")
+    lines = err.splitlines()[1:]
+    assert [line.partition("-")[0].strip() for line in lines] == [
+        "train of targets/one/mini_wiq",
+        "train of targets/two/mini_wic",
+        "train of targets/one/mini_wic",
+        "eval of targets/one/mini_wic",
+    ]
+    assert "Did you mean 'mini_wic'" in lines[0]
+    assert "no split 'dev'; it has train, validation, test" in lines[1]
+    assert "few_shot = 1000000 must lie between 1 and the 1000 rows" in lines[2]
+    assert "no split 'tests'" in lines[3]
+    assert not (tmp_path / "runs").exists()
+
+
 def test_a_mistake_answers_without_jax(tmp_path):
     script = (
         "import sys; from mpt_jax import cli;"
-        f"cli.main(['sweep', '{MINI}', '--methods=MTP']); cli.main(['sweep', '{MINI}', '--emit']);"
+        f"cli.main(['sweep', '{MINI}', '--methods=MTP']);"
+        f"cli.main(['sweep', '{MINI}', '--dry_run']);"
         "print(*{'jax', 'tensorflow', 'seqio', 'numpy', 'matplotlib'} & set(sys.modules))"
     )
     command = [sys.executable, "-c", script]
@@ -189,11 +227,10 @@ def test_from_the_plan_to_the_scores(sweep, tmp_path):
     assert last.startswith("[8/8] ")
 
     assert err.startswith("t5x: 3 runs failed:\n")
-    few = "Task 'toy_a': few_shot = 25 must lie between 1 and the 24 rows"
     for failed, why in (
         ("sources/lost-0", "no prompt file at 'nowhere'"),
-        ("targets/MPT/toy_a-25-0", few),
-        ("targets/no_source/toy_a-25-0", few),
+        ("targets/MPT/toy_a-20-0", "nowhere"),
+        ("targets/no_source/toy_a-20-0", "nowhere"),
     ):
         (line,) = (line for line in err.splitlines() if line.startswith(f"  {failed}: "))
         assert why in line

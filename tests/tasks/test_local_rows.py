@@ -22,7 +22,22 @@ def test_good_rows_are_examples_in_order():
     assert read(numbered("ab")) == [Example("t2", ("a",)), Example("t3", ("b",))]
 
 
-def test_the_first_ten_bad_rows_are_listed_and_the_rest_counted():
+def test_bad_rows_of_one_cause_are_one_line_the_most_frequent_first():
+    rows = [(1, BadRow("it is torn")), *numbered("ac" + "d" * 1249), (1300, {"label": "a"})]
+    with pytest.raises(UserError) as error:
+        read(rows)
+    assert str(error.value).splitlines()[:-1] == [
+        "x.csv: 1,252 bad of 1,253 rows:",
+        "  1,249 lines (4, 5, 6, 7, 8, ...): the label 'd' is none of 'a', 'b'.",
+        "  line 1: it is torn",
+        "  line 3: the label 'c' is none of 'a', 'b'.",
+        "  line 1300: there is no field 'text', only 'label'.",
+    ]
+    with pytest.raises(UserError, match=r"\n  3 lines \(3, 4, 5\): the label 'c'"):
+        read(numbered("accc"))
+
+
+def test_the_first_ten_causes_are_listed_and_the_rest_counted():
     rows = [*numbered("acdefghijklm"), (14, BadRow("it is torn")), *numbered("ab")]
     with pytest.raises(UserError) as error:
         read(rows)

@@ -1,0 +1,75 @@
+"""What a run folder says of its circumstances: backbone, numbers of rows, date.
+
+None of it is needed for a score, so what is missing or damaged is not known, and no more.
+"""
+
+import datetime
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from etils import epath
+
+from mpt_jax.report.folders import CONFIG_FILE, METRICS_FILE
+
+TRAIN = "train"
+_MINI = "@assets.path()"
+# A long value stands on a line of its own.
+_PATH = re.compile(r"^INITIAL_CHECKPOINT_PATH = (?:\\\n\s*)?(\S.*)$", re.MULTILINE)
+
+
+def of(
+    folder: epath.Path, record: Mapping[str, Any], split: str, tasks: Sequence[str]
+) -> dict[str, Any]:
+    """The fields of a `runs.Run` that this module is for.
+
+    Args:
+        folder: of the run.
+        record: its run.json.
+        split: that its scores are of.
+        tasks: that have a score.
+    """
+    evaluated = {task: _count(folder / split, record, task, split) for task in tasks}
+    trained = {task: _recorded(record, task, TRAIN) for task in tasks}
+    return {
+        "rows": {task: count for task, count in evaluated.items() if count},
+        "train_rows": {task: count for task, count in trained.items() if count},
+        "backbone": _backbone(folder, record),
+        "day": _day(folder, split),
+    }
+
+
+def _count(folder: epath.Path, record: Mapping[str, Any], task: str, split: str) -> int | None:
+    """The lines of the file of a task's predictions; else what the run says of the split."""
+    predictions = folder / f"{task.replace('/', '_')}.jsonl"
+    try:
+        return predictions.read_bytes().count(b"\n")
+    except OSError:
+        return _recorded(record, task, split)
+
+
+def _recorded(record: Mapping[str, Any], task: str, split: str) -> int | None:
+    found: Any = record
+    for name in ("data", f"{task}, split {split}", "rows"):
+        found = found.get(name) if isinstance(found, dict) else None
+    return found if isinstance(found, int) and not isinstance(found, bool) and found > 0 else None
+
+
+def _backbone(folder: epath.Path, record: Mapping[str, Any]) -> str:
+    """As "mini (bac813c51745fbbc)": the last part of its path, and its fingerprint."""
+    recorded = record.get("backbone")
+    fingerprint = recorded.get("fingerprint") if isinstance(recorded, dict) else None
+    try:
+        path = _PATH.search((folder / CONFIG_FILE).read_text())
+    except (OSError, UnicodeDecodeError):
+        path = None
+    name = path[1].strip("\"'/ ").rpartition("/")[2] if path else ""
+    name = "mini" if path and path[1].strip() == _MINI else name
+    known = isinstance(fingerprint, str) and re.fullmatch(r"[0-9a-f]{1,64}", fingerprint)
+    return f"{name} ({fingerprint})" if known and name else (fingerprint if known else name)
+
+
+def _day(folder: epath.Path, split: str) -> str:
+    files = (folder / split / "metrics.json", folder / METRICS_FILE)
+    written = next(file for file in files if file.exists()).stat().mtime
+    return datetime.datetime.fromtimestamp(written, datetime.UTC).date().isoformat()
