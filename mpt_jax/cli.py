@@ -250,7 +250,17 @@ def _call_gin(
         _settle_libraries()
     _add_cache_dirs(getattr(arguments, "seqio_additional_cache_dirs", ""))
     module, function, _ = GIN_COMMANDS[arguments.command]
-    config.call(module, function)
+    result = config.call(module, function)
+    if arguments.command == "train":
+        _tell_next(result, arguments.gin_file, overrides, search_paths)
+
+
+def _tell_next(model_dir: object, *given: list[str]) -> None:
+    from mpt_jax import following, hosts
+
+    line = following.command(model_dir, *given) if isinstance(model_dir, str) else None
+    if line and hosts.is_first():
+        print(f"next: {line}", file=sys.stderr, flush=True)
 
 
 def _add_cache_dirs(folders: str) -> None:

@@ -19,7 +19,7 @@ _BAR = (6, 24)  # the bar's width in characters: at least, at most
 class Progress:
     """Phase, steps, loss, score, steps per second and time left, on stderr.
 
-    Drawn only within `start`, `update` and `log`, with numbers that the caller has already
+    Drawn only within `begin`, `update` and `log`, with numbers that the caller has already
     fetched, so a training step waits for nothing. On a terminal: these alone, whatever its width.
     Without one: a plain line every few seconds at most, with all other metrics at its end, and
     always the first and the last.
@@ -69,6 +69,12 @@ class Progress:
         (first, begun), (last, now) = self._ticks[0], self._ticks[-1]
         return (last - first) / (now - begun) if now > begun else 0.0
 
+    def begin(self, step: int) -> None:
+        """Shows that `step`, the first, is taken; its time, of compilation too, counts nowhere."""
+        self._ticks.clear()
+        self._ticks.append((step, self._clock()))
+        self.update(step, {})
+
     def update(self, step: int, metrics: Mapping[str, float]) -> None:
         """Shows `step` and `metrics`; a metric that is not given keeps its last value."""
         if step != self._ticks[-1][0]:
@@ -85,7 +91,8 @@ class Progress:
         speed = self.steps_per_second
         left = f"ETA {_duration((self._total - step) / speed)}" if speed else "ETA ?"
         first = [(name, self._metrics[name]) for name in _SHOWN_FIRST if name in self._metrics]
-        return [f"{step}/{self._total}", *_written(first), f"{speed:.3g} steps/s", left]
+        pace = f"{speed:.3g} steps/s" if speed else "? steps/s"
+        return [f"{step}/{self._total}", *_written(first), pace, left]
 
 
 def _written(metrics: Sequence[tuple[str, float]]) -> list[str]:

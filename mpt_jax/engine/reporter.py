@@ -37,6 +37,11 @@ class Reporter:
     def __exit__(self, *exc_info) -> None:
         self._open.__exit__(*exc_info)
 
+    def begun(self, step: int) -> None:
+        """The first step is taken, and the program for it compiled."""
+        if self._speaks:
+            self._progress.begin(step)
+
     def training(self, step: int, scalars: Mapping[str, float]) -> None:
         """Metrics of the steps up to `step`."""
         if self._speaks:
