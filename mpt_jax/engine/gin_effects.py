@@ -46,6 +46,22 @@ def _check_declared_tasks(source: Source) -> None:
         )
 
 
+def macros_of(function: str, source: Source) -> set[str]:
+    """The macros that a call of `function` reads: its arguments, and what they refer to."""
+    last = {(b.scope, b.selector, b.argument): b for b in source.all}.values()
+    waiting, found = [function], set()
+    while waiting:
+        name = waiting.pop()
+        found.add(name)
+        for b in last:
+            if name in (b.macro, b.selector.rpartition(".")[2]):
+                names = [
+                    r.name if r.is_macro else r.name.rpartition(".")[2] for r in references(b.value)
+                ]
+                waiting += set(names) - found
+    return found & source.values().keys()
+
+
 def without_effect(source: Source) -> list[Binding]:
     """The overrides that nothing reads or enters."""
     return _idle(source.overrides, source.all)
