@@ -32,7 +32,12 @@ REQUIRES = [
     "matplotlib>=3.11.2,<4",
     "rich>=15.0.0,<16",
 ]
-TEST = ["pytest>=9.2.0,<10", "pytest-xdist>=3.8,<4", "hypothesis>=6.170.15,<7"]
+TEST = [
+    "pytest>=9.2.0,<10",
+    "pytest-timeout>=2.4,<3",
+    "pytest-xdist>=3.8,<4",
+    "hypothesis>=6.170.15,<7",
+]
 DEV = [*TEST, "ruff>=0.17.5,<0.20", "build>=1.6.1,<2"]
 
 setuptools.setup(
