@@ -42,13 +42,12 @@ def refuse_wrong_types(config: Config) -> None:
 
 
 def _resolved(value: Any, config: Config) -> tuple[str | None, Any]:
-    """The first macro that a bound value names, if it does, and the value behind all macros."""
-    first = None
+    """The macro that holds a bound value, if one does, and the value behind all macros."""
+    holder = None
     while isinstance(value, gin.config.ConfigurableReference) and value.selector == _MACRO:
-        name = value.scoped_selector.rpartition("/")[0]
-        first = first or name
-        value = config.get((name, _MACRO), {}).get("value", inspect.Parameter.empty)
-    return first, value
+        holder = value.scoped_selector.rpartition("/")[0]
+        value = config.get((holder, _MACRO), {}).get("value", inspect.Parameter.empty)
+    return holder, value
 
 
 def _check(scope: str, selector: str, argument: str, macro: str | None, value: Any) -> None:

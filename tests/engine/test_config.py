@@ -271,7 +271,7 @@ def test_the_refusal_of_t5xs_own_names_what_to_set(argument, remedy):
         ("mpt.MPT.prompt_length = True", r"prompt_length = True must be a whole number"),
         (
             "A = 2024\nFROM = %A\nmpt.MPT.source_prompts = %FROM",
-            r"^FROM = 2024 must be text .*: --gin\.FROM='\"2024\"'",
+            r"^A = 2024 must be text .*: --gin\.A='\"2024\"'",
         ),
         ("A = %B\nB = None\na/mpt.MPT.rank = %A\nmpt.MPT.source_prompts = @a/mpt.MPT()", "a/mpt"),
     ],
