@@ -97,6 +97,10 @@ def parse_arguments(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]
     arguments, unknown = parser.parse_known_args(plain)
     if unknown:
         raise UserError(_unknown_flag(arguments.command, unknown[0]))
+    for binding in getattr(arguments, "gin_bindings", []):
+        if "=" not in binding:
+            raise UserError(f"--gin_bindings={binding!r} is not NAME = VALUE.")
+        overrides.append(binding)
     if overrides and arguments.command in PLAIN_COMMANDS:
         raise UserError(
             f"t5x {arguments.command} takes no --gin.{overrides[0]}: gin settings are for "
@@ -135,7 +139,17 @@ def _parser() -> argparse.ArgumentParser:
             metavar="DIR[,DIR]",
             help="folders to look for gin files in, after the working directory",
         )
+        command.add_argument(
+            "--gin_bindings",
+            action="append",
+            default=[],
+            metavar="'NAME = VALUE'",
+            help="as --gin.NAME=VALUE; repeatable, after those",
+        )
         if name in ("train", "eval"):
+            command.add_argument(
+                "--tfds_data_dir", metavar="DIR", help="where prepared TFDS datasets lie"
+            )
             command.add_argument(
                 "--seqio_additional_cache_dirs",
                 default="",
@@ -151,6 +165,13 @@ def _parser() -> argparse.ArgumentParser:
                 default=engines.OWN,
                 help="what runs it: this package, or the T5X installed beside it (docs/t5x.md)",
             )
+            command.add_argument(
+                "--dry_run",
+                action="store_true",
+                help="print the configuration, check that its files are there, and stop",
+            )
+            for flag in ("--logtostderr", "--alsologtostderr"):
+                command.add_argument(flag, action="store_true", help="T5X's; without effect here")
             _add_process_flags(command)
     for name, (_, summary) in PLAIN_COMMANDS.items():
         description = f"{summary[0].upper()}{summary[1:]}."
@@ -173,6 +194,7 @@ def _add_process_flags(command: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--multiprocess",
+        "--multiprocess_gpu",
         action="store_true",
         help="join the processes that the cluster announces (TPU pod, Slurm, Open MPI)",
     )
@@ -204,7 +226,11 @@ def _unknown_flag(command: str, argument: str) -> str:
         return f"unknown flag {name!r}.{did_you_mean(name, flags)} Flags: {', '.join(flags)}."
     if macro.isupper():
         return f"unknown flag {name!r}: gin macros are set with --gin.{macro}{equals}{value}."
-    flags = ["--gin_file", "--gin_search_paths", "--gin.NAME=VALUE", "--engine", "--help"]
+    flags = ["--gin_file", "--gin_search_paths", "--gin.NAME=VALUE", "--gin_bindings", "--help"]
+    if command != "tasks":
+        flags += ["--engine", "--dry_run", "--multiprocess", "--multiprocess_gpu"]
+    if command in ("train", "eval"):
+        flags += ["--tfds_data_dir", "--seqio_additional_cache_dirs"]
     return f"unknown flag {name!r}.{did_you_mean(name, flags) or f' Flags: {flags}.'}"
 
 
@@ -248,9 +274,32 @@ def _call_gin(
             installed.check()  # before gin is locked: T5X's modules register configurables
         config.parse(arguments.gin_file, overrides, search_paths, presets)
         _settle_libraries()
+    if getattr(arguments, "dry_run", False):
+        source = config.check(arguments.gin_file, overrides, search_paths, presets)
+        config.check_paths(GIN_COMMANDS[arguments.command][1], source)
+        print(config.text())
+        return
+    _set_tfds_folder(getattr(arguments, "tfds_data_dir", None))
     _add_cache_dirs(getattr(arguments, "seqio_additional_cache_dirs", ""))
     module, function, _ = GIN_COMMANDS[arguments.command]
-    config.call(module, function)
+    result = config.call(module, function)
+    if arguments.command == "train":
+        _tell_next(result, arguments.gin_file, overrides, search_paths)
+
+
+def _tell_next(model_dir: object, *given: list[str]) -> None:
+    from mpt_jax import following, hosts
+
+    line = following.command(model_dir, *given) if isinstance(model_dir, str) else None
+    if line and hosts.is_first():
+        print(f"next: {line}", file=sys.stderr, flush=True)
+
+
+def _set_tfds_folder(folder: str | None) -> None:
+    if folder:
+        import seqio
+
+        seqio.set_tfds_data_dir_override(folder)
 
 
 def _add_cache_dirs(folders: str) -> None:

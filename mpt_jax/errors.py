@@ -28,12 +28,14 @@ def shown(text: str) -> str:
 def did_you_mean(name: str, known: Iterable[str], count: int = 3) -> str:
     """A hint to append to a message about an unknown name: the nearest known names, or "".
 
-    None for what is too long to be a misspelt name: comparing takes the square of the length.
+    Names that differ in case alone come first. None for a known name, which is not what is wrong,
+    and for what is too long to be a misspelt name: comparing takes the square of the length.
     """
-    if len(name) > _SHOWN:
-        return ""
     known = [candidate for candidate in known if len(candidate) <= _SHOWN]
-    near = difflib.get_close_matches(name, known, n=count, cutoff=0.5)
+    if len(name) > _SHOWN or name in known:
+        return ""
+    near = [candidate for candidate in known if candidate.casefold() == name.casefold()]
+    near = near or difflib.get_close_matches(name, known, n=count, cutoff=0.5)
     return f" Did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
 
 

@@ -112,7 +112,7 @@ def rewritten(work, name, **facts):
             "a macro 'TRIAN_STEPS', so that this would have no effect. Did you mean 'TRAIN_STEPS'",
         ),
         (SOURCE, {"INITIAL_CHECKPOINT_PATH": "%gin.REQUIRED"}, "INITIAL_CHECKPOINT_PATH (required"),
-        (SOURCE, {"TRAIN_STEPS": "ten"}, "total_steps must be a whole number"),
+        (SOURCE, {"TRAIN_STEPS": "ten"}, "TRAIN_STEPS = 'ten' must be a whole number"),
         (SOURCE, {"EVAL_PERIOD": 0}, "eval_period must be a whole number of at least 1, got 0"),
         # tasks and data
         (SOURCE, {"MIXTURE_OR_TASK_NAME": "toy_c"}, "'toy_c'. Did you mean 'toy_"),

@@ -1,5 +1,6 @@
 """`t5x tasks` as a user runs it: real processes. What it shows is in tasks/test_listing.py."""
 
+import pathlib
 import subprocess
 import sys
 
@@ -27,6 +28,13 @@ def test_without_a_file_all_shipped_tasks_are_listed(tmp_path):
     rows = {line.split()[0]: line for line in result.stdout.splitlines()}
     assert "accuracy    entailment, not_entailment          mini_targets" in rows["mini_rte"]
     assert {"mini_nli", "mnli", "record", "e2e"} < rows.keys()
+
+
+def test_modules_of_the_user_s_are_listed_without_a_file_too():
+    modules = "MIXTURE_OR_TASK_MODULE=['toy_tasks', 'mpt_jax.tasks.mini']"
+    result = t5x(f"--gin.{modules}", cwd=pathlib.Path(__file__).parent)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert {"toy_a", "mini_rte"} <= {line.split()[0] for line in result.stdout.splitlines()}
 
 
 def test_an_unknown_task_comes_with_the_nearest(tmp_path):

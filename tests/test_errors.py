@@ -25,6 +25,11 @@ def test_names_that_are_too_long_to_be_misspelt_are_not_compared():
     assert errors.shown("x" * 10**6) == f"'{'x' * 100}'... (1,000,000 characters)"
 
 
+def test_what_is_suggested_is_another_name_and_first_one_of_another_case():
+    assert errors.did_you_mean("label", ["label", "labels"]) == ""
+    assert errors.did_you_mean("CR", ["cr", "mr", "CRR"]) == " Did you mean 'cr'?"
+
+
 def test_an_interrupted_command_says_how_far_it_is_and_what_to_type(capsys):
     def interrupted():
         raise KeyboardInterrupt("2 of 9 runs finished")

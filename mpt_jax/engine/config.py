@@ -7,23 +7,32 @@ an override becomes one `UserError` that names the file and line and the nearest
 import copy
 import importlib
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import gin
+from etils import epath
 
-from mpt_jax.engine import gin_effects, gin_errors, gin_files, gin_source, t5x_names
+from mpt_jax.engine import gin_effects, gin_errors, gin_files, gin_source, gin_types, t5x_names
 from mpt_jax.errors import UserError
 
+# Macros that name what a run needs to be there.
+_PATHS = {
+    "INITIAL_CHECKPOINT_PATH",
+    "SPIECE_MODEL",
+    "SOURCE_PROMPTS",
+    "TEACHER_PROMPTS",
+    "PROMPTS",
+    "INPUTS",
+}
 _LINE = 100  # characters, in written configurations
 
 
-Config = Mapping[tuple[str, str], Mapping[str, Any]]
-"""What gin hands to its hooks: (scope, selector) -> {argument: value}."""
+gin.config.register_finalize_hook(gin_types.refuse_wrong_types)
 
 
 @gin.config.register_finalize_hook
-def refuse_t5xs_own(config: Config) -> None:
+def refuse_t5xs_own(config: gin_types.Config) -> None:
     """Called by gin when all is read; both engines take their settings from `mpt_jax.t5x` alone.
 
     Raises:
@@ -38,43 +47,6 @@ def refuse_t5xs_own(config: Config) -> None:
                 f"{selector}.{argument} is T5X's own and would have no effect: with our gin files "
                 f"it is set through mpt_jax.t5x (docs/t5x.md: which name maps to what).{hint}"
             )
-
-
-@gin.config.register_finalize_hook
-def refuse_none(config: Config) -> None:
-    """Called by gin when all is read.
-
-    Raises:
-        UserError: None for an argument of ours whose declared type has no None.
-    """
-    for (scope, selector), bound in config.items():
-        for argument, value in bound.items():
-            if selector.startswith("mpt_jax.") and _is_none(value, config):
-                _refuse_undeclared_none(scope, selector, argument, value)
-
-
-def _is_none(value: Any, config: Config) -> bool:
-    """Whether a bound value is None, or a macro that is."""
-    while isinstance(value, gin.config.ConfigurableReference) and value.selector == _MACRO:
-        value = config.get((value.scoped_selector.rpartition("/")[0], _MACRO), {}).get("value", "")
-    return value is None
-
-
-def _refuse_undeclared_none(scope: str, selector: str, argument: str, value: Any) -> None:
-    called = gin.get_configurable(selector)
-    called = called.__init__ if inspect.isclass(called) else called
-    parameters = inspect.signature(called).parameters
-    declared = parameters[argument].annotation if argument in parameters else Any
-    text = declared if isinstance(declared, str) else inspect.formatannotation(declared)
-    if declared is inspect.Parameter.empty or "Any" in text or "None" in text:
-        return
-    target = ".".join([*selector.split(".")[-2:], argument])
-    target = f"{scope}/{target}" if scope else target
-    macro = "" if value is None else f" (the macro {value.scoped_selector.rpartition('/')[0]})"
-    raise UserError(f"{target}{macro} cannot be None: it is declared as {text}.")
-
-
-_MACRO = "gin.macro"
 
 
 def check(
@@ -169,6 +141,24 @@ def argument(module: str, function: str, name: str) -> Any:
         gin_errors.raise_clean(error, gin_source.Source())
 
 
+def text() -> str:
+    """The configuration as gin text that `parse` reads."""
+    return gin.config_str(max_line_length=_LINE)
+
+
+def check_paths(function: str, source: gin_source.Source) -> None:
+    """Looks for what a call of `function` reads: backbone, vocabulary, prompts, lines of text.
+
+    Raises:
+        UserError: one is not there.
+    """
+    values = source.values()
+    for name in sorted(gin_effects.macros_of(function, source) & _PATHS):
+        path = values[name].value
+        if isinstance(path, str) and path != "-" and not epath.Path(path).exists():
+            raise UserError(f"{name} = {path!r} does not exist: give --gin.{name}=PATH.")
+
+
 def operative_config() -> str:
     """The configuration as gin text that `parse` reads, a record of a run.
 
@@ -178,7 +168,7 @@ def operative_config() -> str:
     """
     used = gin.operative_config_str(max_line_length=_LINE).splitlines()
     comments = "\n".join(f"# {line}".rstrip() for line in ["As used, with defaults:", "", *used])
-    return f"{gin.config_str(max_line_length=_LINE)}\n{comments}\n"
+    return f"{text()}\n{comments}\n"
 
 
 def _parse_override(override: str, source: gin_source.Source) -> None:

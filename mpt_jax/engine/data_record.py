@@ -45,6 +45,12 @@ def checked(model_dir: str, cfgs: Sequence[DatasetConfig | None], resumed: bool)
     return found
 
 
+def training_rows(splits: Splits, cfg: DatasetConfig) -> int:
+    """The rows of all tasks together that a run with the configuration `cfg` trains on."""
+    end = f", split {cfg.split}"
+    return sum(facts["rows"] for name, facts in splits.items() if name.endswith(end))
+
+
 def _facts(task: Any, cfg: DatasetConfig) -> dict[str, Any]:
     paths = task.files(cfg.split, cfg.use_cached)
     sizes = {path: epath.Path(path).stat().length for path in paths}

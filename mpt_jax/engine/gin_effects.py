@@ -13,11 +13,53 @@ from mpt_jax.engine import gin_files, gin_source, t5x_names
 from mpt_jax.engine.gin_source import Binding, Source, references
 from mpt_jax.errors import UserError, did_you_mean
 
+# How gin/suites/local.gin registers what a user's file declares.
+_DECLARED, _MODULE, _REGISTER = "TASKS", "MIXTURE_OR_TASK_MODULE", "local.register"
+
 
 def check(source: Source) -> None:
     """Raises UserError for the first setting without effect; it names the nearest that has one."""
+    _check_declared_tasks(source)
     for binding in (*without_effect(source), *_own_without_effect(source)):
         raise UserError(_refusal(binding, source))
+
+
+def _check_declared_tasks(source: Source) -> None:
+    """Refuses tasks that the user's file declares where a later setting registers others.
+
+    Raises:
+        UserError: names both places.
+    """
+    values = source.values()
+    declared, module = values.get(_DECLARED), values.get(_MODULE)
+    if declared is None or declared.shipped or module is None:
+        return
+    if not any(each.name.endswith(_REGISTER) for each in references(module.value)):
+        remedy = (
+            f"--gin.{_MODULE}=\"[@{_REGISTER}(), 'MODULE']\" registers both"
+            if module in source.overrides
+            else "give the file that declares them last"
+        )
+        raise UserError(
+            f"{declared.where}: the tasks declared here would not be used, because "
+            f"{module.where}, which comes later, sets {_MODULE}: {remedy}."
+        )
+
+
+def macros_of(function: str, source: Source) -> set[str]:
+    """The macros that a call of `function` reads: its arguments, and what they refer to."""
+    last = {(b.scope, b.selector, b.argument): b for b in source.all}.values()
+    waiting, found = [function], set()
+    while waiting:
+        name = waiting.pop()
+        found.add(name)
+        for b in last:
+            if name in (b.macro, b.selector.rpartition(".")[2]):
+                names = [
+                    r.name if r.is_macro else r.name.rpartition(".")[2] for r in references(b.value)
+                ]
+                waiting += set(names) - found
+    return found & source.values().keys()
 
 
 def without_effect(source: Source) -> list[Binding]:

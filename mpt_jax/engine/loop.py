@@ -13,6 +13,7 @@ import seqio
 
 from mpt_jax import hosts
 from mpt_jax.engine import (
+    announce,
     backbone_record,
     config,
     data,
@@ -115,6 +116,7 @@ def train(
     finished = step >= total_steps and run_record.is_finished(model_dir)
     if finished and model.saved_step(model_dir) is not None:
         checkpointer.close()
+        announce.already_finished(model_dir, step)
         return model_dir
     data.check_vocabularies(train_dataset_cfg, model.input_vocabulary, model.output_vocabulary)
     evaluator = None
@@ -167,6 +169,17 @@ def train(
         step, state = checkpointer.resume(state, batches.tf_iterator)
         means = history.means(history.read(model_dir), last=step)
     hosts.on_first(lambda: run_record.write(model_dir, model, trainable, facts))
+    announce.start(
+        method=model.method.name,
+        tasks=model.tasks,
+        rows=data_record.training_rows(facts["data"], train_dataset_cfg),
+        tuned=trainable,
+        frozen=frozen,
+        backbone=checkpoint_cfg.restore and checkpoint_cfg.restore.path,
+        model_dir=model_dir,
+        step=step,
+        total_steps=total_steps,
+    )
 
     def evaluates() -> bool:
         due = step % eval_period == 0 or step >= total_steps
@@ -229,11 +242,15 @@ def train(
         if step:
             make_up_for_lost_product()
             conclude()
+        first = step + 1
         while step < total_steps and not stop:
             batch = next(batches)
             state, metrics = train_step(state, frozen, partitioner.shard_batch(batch), step_rng)
             step += 1
             window.add(step, metrics, batch["task_ids"])
+            if step == first:
+                jax.block_until_ready(metrics)
+                reporter.begun(step)
             stop = _is_told_to_stop(interrupt, step, stats_period)
             saves = period and (step % period == 0 or step == total_steps or stop)
             if step % stats_period == 0 or evaluates() or saves:
@@ -245,6 +262,7 @@ def train(
 
     if step >= total_steps:
         hosts.on_first(lambda: run_record.amend(model_dir, finished=True))
+        announce.end(model_dir, step, means)
     if hosts.agree_on_any(bool(interrupt)):
         saved = "saved" if period else "without checkpoints, at"
         raise KeyboardInterrupt(f"{saved} step {step} of {total_steps} in {model_dir}")

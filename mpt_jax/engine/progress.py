@@ -3,22 +3,30 @@
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
-from typing import TextIO
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from rich import table
 
 SECONDS_BETWEEN_LINES = 5.0
+SCORE = "score"  # the mean key metric of the latest evaluation
+_SHOWN_FIRST = ("loss", SCORE)
+_SHORTEST_NAME = 4  # characters of the phase; fewer tell nothing
+_BAR = (6, 24)  # the bar's width in characters: at least, at most
 
 
 class Progress:
-    """Phase, steps, loss, steps per second, time left and the latest metrics, on stderr.
+    """Phase, steps, loss, score, steps per second and time left, on stderr.
 
-    Drawn only within `update` and `log`, with numbers that the caller has already fetched, so a
-    training step waits for nothing. Without a terminal: one plain line every few seconds at
-    most, and always the first and the last.
+    Drawn only within `begin`, `update` and `log`, with numbers that the caller has already
+    fetched, so a training step waits for nothing. On a terminal: these alone, whatever its width.
+    Without one: a plain line every few seconds at most, with all other metrics at its end, and
+    always the first and the last.
 
         with Progress(total_steps=1000, description="teachers") as progress:
             ...
-            progress.update(step, {"loss": 0.7, "rte/accuracy": 61.0})
+            progress.update(step, {"loss": 0.7, "score": 61.0, "grad_norm": 0.2})
     """
 
     def __init__(
@@ -48,7 +56,8 @@ class Progress:
         self._view = _LiveView(stream, total_steps) if stream.isatty() else _LogView(stream, clock)
 
     def __enter__(self) -> "Progress":
-        self._view.start()
+        step = self._ticks[-1][0]
+        self._view.start(step, self._description, [f"{step}/{self._total}"])
         return self
 
     def __exit__(self, *exc_info) -> None:
@@ -60,22 +69,34 @@ class Progress:
         (first, begun), (last, now) = self._ticks[0], self._ticks[-1]
         return (last - first) / (now - begun) if now > begun else 0.0
 
+    def begin(self, step: int) -> None:
+        """Shows that `step`, the first, is taken; its time, of compilation too, counts nowhere."""
+        self._ticks.clear()
+        self._ticks.append((step, self._clock()))
+        self.update(step, {})
+
     def update(self, step: int, metrics: Mapping[str, float]) -> None:
         """Shows `step` and `metrics`; a metric that is not given keeps its last value."""
         if step != self._ticks[-1][0]:
             self._ticks.append((step, self._clock()))
         self._metrics.update(metrics)
-        self._view.show(step, self._description, self._facts(step))
+        others = [each for each in self._metrics.items() if each[0] not in _SHOWN_FIRST]
+        self._view.show(step, self._description, self._facts(step), _written(others))
 
-    def log(self, line: str) -> None:
-        """Prints `line` for good, above the live line."""
-        self._view.print(line)
+    def log(self, line: str, details: str = "") -> None:
+        """Prints `line` for good, above the live line; in a log `details` follow."""
+        self._view.print(line, details)
 
-    def _facts(self, step: int) -> str:
+    def _facts(self, step: int) -> list[str]:
         speed = self.steps_per_second
         left = f"ETA {_duration((self._total - step) / speed)}" if speed else "ETA ?"
-        metrics = [f"{name} {value:.4g}" for name, value in self._metrics.items()]
-        return "  ".join([f"{step}/{self._total}", *metrics, f"{speed:.3g} steps/s", left])
+        first = [(name, self._metrics[name]) for name in _SHOWN_FIRST if name in self._metrics]
+        pace = f"{speed:.3g} steps/s" if speed else "? steps/s"
+        return [f"{step}/{self._total}", *_written(first), pace, left]
+
+
+def _written(metrics: Sequence[tuple[str, float]]) -> list[str]:
+    return [f"{name} {value:.4g}" for name, value in metrics]
 
 
 class _LogView:
@@ -87,54 +108,95 @@ class _LogView:
         self._printed_at: float | None = None
         self._waiting: str | None = None
 
-    def start(self) -> None:
-        """Nothing to draw yet."""
+    def start(self, step: int, description: str, facts: Sequence[str]) -> None:
+        """Nothing to tell yet."""
 
     def stop(self) -> None:
         if self._waiting is not None:
             self.print(self._waiting)
             self._waiting = None
 
-    def show(self, step: int, description: str, facts: str) -> None:
-        self._waiting = f"{description}  {facts}"
+    def show(
+        self, step: int, description: str, facts: Sequence[str], others: Sequence[str]
+    ) -> None:
+        self._waiting = "  ".join([description, *facts, *others])
         now = self._clock()
         if self._printed_at is None or now - self._printed_at >= SECONDS_BETWEEN_LINES:
             self._printed_at = now
             self.stop()
 
-    def print(self, line: str) -> None:
-        print(line, file=self._stream, flush=True)
+    def print(self, line: str, details: str = "") -> None:
+        print("  ".join(filter(None, [line, details])), file=self._stream, flush=True)
 
 
 class _LiveView:
     """A bar and a line of facts, redrawn in place by rich."""
 
     def __init__(self, stream: TextIO, total_steps: int):
-        from rich import console, progress
+        from rich import console, live
 
-        self._progress = progress.Progress(
-            progress.TextColumn("{task.description}"),
-            progress.BarColumn(bar_width=24),
-            progress.TextColumn("{task.fields[facts]}", markup=False),
+        self._total = total_steps
+        self._live = live.Live(
             console=console.Console(file=stream),
             auto_refresh=False,  # a thread would take time from the training loop
         )
-        self._task = self._progress.add_task("", total=total_steps, facts="")
 
-    def start(self) -> None:
-        self._progress.start()
+    def start(self, step: int, description: str, facts: Sequence[str]) -> None:
+        self._live.start()
+        self.show(step, description, facts, [])
 
     def stop(self) -> None:
-        self._progress.refresh()
-        self._progress.stop()
+        self._live.stop()
 
-    def show(self, step: int, description: str, facts: str) -> None:
-        self._progress.update(
-            self._task, completed=step, description=description, facts=facts, refresh=True
-        )
+    def show(
+        self, step: int, description: str, facts: Sequence[str], others: Sequence[str]
+    ) -> None:
+        del others  # per task they would need lines
+        line = _live_line(step, self._total, description, facts, self._live.console.width)
+        self._live.update(line, refresh=True)
 
-    def print(self, line: str) -> None:
-        self._progress.console.print(line, markup=False, highlight=False)
+    def print(self, line: str, details: str = "") -> None:
+        del details
+        self._live.console.print(line, markup=False, highlight=False)
+
+
+def _live_line(
+    step: int, total: int, description: str, facts: Sequence[str], width: int
+) -> "table.Table":
+    """The facts whole; in what they leave of the line the bar, then the description.
+
+    Where no bar fits beside them, they go below it.
+    """
+    from rich import progress_bar, table, text
+
+    least, most = _BAR
+    told = "  ".join(facts)
+    room = width - len(told) - 2
+    below = room < least
+    room = width if below else room
+    name = text.Text(description)
+    name.truncate(max(room - least - 1, 1), overflow="ellipsis")
+    shown = [name, " "] if room - least > _SHORTEST_NAME else []
+    bar = min(most, room - (name.cell_len + 1 if shown else 0))
+    beside = [] if below else ["  ", told]
+    line = table.Table.grid()
+    line.add_row(*shown, progress_bar.ProgressBar(total, step, width=bar), *beside)
+    lines = table.Table.grid()
+    lines.add_row(line)
+    for each in _wrapped(facts, width) if below else ():
+        lines.add_row(each)
+    return lines
+
+
+def _wrapped(facts: Sequence[str], width: int) -> list[str]:
+    """As many lines as needed, with no fact divided."""
+    lines = [facts[0]]
+    for fact in facts[1:]:
+        if len(lines[-1]) + 2 + len(fact) <= width:
+            lines[-1] += f"  {fact}"
+        else:
+            lines.append(fact)
+    return lines
 
 
 def _duration(seconds: float) -> str:

@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from mpt_jax import hosts
+from mpt_jax.engine import history
 from mpt_jax.engine.metric_writer import MetricWriter
-from mpt_jax.engine.progress import Progress
+from mpt_jax.engine.progress import SCORE, Progress
 
 
 class Reporter:
@@ -36,6 +37,11 @@ class Reporter:
     def __exit__(self, *exc_info) -> None:
         self._open.__exit__(*exc_info)
 
+    def begun(self, step: int) -> None:
+        """The first step is taken, and the program for it compiled."""
+        if self._speaks:
+            self._progress.begin(step)
+
     def training(self, step: int, scalars: Mapping[str, float]) -> None:
         """Metrics of the steps up to `step`."""
         if self._speaks:
@@ -49,5 +55,7 @@ class Reporter:
                 f"{task}/{m}": x for task, metrics in results.items() for m, x in metrics.items()
             }
             self._writer.write(step, "eval", flat)
+            score = flat[f"{history.MEAN}/{history.KEY_METRIC}"]
             values = "  ".join(f"{name} {value:.2f}" for name, value in flat.items())
-            self._progress.log(f"step {step}  validation: {values}")
+            self._progress.update(step, {SCORE: score})
+            self._progress.log(f"step {step}  validation: {SCORE} {score:.2f}", values)

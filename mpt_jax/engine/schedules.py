@@ -166,8 +166,9 @@ class _Product:
         total, warmup = self.setting.total_steps, self.setting.warmup_steps
         if "linear_decay" in self.names and total is not None and total <= warmup:
             raise UserError(
-                f"linear_decay needs total_steps > warmup_steps (= {warmup}), got total_steps ="
-                f" {total}; set create_learning_rate_scheduler.total_steps and .warmup_steps."
+                f"the learning rate would decay to 0 by step {total}, within its warm-up of"
+                f" {warmup} steps: lower WARMUP_STEPS, or raise TRAIN_STEPS (SCHEDULE_STEPS, where"
+                " it is set)."
             )
 
     def __call__(self, step: jax.Array | int) -> jax.Array:

@@ -12,7 +12,16 @@ from t5x import train as t5x_train
 from t5x import trainer as trainer_lib
 
 from mpt_jax import files, hosts
-from mpt_jax.engine import config, data, data_record, history, run_folder, run_record, schedules
+from mpt_jax.engine import (
+    announce,
+    config,
+    data,
+    data_record,
+    history,
+    run_folder,
+    run_record,
+    schedules,
+)
 from mpt_jax.engine import step as step_lib
 from mpt_jax.engine.checkpoints import CheckpointConfig, SaveCheckpointConfig
 from mpt_jax.engine.initialize import check_backbone_is_there, initial_params
@@ -36,9 +45,11 @@ def train(*, model_dir: str, total_steps: int, **settings: Any) -> str:
         UserError: as there, and settings that T5X cannot take.
         KeyboardInterrupt: Ctrl-C or SIGTERM, after a checkpoint was saved (one process).
     """
-    if _latest_step(model_dir) >= total_steps and run_record.is_finished(model_dir):
+    step = _latest_step(model_dir)
+    if step >= total_steps and run_record.is_finished(model_dir):
         if settings["model"].saved_step(model_dir) is None:
             raise run_folder.lost_product(model_dir)
+        announce.already_finished(model_dir, step)
         return model_dir
     translated = arguments(model_dir=model_dir, total_steps=total_steps, **settings)
     (callbacks,) = translated["actions"]["TRAIN"]
@@ -50,6 +61,7 @@ def train(*, model_dir: str, total_steps: int, **settings: Any) -> str:
         saved = "saved" if save_cfg and save_cfg.period else "without checkpoints, at"
         raise KeyboardInterrupt(f"{saved} {stop} of {total_steps} in {model_dir}") from None
     hosts.on_first(lambda: run_record.amend(model_dir, finished=True))
+    announce.end(model_dir, total_steps, history.means(history.read(model_dir)))
     return model_dir
 
 
@@ -124,8 +136,19 @@ def arguments(
             **arguments,
         )
         params = made.global_train_state_shape.params.unfreeze()
-        trainable, _ = step_lib.split(params, model.param_labels(params))
+        trainable, frozen = step_lib.split(params, model.param_labels(params))
         hosts.on_first(lambda: run_record.write(model_dir, model, trainable, facts))
+        announce.start(
+            method=model.method.name,
+            tasks=model.tasks,
+            rows=data_record.training_rows(facts["data"], train_dataset_cfg),
+            tuned=trainable,
+            frozen=frozen,
+            backbone=checkpoint_cfg.restore and checkpoint_cfg.restore.path,
+            model_dir=model_dir,
+            step=step,
+            total_steps=total_steps,
+        )
         return made
 
     def evaluator(**arguments: Any) -> Evaluator:

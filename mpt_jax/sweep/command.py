@@ -2,10 +2,12 @@
 
 import argparse
 import pathlib
+import shlex
 import sys
 
 from mpt_jax import lock
 from mpt_jax.errors import UserError
+from mpt_jax.screen import Screen
 from mpt_jax.sweep import cells, data_check, execution, overview, plan_file
 from mpt_jax.sweep.plan import Plan
 
@@ -68,7 +70,25 @@ def run(arguments: argparse.Namespace) -> int:
         print(overview.commands(left), end="")
         return 0
     print(overview.state(plan, runs, left), flush=True)
-    return 0 if arguments.dry_run else finish(left, arguments.processes, folder)
+    if arguments.dry_run:
+        return 0
+    status = finish(left, arguments.processes, folder)
+    if not cells.left_of(runs):
+        _show(plan, folder)
+    return status
+
+
+def _show(plan: Plan, folder: pathlib.Path) -> None:
+    """Prints the scores of a plan that is finished, and how to make its report."""
+    from mpt_jax.sweep import table
+
+    screen = Screen(sys.stdout)
+    records, titles = table.collect(plan, folder), table.head(plan.tasks)
+    for shots in plan.shots:
+        screen.line(f"\n{table.title(shots)}: test score, mean ± deviation over seeds")
+        rows = [[*row[:-1], row[-1].strip("*")] for row in table.rows(plan, records, shots)]
+        screen.table(titles, rows, numeric=titles[1:])
+    screen.line(f"\nreport: t5x report {shlex.quote(str(folder))}")
 
 
 def finish(left: list[cells.Run], processes: int, folder: pathlib.Path) -> int:

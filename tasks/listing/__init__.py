@@ -23,14 +23,14 @@ def show(
     task: str | None = None,
     *,
     task_feature_lengths: Mapping[str, int],
-    modules: Sequence[str],
+    modules: str | Sequence[str] | None,
 ) -> None:
     """Prints the registered tasks or, if `task` names one, what is in it.
 
     Args:
       task: a task, all of whose splits are read; or a mixture, whose tasks are listed.
       task_feature_lengths: token limits of "inputs" and "targets", which longer texts are cut to.
-      modules: imported first, to register the tasks.
+      modules: one or several, imported first, to register the tasks.
 
     Raises:
       UserError: no such task or mixture, with the nearest names; faults of its data.

@@ -266,10 +266,17 @@ def test_the_refusal_of_t5xs_own_names_what_to_set(argument, remedy):
     [
         ("mpt.MPT.prompt_length = None", r"mpt\.MPT\.prompt_length cannot be None: .* as int"),
         ("LENGTH = None\nmpt.MPT.prompt_length = %LENGTH", r"\(the macro LENGTH\) cannot be None"),
+        ("mpt.MPT.prompt_length = 4.5", r"^mpt\.MPT\.prompt_length = 4\.5 must be a whole number"),
+        ("mpt.MPT.prompt_length = '4'", r"prompt_length = '4' must be a whole number"),
+        ("mpt.MPT.prompt_length = True", r"prompt_length = True must be a whole number"),
+        (
+            "A = 2024\nFROM = %A\nmpt.MPT.source_prompts = %FROM",
+            r"^A = 2024 must be text .*: --gin\.A='\"2024\"'",
+        ),
         ("A = %B\nB = None\na/mpt.MPT.rank = %A\nmpt.MPT.source_prompts = @a/mpt.MPT()", "a/mpt"),
     ],
 )
-def test_none_is_refused_where_the_type_has_none(binding, message):
+def test_values_of_another_type_than_the_declared_one_are_refused(binding, message):
     text = "from __gin__ import dynamic_registration\nfrom mpt_jax.methods import mpt\n"
     with open("none.gin", "w") as file:
         file.write(text + binding)

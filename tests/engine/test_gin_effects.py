@@ -80,3 +80,27 @@ def test_a_scope_that_no_reference_enters(scope):
 def test_names_of_t5x_are_answered_with_ours(name, remedy):
     with pytest.raises(UserError, match=f"Of T5X's .*: {remedy}"):
         check("", f"{name}=3")
+
+
+DECLARED = "TASKS = [1]\nlib.local.register.tasks = %TASKS\n"
+REGISTERED = "MIXTURE_OR_TASK_MODULE = @lib.local.register()\nlib.f.m = %MIXTURE_OR_TASK_MODULE\n"
+
+
+def declared(later="", *overrides):
+    """A user's file that declares tasks, then one with what comes later."""
+    for name, text in (("own.gin", DECLARED + REGISTERED), ("later.gin", later)):
+        with open(name, "w") as file:
+            file.write(text)
+    gin_effects.check(gin_source.read(["own.gin", "later.gin"], overrides, []))
+
+
+def test_declared_tasks_that_a_later_file_puts_aside_are_refused():
+    declared()
+    with pytest.raises(UserError, match=r"own\.gin, line 1: .*later\.gin, line 1.*: give the file"):
+        declared("MIXTURE_OR_TASK_MODULE = 'mini'\n")
+
+
+def test_declared_tasks_and_another_module_are_written_as_a_list():
+    declared("", "MIXTURE_OR_TASK_MODULE=[@lib.local.register(), 'mine']")
+    with pytest.raises(UserError, match=r"MODULE=\"\[@local\.register\(\), 'MODULE'\]\" registers"):
+        declared("", "MIXTURE_OR_TASK_MODULE=mine")

@@ -239,7 +239,25 @@ def test_a_folder_on_unknown_storage_is_refused(backbone, tmp_path, monkeypatch)
     assert not list(tmp_path.iterdir())
 
 
-def test_a_finished_run_returns_at_once_and_changes_nothing(whole, backbone, fetched, monkeypatch):
+def test_a_run_says_what_it_trains_and_what_came_of_it(backbone, scores, tmp_path, capfd):
+    scores.update({2: 40.0, 4: 60.0, 6: 50.0})
+    run(tmp_path, backbone)
+    lines = capfd.readouterr().err.splitlines()
+    # A shared prompt of 4 x 16 numbers, and for each of two tasks 4 and 16.
+    assert lines[0].startswith("training mpt: 104 numbers train, ")
+    assert lines[1].split() == ["backbone", backbone]
+    assert lines[2].split() == ["tasks", "toy_a,", "toy_b:", "48", "training", "rows"]
+    assert lines[3].split() == ["folder", f"{tmp_path}:", "6", "steps"]
+    assert " 1/6 " in lines[4]
+    best = "best validation score 60.00 at step 4"
+    assert lines[-1] == (
+        f"finished {tmp_path}: step 6, {best}; product {tmp_path}/prompts.safetensors"
+    )
+
+
+def test_a_finished_run_returns_at_once_and_changes_nothing(
+    whole, backbone, fetched, monkeypatch, capfd
+):
     def reads_data(*unused_args, **unused_kwargs):
         raise AssertionError
 
@@ -247,6 +265,9 @@ def test_a_finished_run_returns_at_once_and_changes_nothing(whole, backbone, fet
     before = contents(whole[0])
     assert run(whole[0], backbone) == whole[0]
     assert contents(whole[0]) == before
+    assert f"note: the run in {whole[0]} is finished, so that nothing is trained: step 6, best" in (
+        capfd.readouterr().err
+    )
 
 
 def test_microbatches_learn_the_same(whole, backbone, tmp_path, scores):

@@ -21,7 +21,9 @@ def test_numbers_go_to_the_display_and_to_the_files(tmp_path, capsys):
     ]
     shown = capsys.readouterr().err
     assert "demo  2/4  loss 1.5" in shown
-    assert "step 4  validation: nli/accuracy 50.00  mean/key_metric 50.00" in shown
+    assert "demo  4/4  loss 1.5  score 50" in shown
+    values = "score 50.00  nli/accuracy 50.00  mean/key_metric 50.00"
+    assert f"step 4  validation: {values}" in shown
 
 
 def test_other_processes_are_silent(tmp_path, capsys, monkeypatch):

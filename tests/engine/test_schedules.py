@@ -65,9 +65,9 @@ def test_unknown_factor_names_the_nearest():
 
 
 def test_linear_decay_needs_its_end():
-    with pytest.raises(UserError, match="total_steps > warmup_steps"):
+    with pytest.raises(UserError, match="warm-up of 10 steps: lower WARMUP_STEPS, or raise TRAIN"):
         create_learning_rate_scheduler("linear_decay", warmup_steps=10, total_steps=10)
-    with pytest.raises(UserError, match="total_steps > warmup_steps"):
+    with pytest.raises(UserError, match="warm-up of 10 steps: lower WARMUP_STEPS, or raise TRAIN"):
         over(create_learning_rate_scheduler("linear_decay", warmup_steps=10), 10)
 
 

@@ -254,3 +254,20 @@ def test_from_the_plan_to_the_scores(sweep, tmp_path):
     assert (status, err) == (0, "")
     assert out.splitlines()[-1].startswith("[1/1] targets/MPT/toy_a-12-0: ")
     assert sweep_plans.files(source) == before
+
+
+def test_a_finished_sweep_prints_its_scores_and_names_the_report(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "small.toml").write_text(
+        'methods = [{ label = "scratch", files = ["gin/methods/prompt_tuning.gin"] }]\n'
+        'tasks = ["mini_rte", "mini_wic"]\nshots = [16]\nseeds = [0, 1]\n'
+    )
+    runs = cells.all_runs(plan_file.load("small.toml"), pathlib.Path("runs/small"))
+    for run in runs:
+        sweep_plans.finish(run, score=40.0 + 10 * ("wic" in run.name) + 2 * run.name.endswith("-1"))
+    assert cli.main(["sweep", "small.toml"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    (row,) = (line.split() for line in lines if "±" in line and line.startswith("scratch"))
+    # Of 40 and 42, 50 and 52, and of their means 45 and 47.
+    assert " ".join(row) == "scratch 1,234 41.0 ± 1.4 51.0 ± 1.4 46.0 ± 1.4"
+    assert lines[-1] == "report: t5x report runs/small"
