@@ -28,7 +28,6 @@ from mpt_jax.predictor import TRUNCATE, Prediction, Predictor, Row, TextReader
 MINI = "mini"
 DECODING = ("num_beams", "length_penalty", "temperature", "top_k", "top_p")
 _ROWS = 32
-LENGTHS = {"inputs": 512, "targets": 64}  # tokens, where no prompt file says otherwise
 
 
 class Scores(NamedTuple):
@@ -101,7 +100,8 @@ def load(
     vocabulary = backbones.tokenizer_of(path)
     restored = None if prompts is None else Restored(prompts, method_module)
     info = restored and restored.info
-    lengths = {**LENGTHS, **(info.feature_lengths if info else {}), **(lengths or {})}
+    known = info.feature_lengths if info else {}
+    lengths = {**feature_lengths.DEFAULT, **known, **(lengths or {})}
     feature_lengths.check(lengths)
     model = EncoderDecoderModel(
         config=config,

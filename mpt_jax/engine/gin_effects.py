@@ -7,17 +7,46 @@ meant for another run: it must count in this one, or in a shipped file. Those ar
 
 import functools
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 
 from mpt_jax.engine import gin_files, gin_source, t5x_names
-from mpt_jax.engine.gin_source import Binding, Source, references
+from mpt_jax.engine.gin_source import Binding, Reference, Source, references
 from mpt_jax.errors import UserError, did_you_mean
+
+# Of gin/suites/local.gin: the macro that declares tasks, and what registers them.
+_DECLARED, _REGISTERS, _REGISTERING = "TASKS", "MIXTURE_OR_TASK_MODULE", "local.register"
 
 
 def check(source: Source) -> None:
     """Raises UserError for the first setting without effect; it names the nearest that has one."""
     for binding in (*without_effect(source), *_own_without_effect(source)):
         raise UserError(_refusal(binding, source))
+    _check_declared(source)
+
+
+def _check_declared(source: Source) -> None:
+    """Refuses tasks that a file declares, where a later file replaces what would register them."""
+    values = source.values()
+    declared, registers = values.get(_DECLARED), values.get(_REGISTERS)
+    known = any(binding.selector.endswith(_REGISTERING) for binding in source.all)
+    if not (declared and registers and known) or _REGISTERS not in _macros_read(source.all):
+        return
+    reached = [reference.name for reference in _reached(registers.value, values)]
+    if not any(name.endswith(_REGISTERING) for name in reached):
+        raise UserError(
+            f"the tasks that {declared.where} declares ({_DECLARED}) would not be used, because "
+            f"{registers.where}, which comes later, sets {_REGISTERS}: give the file that declares "
+            "the tasks last."
+        )
+
+
+def _reached(value: object, values: Mapping[str, Binding]) -> Iterator[Reference]:
+    """The functions that a value refers to, directly or through macros."""
+    for reference in references(value):
+        if not reference.is_macro:
+            yield reference
+        elif reference.name in values:
+            yield from _reached(values[reference.name].value, values)
 
 
 def without_effect(source: Source) -> list[Binding]:

@@ -7,7 +7,7 @@ from typing import Any
 from t5x import eval as t5x_eval
 
 from mpt_jax import hosts
-from mpt_jax.engine import data
+from mpt_jax.engine import data, evaluated
 from mpt_jax.engine.inference import check_evaluation, put_out_metrics
 from mpt_jax.engine.initialize import RestoreCheckpointConfig
 from mpt_jax.engine.partitioning import PjitPartitioner
@@ -36,15 +36,15 @@ class _Results:
         results: {task: {metric: value}}, in the first process.
     """
 
-    def __init__(self, output_dir: str):
-        self._output_dir = output_dir
+    def __init__(self, *place: Any):
+        self._place = place  # the model, the data and the folder, as `put_out_metrics` takes them
         self.results: Metrics = {}
 
     def __call__(self, step: int, found: Any, keys: Mapping[str, str]) -> None:
         del step
         if hosts.is_first():
             self.results = with_mean(found, keys)
-        put_out_metrics(self.results, self._output_dir)
+        put_out_metrics(self.results, keys, *self._place)
 
 
 def arguments(
@@ -53,13 +53,14 @@ def arguments(
     dataset_cfg: data.DatasetConfig,
     restore_checkpoint_cfg: RestoreCheckpointConfig,
     partitioner: PjitPartitioner,
-    output_dir: str,
+    output_dir: str | None = None,
 ) -> dict[str, Any]:
     """The arguments of `t5x.eval.evaluate` for those of `engine.inference.evaluate`.
 
     Raises:
         UserError: bad settings, before any work is done.
     """
+    output_dir = output_dir or evaluated.folder(model.method.path, dataset_cfg.split)
     check_evaluation(model, dataset_cfg, restore_checkpoint_cfg, partitioner, output_dir)
     return {
         "model": Model(model),
@@ -73,6 +74,8 @@ def arguments(
         ),
         "partitioner": Partitioner(partitioner),
         "output_dir": output_dir,
-        "inference_evaluator_cls": functools.partial(Evaluator, told=_Results(output_dir)),
+        "inference_evaluator_cls": functools.partial(
+            Evaluator, told=_Results(model, dataset_cfg, output_dir)
+        ),
         "summarize_config_fn": lambda **_: None,
     }
