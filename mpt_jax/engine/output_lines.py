@@ -3,7 +3,6 @@
 import json
 import math
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -152,7 +151,7 @@ class OutputLines:
             raise UserError(f"{self._path} has {self.done} lines, INPUTS has more: {_ANOTHER}")
         text = "".join(f"{as_json(row)}\n" for row in rows[left:])
         if self._file is None:
-            _print(text)
+            print(text, end="", flush=True)
             return
         try:
             self._file.write(text.encode("utf-8"))
@@ -175,13 +174,3 @@ def as_json(row: Record) -> str:
             "model overflows on it; compute in float32 (T5Config.dtype), or train with a lower "
             "learning rate."
         ) from error
-
-
-def _print(text: str) -> None:
-    """To standard output, at once; whoever reads it may stop, as `head` does."""
-    try:
-        sys.stdout.write(text)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for Python's own flush
-        raise SystemExit(0) from None
