@@ -15,7 +15,7 @@ from mpt_jax.errors import UserError
 FILE = "metrics.json"
 OF = "evaluated"  # beside the tasks and MEAN: what was evaluated, as `facts` says
 
-_KEYS = "key_metrics"  # in it: task -> name of its key metric
+KEYS, ANSWERS = _BY_TASK = ("key_metrics", "answers")  # in it, by task
 _LONGEST_HEADER = 2**24  # bytes
 
 
@@ -33,16 +33,16 @@ def folder(product: str, split: str) -> str:
 
 
 def facts(
-    product: str, split: str, lengths: Mapping[str, int], keys: Mapping[str, str]
+    product: str, split: str, lengths: Mapping[str, int], rank_labels: bool = False
 ) -> dict[str, Any]:
-    """What is evaluated: the split, the token limits, the product, and tasks' key metrics."""
+    """What is evaluated: the split, the token limits, the way to answers, and the product."""
     with epath.Path(prompt_file.resolve(product)).open("rb") as file:
         header = file.read(min(int.from_bytes(file.read(8), "little"), _LONGEST_HEADER))
     return {
         "split": split,
         "feature_lengths": dict(lengths),
         "product": hashlib.sha256(header).hexdigest(),  # the checksums of its tensors stand there
-        _KEYS: dict(keys),
+        "rank_labels": rank_labels,
     }
 
 
@@ -55,7 +55,8 @@ def write(output_dir: str, results: Mapping[str, Any], of: Mapping[str, Any]) ->
     Args:
         output_dir: of the evaluation.
         results: as `Evaluator.run` gives them.
-        of: `facts`.
+        of: `facts`, with the name of each task's key metric under `KEYS` and its
+            `Evaluator.answers` under `ANSWERS`.
 
     Raises:
         UserError: it cannot be written.
@@ -64,9 +65,10 @@ def write(output_dir: str, results: Mapping[str, Any], of: Mapping[str, Any]) ->
 
     path = os.path.join(output_dir, FILE)
     left = _left(path, of)
-    keys = {**left.pop(OF, {}).get(_KEYS, {}), **of[_KEYS]}
-    scores = with_mean({**left, **{task: results[task] for task in of[_KEYS]}}, keys)
-    text = files.to_json({**scores, OF: {**of, _KEYS: keys}}, indent=2)
+    before = left.pop(OF, {})
+    by_task = {name: {**before.get(name, {}), **of[name]} for name in _BY_TASK}
+    scores = with_mean({**left, **{task: results[task] for task in of[KEYS]}}, by_task[KEYS])
+    text = files.to_json({**scores, OF: {**of, **by_task}}, indent=2)
     files.write_whole(path, f"{text}\n", setting="EVAL_OUTPUT_DIR")
 
 
@@ -82,7 +84,7 @@ def _left(path: str, of: Mapping[str, Any]) -> dict[str, Any]:
     try:
         found = files.read_json(path)
         found.pop(MEAN, None)
-        same = all(found[OF][name] == of[name] for name in of if name != _KEYS)
-        return found if same and set(found[OF][_KEYS]) == set(found) - {OF} else {}
+        same = all(found[OF][name] == of[name] for name in of if name not in _BY_TASK)
+        return found if same and set(found[OF][KEYS]) == set(found) - {OF} else {}
     except (UserError, KeyError, TypeError):
         return {}

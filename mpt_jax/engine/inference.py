@@ -5,12 +5,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
+import numpy as np
 
 from mpt_jax import feature_lengths, files, hosts, prompt_file
 from mpt_jax.engine import config, evaluated
 from mpt_jax.engine import step as step_lib
 from mpt_jax.engine.data import DatasetConfig, check_vocabularies
-from mpt_jax.engine.evaluation import Evaluator
+from mpt_jax.engine.evaluation import Evaluator, PredictFn
 from mpt_jax.engine.initialize import (
     RestoreCheckpointConfig,
     check_backbone_is_there,
@@ -18,6 +19,7 @@ from mpt_jax.engine.initialize import (
     token_shapes,
 )
 from mpt_jax.engine.input_lines import STANDARD_INPUT, InputLines
+from mpt_jax.engine.length_buckets import Batch
 from mpt_jax.engine.output_lines import ANSWER, OutputLines
 from mpt_jax.engine.partitioning import PjitPartitioner
 from mpt_jax.engine.task_metrics import Metrics
@@ -34,11 +36,13 @@ def evaluate(
     restore_checkpoint_cfg: RestoreCheckpointConfig,
     partitioner: PjitPartitioner,
     output_dir: str | None = None,
+    rank_labels: bool = False,
 ) -> dict[str, dict[str, float]]:
     """Decode a split and score it; T5X's `eval.evaluate`.
 
-    Prints the metrics and writes `<output_dir>/metrics.json` (see `evaluated`), `<task>.jsonl`
-    (inputs, targets, predictions) and the configuration, `config_eval.gin`.
+    Prints the metrics, for tasks with label words `Evaluator.answers` too. Writes into
+    `output_dir` `metrics.json` (see `evaluated`), `<task>.jsonl` (inputs, targets, predictions) and
+    the configuration, `config_eval.gin`.
 
     Args:
         model: with the prompts to evaluate, e.g. `methods.restored.Restored`.
@@ -46,6 +50,7 @@ def evaluate(
         restore_checkpoint_cfg: the backbone.
         partitioner: the mesh.
         output_dir: made where it is missing; None: `evaluated.folder`, beside the prompts.
+        rank_labels: answer with the most likely of the task's label words, in place of decoding.
 
     Returns:
         {task: {metric: value}}, and the mean of the key metrics under "mean".
@@ -57,10 +62,21 @@ def evaluate(
     output_dir = output_dir or evaluated.folder(model.method.path, dataset_cfg.split)
     check_evaluation(model, dataset_cfg, restore_checkpoint_cfg, partitioner, output_dir)
     evaluator = Evaluator(dataset_cfg, model.FEATURE_CONVERTER_CLS)
-    results = _evaluate(
-        evaluator, model, dataset_cfg, restore_checkpoint_cfg, partitioner, output_dir
+    if rank_labels:
+        _check_ranked(evaluator.tasks, model.method.info.label_words)
+    lengths = dataset_cfg.task_feature_lengths
+    params = _params(model, partitioner, restore_checkpoint_cfg, lengths, dataset_cfg.batch_size)
+    predict = step_lib.make_eval_step(model.predict_batch, partitioner)
+    score = step_lib.make_eval_step(model.score_batch, partitioner)
+    ranked = _ranked(model, params, partitioner) if rank_labels else None
+    results = evaluator.run(
+        ranked or (lambda batch: predict({}, params, partitioner.shard_whole_batch(batch))),
+        lambda batch: score({}, params, partitioner.shard_whole_batch(batch)),
+        output_dir=output_dir,
     )
-    put_out_metrics(results, evaluator.key_metrics, model, dataset_cfg, output_dir)
+    of = evaluated.facts(model.method.path, dataset_cfg.split, lengths, rank_labels)
+    of |= {evaluated.KEYS: evaluator.key_metrics, evaluated.ANSWERS: evaluator.answers()}
+    put_out_metrics(results, of, output_dir)
     return results
 
 
@@ -79,45 +95,55 @@ def check_evaluation(
     hosts.on_first(lambda: files.check_writable(path, setting="EVAL_OUTPUT_DIR"))
 
 
-def put_out_metrics(
-    results: Metrics,
-    key_metrics: Mapping[str, str],
-    model: Any,
-    dataset_cfg: DatasetConfig,
-    output_dir: str,
-) -> None:
+def put_out_metrics(results: Metrics, of: Mapping[str, Any], output_dir: str) -> None:
     """Prints the metrics and writes the configuration and `metrics.json`; every process calls it.
+
+    `of` is what was evaluated, as `evaluated.write` takes it.
 
     The metrics are written last: where they are, the evaluation has come to its end.
     """
     path = os.path.join(output_dir, CONFIG_FILE)
     text = config.operative_config()
     hosts.on_first(lambda: files.write_whole(path, text, setting="EVAL_OUTPUT_DIR"))
-    lengths = dataset_cfg.task_feature_lengths
-    of = evaluated.facts(model.method.path, dataset_cfg.split, lengths, key_metrics)
     hosts.on_first(lambda: evaluated.write(output_dir, results, of))
     if hosts.is_first():
         for task, metrics in results.items():
-            print(task, "  ".join(f"{name} {value:.2f}" for name, value in metrics.items()))
+            told = {**metrics, **of[evaluated.ANSWERS].get(task, {})}
+            print(task, "  ".join(f"{name} {value:.2f}" for name, value in told.items()))
 
 
-def _evaluate(
-    evaluator: Evaluator,
-    model: Any,
-    dataset_cfg: DatasetConfig,
-    restore: RestoreCheckpointConfig,
-    partitioner: PjitPartitioner,
-    output_dir: str,
-) -> dict[str, dict[str, float]]:
-    lengths = dataset_cfg.task_feature_lengths
-    params = _params(model, partitioner, restore, lengths, dataset_cfg.batch_size)
-    predict = step_lib.make_eval_step(model.predict_batch, partitioner)
-    score = step_lib.make_eval_step(model.score_batch, partitioner)
-    return evaluator.run(
-        lambda batch: predict({}, params, partitioner.shard_whole_batch(batch)),
-        lambda batch: score({}, params, partitioner.shard_whole_batch(batch)),
-        output_dir=output_dir,
-    )
+def _check_ranked(tasks: Sequence[str], words: Mapping[str, Sequence[str]]) -> None:
+    for task in tasks:
+        if not words.get(task):
+            raise UserError(
+                f"RANK_LABELS: task {task!r} has no label words to rank; name those that have "
+                "some, --gin.MIXTURE_OR_TASK_NAME=\"['...']\"."
+            )
+
+
+def _ranked(model: Any, params: Mapping, partitioner: PjitPartitioner) -> PredictFn:
+    """Token ids [B, S] of the most likely of the label words of each row's task."""
+    encode, end = model.output_vocabulary.encode, model.output_vocabulary.eos_id
+    words = model.method.info.label_words
+    ids = [[[*encode(word), end] for word in words.get(task, ())] for task in model.tasks]
+    most = max(map(len, ids))
+    longest = max(len(word) for task in ids for word in task)
+    labels = np.zeros((len(ids), most, longest), np.int32)
+    known = np.zeros((len(ids), most), bool)
+    for k, task in enumerate(ids):
+        for i, word in enumerate(task):
+            labels[k, i, : len(word)], known[k, i] = word, True
+    rank = step_lib.make_eval_step(model.rank_batch, partitioner)
+
+    def predict(batch: Batch) -> np.ndarray:
+        tasks = batch["task_ids"]
+        asked = {name: batch[name] for name in ("encoder_input_tokens", "task_ids")}
+        asked["label_tokens"] = labels[tasks]
+        scores = jax.device_get(rank({}, params, partitioner.shard_whole_batch(asked)))
+        best = np.where(known[tasks], scores, -np.inf).argmax(axis=1)
+        return labels[tasks, best]
+
+    return predict
 
 
 def infer(

@@ -114,7 +114,10 @@ def test_infer_predicts_what_evaluation_did(folder, infer, tmp_path, capsys):
     assert results["mean"]["key_metric"] == np.mean([results[t]["likeness"] for t in TASKS])
     written = json.loads((tmp_path / "eval" / "metrics.json").read_text())
     assert written.pop("evaluated")["split"] == "test" and written == results
-    assert f"toy_a likeness {results['toy_a']['likeness']:.2f}\n" in capsys.readouterr().out
+    assert (
+        f"toy_a likeness {results['toy_a']['likeness']:.2f}  invalid_answers"
+        in capsys.readouterr().out
+    )
     assert not list((tmp_path / "eval").glob("*.partial"))
 
     predictions = {}

@@ -3,9 +3,12 @@
 import csv
 import json
 import pathlib
+import statistics
 
+import numpy as np
 import pytest
 import toy
+import toy_tasks
 
 from mpt_jax import cli, prompt_file
 from mpt_jax.backbone import store
@@ -93,7 +96,7 @@ def test_evaluations_land_in_the_runs_folder_by_split_and_in_the_report(work, ov
     assert [x["evaluated"]["split"] for x in (validation, test)] == ["validation", "test"]
     assert test["mean"] != validation["mean"]
 
-    assert t5x("report", "first") == 0
+    assert cli.main(["report", "first"]) == 0
     with (work / "first/report/runs.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert {row["task"]: row["split"] for row in rows} == {"toy_a": "test", "toy_b": "test"}
@@ -132,3 +135,33 @@ def test_the_prompt_file_says_how_long_texts_may_be(work, overlay, capsys):
     err = capsys.readouterr().err
     assert "'inputs': 16" in err and "was trained with {'inputs': 12" in err
     assert "longer than" not in err
+
+
+@pytest.mark.parametrize("ranked", [False, True])
+def test_an_evaluation_says_what_its_answers_are(work, overlay, capsys, ranked):
+    place = f"answers_{ranked}"
+    assert evaluate(overlay, EVAL_OUTPUT_DIR=place, RANK_LABELS=ranked) == 0
+    printed = capsys.readouterr().out.splitlines()
+    found = json.loads((work / place / "metrics.json").read_text())
+    for task, words in (("toy_a", toy_tasks.WORDS), ("toy_b", ("yes", "no"))):
+        text = (work / place / f"{task}.jsonl").read_text()
+        rows = [json.loads(line) for line in text.splitlines()]
+        told = found["evaluated"]["answers"][task]
+        invalid = [row["predictions"] not in words for row in rows]
+        assert told["invalid_answers"] == pytest.approx(100 * np.mean(invalid))
+        targets = [row["targets"] for row in rows]
+        most = statistics.mode(targets)
+        constant = toy_tasks.likeness(targets, [most] * len(rows))["likeness"]
+        assert told["constant_answer"] == pytest.approx(constant)
+        assert any(
+            f"{task} " in line and f"constant_answer {constant:.2f}" in line for line in printed
+        )
+        if not ranked:
+            continue
+        assert not any(invalid)
+        (work / "asked.txt").write_text("".join(f"{row['inputs']}\n" for row in rows))
+        settings = {"INITIAL_CHECKPOINT_PATH": "backbone", "PROMPTS": "first", "TASK": task}
+        settings |= {"INPUTS": "asked.txt", "RANK_LABELS": True}
+        assert t5x("infer", "gin/mpt_infer.gin", overlay, **settings) == 0
+        answers = [json.loads(line)["prediction"] for line in capsys.readouterr().out.splitlines()]
+        assert answers == [row["predictions"] for row in rows]
