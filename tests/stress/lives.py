@@ -25,7 +25,7 @@ from mpt_jax.engine import checkpoints, evaluation, loop, window
 PHASES = ("start-up", "restoring", "training", "saving", "evaluation")
 TIME, WRITE, SIGNAL = "after a time", "before a write", "by SIGTERM"
 _WRITES = ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.truncate", "os.link")
-_LIMIT = 240  # seconds; a life that takes longer hangs
+_LIMIT = 600  # seconds; a life that takes longer hangs
 
 
 @dataclasses.dataclass(frozen=True)
