@@ -28,7 +28,6 @@ from mpt_jax.predictor import TRUNCATE, Prediction, Predictor, Row, TextReader
 MINI = "mini"
 DECODING = ("num_beams", "length_penalty", "temperature", "top_k", "top_p")
 _ROWS = 32
-LENGTHS = {"inputs": 512, "targets": 64}  # tokens, where no prompt file says otherwise
 
 
 class Scores(NamedTuple):
@@ -68,6 +67,7 @@ def load(
     backbone: str,
     prompts: str | None = None,
     *,
+    vocabulary: str | None = None,
     dtype: str = "float32",
     lengths: Mapping[str, int] | None = None,
     too_long: str = TRUNCATE,
@@ -82,6 +82,7 @@ def load(
     Args:
         backbone: folder or file as INITIAL_CHECKPOINT_PATH, or "mini", the one that ships.
         prompts: prompt file, adapter file or run folder; None: the backbone alone.
+        vocabulary: SentencePiece file in place of the one beside the backbone, as SPIECE_MODEL.
         dtype: of parameters and computation, "float32" or "bfloat16".
         lengths: token limits, {"inputs": T, "targets": S}; by default those of the prompt file.
         too_long: what to do with a longer text: "truncate" it and warn, or "refuse" it.
@@ -98,17 +99,18 @@ def load(
     path = assets.path(MINI) if backbone == MINI else backbone
     _check_decoding(decoding_options)
     config = backbones.config_of(path, dtype=dtype)
-    vocabulary = backbones.tokenizer_of(path)
+    tokenizer = backbones.tokenizer_of(path, vocabulary)
     restored = None if prompts is None else Restored(prompts, method_module)
     info = restored and restored.info
-    lengths = {**LENGTHS, **(info.feature_lengths if info else {}), **(lengths or {})}
+    known = info.feature_lengths if info else {}
+    lengths = {**feature_lengths.DEFAULT, **known, **(lengths or {})}
     feature_lengths.check(lengths)
     model = EncoderDecoderModel(
         config=config,
         method=restored or NoMethod(),
         tasks=info.tasks if info else (),
-        input_vocabulary=vocabulary,
-        output_vocabulary=vocabulary,
+        input_vocabulary=tokenizer,
+        output_vocabulary=tokenizer,
         label_words=info.label_words if info else {},
         decode_fn=functools.partial(decoding.generate, **decoding_options),
     )
@@ -121,7 +123,7 @@ def load(
         model, params, partitioner, lengths=lengths, batch_size=batch_size, seed=seed
     )
     return LoadedModel(
-        predictor, TextReader(vocabulary, model.tasks, lengths["inputs"], too_long), lengths, info
+        predictor, TextReader(tokenizer, model.tasks, lengths["inputs"], too_long), lengths, info
     )
 
 
@@ -166,6 +168,25 @@ class LoadedModel:
                 these are refused.
         """
         return [answer.text for answer in self.predict_with_scores(texts, task, tasks=tasks)]
+
+    def warm_up(self, count: int = 1) -> None:
+        """Compile what `predict` needs, before the first request: for each length of text.
+
+        Args:
+            count: of texts of a request; others of as many as a batch takes share its programs.
+
+        Raises:
+            UserError: it is not at least 1.
+        """
+        if count < 1:
+            raise UserError(f"count is a number of texts of at least 1; got {count}.")
+        size, limit = self.predictor.rows_for(count), self.lengths["inputs"]
+        end = self.predictor.model.input_vocabulary.eos_id
+        length = 1
+        while length < 2 * limit:
+            row = Row("", [end] * min(length, limit), 0, False)
+            self.predictor.predict([row], size)
+            length *= 2
 
     def predict_with_scores(
         self,

@@ -266,11 +266,16 @@ def _run_gin(arguments: argparse.Namespace, overrides: list[str]) -> None:
 def _call_gin(
     arguments: argparse.Namespace, overrides: list[str], search_paths: list[str], presets: list[str]
 ) -> None:
-    from mpt_jax.engine import config, native_logs
+    from mpt_jax.engine import config, gin_presets, native_logs
 
+    presets = [
+        *presets,
+        *gin_presets.presets(arguments.command, arguments.gin_file, search_paths),
+    ]
     with native_logs.notes_dropped():  # while the modules that the gin files name are imported
         if getattr(arguments, "engine", engines.OWN) == engines.T5X:
-            config.check(arguments.gin_file, overrides, search_paths)  # before seconds of imports
+            # before seconds of imports
+            config.check(arguments.gin_file, overrides, search_paths, presets)
             installed.check()  # before gin is locked: T5X's modules register configurables
         config.parse(arguments.gin_file, overrides, search_paths, presets)
         _settle_libraries()

@@ -46,7 +46,7 @@ def main() -> None:
     overlay = "--gin_file=gin/methods/prompt_tuning.gin"
     _t5x(console, "train", "gin/mpt_target.gin", overlay, *target, MODEL_DIR=scratch)
     for run in (adapted, scratch):
-        _t5x(console, "eval", "gin/mpt_eval.gin", PROMPTS=run, EVAL_OUTPUT_DIR=run / "test")
+        _t5x(console, "eval", "gin/mpt_eval.gin", PROMPTS=run)
     predictions = FOLDER / "predictions.jsonl"
     _t5x(
         console,

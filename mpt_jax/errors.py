@@ -1,7 +1,9 @@
 """The one error type that a user sees: bad input, named, with its remedy."""
 
 import difflib
+import os
 import pathlib
+import select
 import shlex
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -34,7 +36,7 @@ def did_you_mean(name: str, known: Iterable[str], count: int = 3) -> str:
     known = [candidate for candidate in known if len(candidate) <= _SHOWN]
     if len(name) > _SHOWN or name in known:
         return ""
-    near = [candidate for candidate in known if candidate.casefold() == name.casefold()]
+    near = [each for each in known if each.casefold() == name.casefold()][:count]
     near = near or difflib.get_close_matches(name, known, n=count, cutoff=0.5)
     return f" Did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
 
@@ -42,19 +44,35 @@ def did_you_mean(name: str, known: Iterable[str], count: int = 3) -> str:
 def exit_status(main: Callable[[], int], name: str, command: Sequence[str]) -> int:
     """The exit status of `main`; bad input and an interruption are one line of standard error each.
 
+    Whoever reads standard output may stop, as `head` does: then the command ends without a word.
+
     Args:
         main: carries out the command; KeyboardInterrupt says that its state is saved.
         name: of the program, before what it reports.
         command: what was typed, to be typed again after an interruption.
     """
     try:
-        return main()
+        status = main()
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:
+        if not _reader_is_gone():
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for Python's own flush
+        return 0
     except UserError as error:
         print(f"{name}: error: {error}", file=sys.stderr)
         return EXIT_BAD_INPUT
     except KeyboardInterrupt as interrupt:
         print(interrupted(name, command, *map(str, interrupt.args)), file=sys.stderr)
         return EXIT_INTERRUPTED
+
+
+def _reader_is_gone() -> bool:
+    """Whether standard output is a pipe that nobody reads any more."""
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
 def interrupted(name: str, command: Sequence[str], *saved: str) -> str:

@@ -6,6 +6,7 @@ from mpt_jax.errors import UserError
 
 SIDES = ("inputs", "targets")
 LONGEST = 2**16  # tokens
+DEFAULT = {"inputs": 512, "targets": 64}  # tokens, where no prompt file says otherwise
 
 
 def check(lengths: Mapping[str, int]) -> None:

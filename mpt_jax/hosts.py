@@ -126,6 +126,12 @@ def note(text: str) -> None:
         print(f"t5x: note: {text}", file=sys.stderr, flush=True)
 
 
+def warn(text: str) -> None:
+    """As `note`, of what may give other answers than the user expects."""
+    if is_first():
+        print(f"t5x: warning: {text}", file=sys.stderr, flush=True)
+
+
 def on_first(work: Callable[[], Any]) -> None:
     """Does `work` in the first process while the others wait; all fail if it does.
 

@@ -5,6 +5,7 @@ The one way by which `mpt_jax.load` and `t5x infer` use a model.
 
 import dataclasses
 import functools
+import types
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -30,6 +31,7 @@ class Row(NamedTuple):
     ids: list[int]  # with the end token, within the limit
     task_id: int
     truncated: bool
+    fields: Mapping[str, Any] = types.MappingProxyType({})  # what else came with the text
 
 
 class Prediction(NamedTuple):

@@ -77,6 +77,11 @@ def resolve(path: str) -> str:
     names = (FILE_NAME, ADAPTER_FILE, f"{BACKBONE_FOLDER}/model.safetensors")
     places = [os.path.join(path, name) for name in names] if epath.Path(path).is_dir() else [path]
     file = next((place for place in places if epath.Path(place).is_file()), None)
+    if file is not None and file.endswith(".json"):
+        raise UserError(
+            f"{file} is the description beside a prompt file: give the {FILE_NAME} there, or its "
+            "folder."
+        )
     if file is None:
         raise UserError(
             f"no prompt file at {path!r}: give a {FILE_NAME} or the folder of a finished run "

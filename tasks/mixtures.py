@@ -9,13 +9,21 @@ from collections.abc import Callable, Sequence
 
 import seqio
 
-from mpt_jax import user_modules
+from mpt_jax import hosts, user_modules
 from mpt_jax.errors import UserError, did_you_mean
 from mpt_jax.tasks.bound_task import TASK_IDS, BoundTask
 from mpt_jax.tasks.reading import check_vocabularies
 from mpt_jax.tasks.task_sampling import TaskSampledMixture
 
-__all__ = ["SIZE_LIMIT", "TASK_IDS", "bind_tasks", "having_split", "import_tasks", "task_names"]
+__all__ = [
+    "SIZE_LIMIT",
+    "TASK_IDS",
+    "bind_tasks",
+    "chosen",
+    "having_split",
+    "import_tasks",
+    "task_names",
+]
 
 SIZE_LIMIT = 2**19  # T5's cap on the examples that a task counts for
 
@@ -45,6 +53,42 @@ def task_names(
     """
     import_tasks(module)
     return tuple(task.name for task in _tasks(mixture_or_task_name))
+
+
+def chosen(
+    held: Sequence[str],
+    mixture_or_task_name: str | Sequence[str] | None = None,
+    module: str | Sequence[str] | None = None,
+) -> tuple[str, ...]:
+    """Names of the tasks to evaluate a product on, in its order.
+
+    Args:
+      held: names of the product's tasks.
+      mixture_or_task_name: those wanted; None: all. The user is told of any that are not held.
+      module: imported first, to register them.
+
+    Raises:
+      UserError: on an unknown name; none of the wanted is held; one to evaluate is not registered.
+    """
+    import_tasks(module)
+    names = held if mixture_or_task_name is None else task_names(mixture_or_task_name)
+    found = tuple(name for name in held if name in names)
+    lacking = ", ".join(name for name in names if name not in held)
+    if not found:
+        raise UserError(
+            f"MIXTURE_OR_TASK_NAME names {lacking}, but PROMPTS was trained on {', '.join(held)}: "
+            "name some of these, or leave MIXTURE_OR_TASK_NAME out to evaluate all."
+        )
+    if lacking:
+        hosts.note(f"not evaluated, because PROMPTS was not trained on them: {lacking}.")
+    for name in found:
+        if name not in seqio.TaskRegistry.names():
+            raise UserError(
+                f"PROMPTS was trained on a task {name!r} that is not registered here: add the "
+                "gin file that declares it, --gin_file=FILE, or name the module that registers "
+                "it, --gin.MIXTURE_OR_TASK_MODULE=MODULE."
+            )
+    return found
 
 
 def bind_tasks(
@@ -122,7 +166,7 @@ def having_split(mixture: seqio.Mixture, split: str) -> tuple[seqio.Mixture, tup
         others = ", nor has any other task" if len(lacking) > 1 else ""
         raise UserError(
             f"Task {first.name!r} has no split {split!r}{others}; "
-            f"it has {', '.join(map(str, first.splits))}."
+            f"it has {', '.join(map(str, first.splits))} (`t5x eval` takes --gin.EVAL_SPLIT=SPLIT)."
         )
     if isinstance(mixture, TaskSampledMixture):
         return mixture.of(kept), lacking

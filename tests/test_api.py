@@ -60,6 +60,34 @@ def test_predictions_are_those_of_predict_batch(t5, folder):
     assert len({answer.text for answer in found}) > 1
 
 
+def test_after_warming_up_nothing_is_compiled(folder):
+    t5 = mpt_jax.load(folder, folder, batch_size=4)
+    events = []
+    jax.monitoring.register_event_duration_secs_listener(lambda name, *_, **__: events.append(name))
+    try:
+        t5.warm_up()
+        assert any("backend_compile" in name for name in events)
+        events.clear()
+        t5.predict(["it was good"], t5.tasks[0])
+        t5.predict([LONG[:40]], t5.tasks[-1])
+    finally:
+        jax.monitoring.clear_event_listeners()
+    assert not [name for name in events if "backend_compile" in name]
+    with pytest.raises(UserError, match="at least 1; got 0"):
+        t5.warm_up(0)
+
+
+def test_the_vocabulary_may_lie_elsewhere(folder, tmp_path):
+    copy, elsewhere = tmp_path / "copy", tmp_path / "elsewhere"
+    for place in (copy, elsewhere):
+        shutil.copytree(folder, place)
+    (copy / "spiece.model").unlink()
+    with pytest.raises(UserError, match="there is no .*spiece.model"):
+        mpt_jax.load(str(copy), folder)
+    t5 = mpt_jax.load(str(copy), folder, vocabulary=str(elsewhere / "spiece.model"))
+    assert t5.reader.vocabulary.encode(TEXTS[0]) == backbones.tokenizer_of(folder).encode(TEXTS[0])
+
+
 def test_a_batch_may_mix_tasks(t5):
     mixed = t5.predict([TEXTS[0]] * 3, tasks=t5.tasks)
     assert mixed == [t5.predict([TEXTS[0]], task)[0] for task in t5.tasks]

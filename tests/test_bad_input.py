@@ -156,7 +156,7 @@ def rewritten(work, name, **facts):
         (INFER, {"TASK": "toy_c"}, "'toy_c' is not in the bank; it holds toy_a, toy_b"),
         (INFER, {"TASK": None}, "no task was given; it holds toy_a, toy_b"),
         (INFER, {"OUTPUT": "file/out"}, "cannot write file/out: "),
-        (INFER, {"INPUT_FORMAT": "csv"}, "INPUT_FORMAT must be 'text', 'jsonl' or None"),
+        (INFER, {"INPUT_FORMAT": "xml"}, "INPUT_FORMAT must be None or one of text, jsonl"),
         (INFER, {"INPUT_FORMAT": "jsonl"}, "'lines.txt', line 1 is no JSON object"),
         (INFER, {"TOO_LONG": "cut"}, "too_long must be 'truncate' or 'refuse', got 'cut'"),
         (EVAL, {"EVAL_OUTPUT_DIR": "file/out"}, "another place with --gin.EVAL_OUTPUT_DIR=PATH"),

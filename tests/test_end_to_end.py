@@ -110,7 +110,7 @@ def test_from_source_training_to_predictions(t5x, tmp_path):
     status, out, err = t5x("eval", "gin/mpt_eval.gin", "--gin.PROMPTS=runs/mpt_target")
     assert (status, err) == (0, "")
     assert out.startswith("mini_rte accuracy ")
-    lines = (tmp_path / "runs/eval/mini_rte.jsonl").read_text().splitlines()
+    lines = (tmp_path / "runs/mpt_target/test/mini_rte.jsonl").read_text().splitlines()
     assert len(lines) == 300
 
     text = [json.loads(line)["inputs"] for line in lines[:3]]

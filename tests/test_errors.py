@@ -4,6 +4,8 @@ import pathlib
 import subprocess
 import sys
 
+import pytest
+
 from mpt_jax import errors
 
 SCRIPT = pathlib.Path(__file__).resolve().parents[1] / "benchmarks" / "real_data.py"
@@ -39,3 +41,30 @@ def test_an_interrupted_command_says_how_far_it_is_and_what_to_type(capsys):
     assert capsys.readouterr().err == (
         "t5x: interrupted: 2 of 9 runs finished; to resume: t5x sweep 'my plan.toml'\n"
     )
+
+
+def test_a_command_whose_reader_has_stopped_ends_quietly():
+    program = (
+        "import sys; from mpt_jax.errors import exit_status as run; sys.exit(run({}, 't5x', []))"
+    )
+    endless = "lambda: [print('line') for _ in range(10**5)] and 0"
+    last = "lambda: print('line') or 0"  # is written when the command has ended
+    for main in (endless, last):
+        command = [sys.executable, "-c", program.format(main)]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        process.stdout.close()
+        assert (process.stderr.read(), process.wait()) == (b"", 0)
+
+
+def test_another_broken_pipe_is_an_error(monkeypatch, tmp_path):
+    def broken():
+        raise BrokenPipeError("of a socket")
+
+    with (tmp_path / "out").open("w") as file:
+        monkeypatch.setattr(sys, "stdout", file)
+        with pytest.raises(BrokenPipeError):
+            errors.exit_status(broken, "t5x", [])
+
+
+def test_a_name_in_another_case_is_suggested():
+    assert errors.did_you_mean("CR", ["cb", "cr", "CRX"]) == " Did you mean 'cr'?"

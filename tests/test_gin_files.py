@@ -9,6 +9,7 @@ import pytest
 
 from mpt_jax import cli
 from mpt_jax.engine import config, gin_files, gin_source
+from mpt_jax.errors import UserError
 
 FILES = gin_files.shipped()
 RUNS = {
@@ -103,3 +104,23 @@ def test_the_header_of_a_run_gives_a_command_that_is_complete(name, command):
         assert arguments.command == command
         assert arguments.gin_file == [name]
         config.parse(arguments.gin_file, overrides)
+
+
+def test_declared_tasks_that_would_not_be_trained_are_refused(tmp_path):
+    own = tmp_path / "own.gin"
+    own.write_text(
+        "from __gin__ import dynamic_registration\n"
+        "from mpt_jax.tasks import local\n"
+        "include 'gin/suites/local.gin'\n"
+        "reviews/local.Task.name = 'reviews'\n"
+        "TASKS = [@reviews/local.Task()]\n"
+    )
+    config.check(["gin/mpt_target.gin", str(own)])
+    config.check(["gin/mpt_target.gin", str(own)], ["MIXTURE_OR_TASK_NAME=reviews"])
+    config.check(["gin/mpt_infer.gin", str(own)], ["PROMPTS=run", "INPUTS=lines.txt"])
+    for run in ("gin/mpt_target.gin", "gin/mpt_eval.gin"):
+        with pytest.raises(UserError, match=r"own.gin, line 5 declares \(TASKS\) would not be"):
+            config.check([str(own), run])
+    module = "MIXTURE_OR_TASK_MODULE=mpt_jax.tasks.mini"
+    with pytest.raises(UserError, match="--gin.MIXTURE_OR_TASK_MODULE, which comes later"):
+        config.check(["gin/mpt_target.gin", str(own)], [module])

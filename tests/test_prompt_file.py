@@ -84,6 +84,12 @@ def test_missing_file_names_the_path_and_the_remedy(tmp_path):
         prompt_file.load(str(tmp_path / "nowhere"))
 
 
+def test_the_description_beside_a_prompt_file_is_refused(tmp_path):
+    (tmp_path / "prompts.json").write_text("{}")
+    with pytest.raises(UserError, match="prompts.json is the description beside a prompt file"):
+        prompt_file.load(str(tmp_path / "prompts.json"))
+
+
 def test_a_safetensors_file_of_another_kind_is_refused(tmp_path):
     path = str(tmp_path / "model.safetensors")
     safetensors.numpy.save_file({"w": np.zeros((2, 2), np.float32)}, path)

@@ -51,7 +51,8 @@ def test_evaluation_and_inference(source, settings, tmp_path):
     status, out, err = t5x_main("eval", "gin/mpt_eval.gin", *settings, prompts, output)
     assert status == 0, err[-3000:]
     assert out.splitlines()[0].startswith("toy_a likeness ")
-    assert {"toy_a", "toy_b", "mean"} == json.loads((tmp_path / "metrics.json").read_text()).keys()
+    written = json.loads((tmp_path / "metrics.json").read_text())
+    assert {"toy_a", "toy_b", "mean", "evaluated"} == written.keys()
 
     (tmp_path / "lines.txt").write_text("av0 red\nav1 blue\n")
     inputs, task = f'--gin.INPUTS="{tmp_path / "lines.txt"}"', '--gin.TASK="toy_b"'

@@ -5,6 +5,7 @@ of the file. Here the rows of all tasks are read once, sorted by length and batc
 that one evaluation costs the decoding steps and little else.
 """
 
+import collections
 import contextlib
 import dataclasses
 import os
@@ -20,6 +21,9 @@ from mpt_jax.engine.data import ConverterCls, DatasetConfig, load_mixture, pad_r
 from mpt_jax.engine.length_buckets import MODEL_FEATURES, Batch, cut_batch, used_length
 from mpt_jax.engine.task_metrics import Metrics, check_metrics, failures_named, with_mean
 from mpt_jax.errors import UserError
+from mpt_jax.tasks.info import info
+
+INVALID, CONSTANT = "invalid_answers", "constant_answer"
 
 PredictFn = Callable[[Batch], np.ndarray]  # batch of B rows -> token ids [B, S]
 ScoreFn = Callable[[Batch], np.ndarray]  # batch of B rows -> log likelihoods [B]
@@ -58,6 +62,7 @@ class Evaluator:
         self._cfg = cfg
         mixture = load_mixture(cfg)
         self._seqio = _seqio_evaluator(cfg, mixture, converter_cls, num_examples)
+        self._predicted: dict[str, np.ndarray] = {}
         self._rows = {task.name: self._read(task) for task in self._seqio.eval_tasks}
         self.key_metrics = check_metrics(self._seqio)
 
@@ -88,6 +93,7 @@ class Evaluator:
         """
         functions = {ModelOutputType.PREDICTION: predict_fn, ModelOutputType.SCORE: score_fn}
         computed = {kind: self._compute(kind, fn) for kind, fn in functions.items()}
+        self._predicted = computed[ModelOutputType.PREDICTION]
         with failures_named(self._seqio):
             future, _ = self._seqio.evaluate(
                 compute_metrics=True,
@@ -98,6 +104,44 @@ class Evaluator:
         if output_dir is not None:
             hosts.on_first(lambda: self._write(output_dir, computed))
         return with_mean(future.result(), self.key_metrics)
+
+    def answers(self) -> dict[str, dict[str, float]]:
+        """How to read the last run's metrics of each task with label words, in percent.
+
+        Returns:
+          {task: {INVALID: answers that are none of its label words, CONSTANT: the key metric of
+          always answering with the most frequent target}}; INVALID where answers were predicted.
+
+        Raises:
+          UserError: a metric fails.
+        """
+        tasks = [task for task in self._seqio.eval_tasks if info(task.name).label_words]
+        constant = self._constant_scores() if tasks else {}
+        found = {task.name: {CONSTANT: constant[task.name]} for task in tasks}
+        for task in tasks:
+            if (tokens := self._predicted.get(task.name)) is not None:
+                vocabulary = task.output_features["targets"].vocabulary
+                words = info(task.name).label_words
+                valid = {vocabulary.decode(vocabulary.encode(word)) for word in words}
+                wrong = [vocabulary.decode(row.tolist()) not in valid for row in tokens]
+                found[task.name] = {INVALID: 100 * float(np.mean(wrong)), **found[task.name]}
+        return found
+
+    def _constant_scores(self) -> dict[str, float]:
+        """The key metric of each task where each row is answered with the most frequent target."""
+        tokens, scores = {}, {}
+        for name, rows in self._rows.items():
+            ((most, _),) = collections.Counter(rows.targets).most_common(1)
+            row = rows.features["decoder_target_tokens"][rows.targets.index(most)]
+            tokens[name], scores[name] = [row] * len(rows.targets), [0.0] * len(rows.targets)
+        with failures_named(self._seqio):
+            future, _ = self._seqio.evaluate(
+                compute_metrics=True,
+                predict_fn=lambda dataset: self._of_task(dataset, tokens),
+                score_fn=lambda dataset: self._of_task(dataset, scores),
+            )
+            found = with_mean(future.result(), self.key_metrics)
+        return {task: found[task].get(key, np.nan) for task, key in self.key_metrics.items()}
 
     def _read(self, task: seqio.Task) -> _Rows:
         converted = self._seqio.cached_model_datasets[task.name].map(lambda _, row: row)

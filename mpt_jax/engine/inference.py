@@ -1,19 +1,17 @@
 """Runs that train nothing: evaluation of a split, and prediction for lines of text."""
 
-import functools
-import itertools
 import os
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
+import numpy as np
 
 from mpt_jax import feature_lengths, files, hosts, prompt_file
-from mpt_jax.engine import config
+from mpt_jax.engine import config, evaluated
 from mpt_jax.engine import step as step_lib
 from mpt_jax.engine.data import DatasetConfig, check_vocabularies
-from mpt_jax.engine.evaluation import Evaluator
+from mpt_jax.engine.evaluation import Evaluator, PredictFn
 from mpt_jax.engine.initialize import (
     RestoreCheckpointConfig,
     check_backbone_is_there,
@@ -21,13 +19,13 @@ from mpt_jax.engine.initialize import (
     token_shapes,
 )
 from mpt_jax.engine.input_lines import STANDARD_INPUT, InputLines
-from mpt_jax.engine.output_lines import OutputLines
+from mpt_jax.engine.length_buckets import Batch
+from mpt_jax.engine.output_lines import ANSWER, OutputLines
 from mpt_jax.engine.partitioning import PjitPartitioner
 from mpt_jax.engine.task_metrics import Metrics
 from mpt_jax.errors import UserError
 from mpt_jax.predictor import TRUNCATE, Prediction, Predictor, Row, TextReader
 
-METRICS_FILE = "metrics.json"
 CONFIG_FILE = "config_eval.gin"
 
 
@@ -37,19 +35,22 @@ def evaluate(
     dataset_cfg: DatasetConfig,
     restore_checkpoint_cfg: RestoreCheckpointConfig,
     partitioner: PjitPartitioner,
-    output_dir: str,
+    output_dir: str | None = None,
+    rank_labels: bool = False,
 ) -> dict[str, dict[str, float]]:
     """Decode a split and score it; T5X's `eval.evaluate`.
 
-    Prints the metrics and writes `<output_dir>/metrics.json`, `<task>.jsonl` (inputs, targets,
-    predictions) and the configuration, `config_eval.gin`.
+    Prints the metrics, for tasks with label words `Evaluator.answers` too. Writes into
+    `output_dir` `metrics.json` (see `evaluated`), `<task>.jsonl` (inputs, targets, predictions) and
+    the configuration, `config_eval.gin`.
 
     Args:
         model: with the prompts to evaluate, e.g. `methods.restored.Restored`.
         dataset_cfg: tasks, split, lengths and batch size.
         restore_checkpoint_cfg: the backbone.
         partitioner: the mesh.
-        output_dir: made where it is missing.
+        output_dir: made where it is missing; None: `evaluated.folder`, beside the prompts.
+        rank_labels: answer with the most likely of the task's label words, in place of decoding.
 
     Returns:
         {task: {metric: value}}, and the mean of the key metrics under "mean".
@@ -58,9 +59,24 @@ def evaluate(
         UserError: bad settings or files; an output folder that cannot be written, before any
             work is done.
     """
+    output_dir = output_dir or evaluated.folder(model.method.path, dataset_cfg.split)
     check_evaluation(model, dataset_cfg, restore_checkpoint_cfg, partitioner, output_dir)
-    results = _evaluate(model, dataset_cfg, restore_checkpoint_cfg, partitioner, output_dir)
-    put_out_metrics(results, output_dir)
+    evaluator = Evaluator(dataset_cfg, model.FEATURE_CONVERTER_CLS)
+    if rank_labels:
+        _check_ranked(evaluator.tasks, model.method.info.label_words)
+    lengths = dataset_cfg.task_feature_lengths
+    params = _params(model, partitioner, restore_checkpoint_cfg, lengths, dataset_cfg.batch_size)
+    predict = step_lib.make_eval_step(model.predict_batch, partitioner)
+    score = step_lib.make_eval_step(model.score_batch, partitioner)
+    ranked = _ranked(model, params, partitioner) if rank_labels else None
+    results = evaluator.run(
+        ranked or (lambda batch: predict({}, params, partitioner.shard_whole_batch(batch))),
+        lambda batch: score({}, params, partitioner.shard_whole_batch(batch)),
+        output_dir=output_dir,
+    )
+    of = evaluated.facts(model.method.path, dataset_cfg.split, lengths, rank_labels)
+    of |= {evaluated.KEYS: evaluator.key_metrics, evaluated.ANSWERS: evaluator.answers()}
+    put_out_metrics(results, of, output_dir)
     return results
 
 
@@ -75,44 +91,59 @@ def check_evaluation(
     partitioner.check_batch_size(dataset_cfg.batch_size)
     check_backbone_is_there(model, restore)
     check_vocabularies(dataset_cfg, model.input_vocabulary, model.output_vocabulary)
-    path = os.path.join(output_dir, METRICS_FILE)
+    path = os.path.join(output_dir, evaluated.FILE)
     hosts.on_first(lambda: files.check_writable(path, setting="EVAL_OUTPUT_DIR"))
 
 
-def put_out_metrics(results: Metrics, output_dir: str) -> None:
+def put_out_metrics(results: Metrics, of: Mapping[str, Any], output_dir: str) -> None:
     """Prints the metrics and writes the configuration and `metrics.json`; every process calls it.
+
+    `of` is what was evaluated, as `evaluated.write` takes it.
 
     The metrics are written last: where they are, the evaluation has come to its end.
     """
-    contents = {
-        CONFIG_FILE: config.operative_config(),
-        METRICS_FILE: files.to_json(results, indent=2) + "\n",
-    }
-    for name, text in contents.items():
-        path = os.path.join(output_dir, name)
-        hosts.on_first(functools.partial(files.write_whole, path, text, setting="EVAL_OUTPUT_DIR"))
+    path = os.path.join(output_dir, CONFIG_FILE)
+    text = config.operative_config()
+    hosts.on_first(lambda: files.write_whole(path, text, setting="EVAL_OUTPUT_DIR"))
+    hosts.on_first(lambda: evaluated.write(output_dir, results, of))
     if hosts.is_first():
         for task, metrics in results.items():
-            print(task, "  ".join(f"{name} {value:.2f}" for name, value in metrics.items()))
+            told = {**metrics, **of[evaluated.ANSWERS].get(task, {})}
+            print(task, "  ".join(f"{name} {value:.2f}" for name, value in told.items()))
 
 
-def _evaluate(
-    model: Any,
-    dataset_cfg: DatasetConfig,
-    restore: RestoreCheckpointConfig,
-    partitioner: PjitPartitioner,
-    output_dir: str,
-) -> dict[str, dict[str, float]]:
-    evaluator = Evaluator(dataset_cfg, model.FEATURE_CONVERTER_CLS)
-    lengths = dataset_cfg.task_feature_lengths
-    params = _params(model, partitioner, restore, lengths, dataset_cfg.batch_size)
-    predict = step_lib.make_eval_step(model.predict_batch, partitioner)
-    score = step_lib.make_eval_step(model.score_batch, partitioner)
-    return evaluator.run(
-        lambda batch: predict({}, params, partitioner.shard_whole_batch(batch)),
-        lambda batch: score({}, params, partitioner.shard_whole_batch(batch)),
-        output_dir=output_dir,
-    )
+def _check_ranked(tasks: Sequence[str], words: Mapping[str, Sequence[str]]) -> None:
+    for task in tasks:
+        if not words.get(task):
+            raise UserError(
+                f"RANK_LABELS: task {task!r} has no label words to rank; name those that have "
+                "some, --gin.MIXTURE_OR_TASK_NAME=\"['...']\"."
+            )
+
+
+def _ranked(model: Any, params: Mapping, partitioner: PjitPartitioner) -> PredictFn:
+    """Token ids [B, S] of the most likely of the label words of each row's task."""
+    encode, end = model.output_vocabulary.encode, model.output_vocabulary.eos_id
+    words = model.method.info.label_words
+    ids = [[[*encode(word), end] for word in words.get(task, ())] for task in model.tasks]
+    most = max(map(len, ids))
+    longest = max(len(word) for task in ids for word in task)
+    labels = np.zeros((len(ids), most, longest), np.int32)
+    known = np.zeros((len(ids), most), bool)
+    for k, task in enumerate(ids):
+        for i, word in enumerate(task):
+            labels[k, i, : len(word)], known[k, i] = word, True
+    rank = step_lib.make_eval_step(model.rank_batch, partitioner)
+
+    def predict(batch: Batch) -> np.ndarray:
+        tasks = batch["task_ids"]
+        asked = {name: batch[name] for name in ("encoder_input_tokens", "task_ids")}
+        asked["label_tokens"] = labels[tasks]
+        scores = jax.device_get(rank({}, params, partitioner.shard_whole_batch(asked)))
+        best = np.where(known[tasks], scores, -np.inf).argmax(axis=1)
+        return labels[tasks, best]
+
+    return predict
 
 
 def infer(
@@ -138,13 +169,14 @@ def infer(
         model: with trained prompts, a `methods.restored.Restored`.
         restore_checkpoint_cfg: the backbone.
         partitioner: the mesh.
-        inputs: a UTF-8 file of plain text or, named *.jsonl, of JSON objects with "input" (or the
-            fields of their task's form of inputs) and perhaps "task"; "-": standard input.
+        inputs: a UTF-8 file of plain text; or, named *.jsonl, *.csv or *.tsv, of rows with "input"
+            (or the fields of their task's form of inputs) and perhaps "task"; "-": standard input,
+            answered as it comes.
         task_feature_lengths: token limits.
         batch_size: rows decoded at a time, of any tasks.
         task: of rows that name none; may be left out where the bank has one.
         output: file to write; None: standard output.
-        input_format: "text" or "jsonl", where the name does not say it.
+        input_format: "text", "jsonl", "csv" or "tsv", where the name does not say it.
         too_long: "truncate" longer texts, and say how many, or "refuse" them.
         rank_labels: predict the most likely of the task's label words, in place of decoding.
 
@@ -165,16 +197,17 @@ def infer(
         answer = _ranker(predictor, model.method.info) if rank_labels else predictor.predict
         count = truncated = 0
         size = None
-        for number, rows in enumerate(_batches(lines.rows(), batch_size)):
-            size = size or predictor.rows_for(len(rows))
+        streams = inputs == STANDARD_INPUT  # whose batches are of any size
+        for number, rows in enumerate(lines.batches(batch_size)):
+            size = predictor.rows_for(len(rows)) if streams or size is None else size
             count, truncated = count + len(rows), truncated + sum(row.truncated for row in rows)
             if count < out.done:
                 out.skip([record(model.tasks, row) for row in rows])
                 continue
             answers = answer(rows, size, number)
             out.put([record(model.tasks, *pair) for pair in zip(rows, answers, strict=True)])
-    if truncated and hosts.is_first():
-        print(f"t5x: warning: {lines.reader.truncation(truncated, count)}", file=sys.stderr)
+    if truncated:
+        hosts.warn(lines.reader.truncation(truncated, count))
 
 
 def open_lines(
@@ -195,16 +228,15 @@ def open_lines(
 
 
 def record(tasks: Sequence[str], row: Row, answer: Prediction | None = None) -> dict[str, Any]:
-    """What a line of the output says; without an answer, what it says of the input."""
-    asked = {"task": tasks[row.task_id], "input": row.text}
-    if answer is None:
-        return asked
-    return {**asked, "prediction": answer.text, "score": round(answer.score, 6)}
+    """What a line of the output says; without an answer, what it says of the input.
 
-
-def _batches(rows: Iterator[Row], size: int) -> Iterator[list[Row]]:
-    while batch := list(itertools.islice(rows, size)):
-        yield batch
+    Other fields of the line that was answered, as an "id", come after our own.
+    """
+    found = {"task": tasks[row.task_id], "input": row.text}
+    others = {name: x for name, x in row.fields.items() if name not in ANSWER and name not in found}
+    if answer is not None:
+        found.update(zip(ANSWER, (answer.text, round(answer.score, 6)), strict=True))
+    return {**found, **others}
 
 
 def _ranker(

@@ -3,7 +3,6 @@
 import json
 import math
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,7 +12,8 @@ from mpt_jax import hosts
 from mpt_jax.errors import UserError
 from mpt_jax.files import unwritable
 
-Record = Mapping[str, Any]  # task, input, prediction, score
+Record = Mapping[str, Any]  # task, input, prediction, score, and other fields of the input
+ANSWER = ("prediction", "score")
 
 _ANOTHER = "it was left by another run. Delete it to start anew, or choose another OUTPUT."
 _TOLERANCE = 1e-2  # of scores: the same program on another machine rounds otherwise
@@ -24,6 +24,7 @@ class OutputLines:
 
     A stopped run leaves its whole lines there, and the next one goes on after them, once it has
     seen that they are its own: of the same inputs and, in the last batch, the same predictions.
+    The file of a finished run is checked likewise, and stays as it is.
 
     Use it as a context. In a run of several processes all of them do, and the first one writes.
 
@@ -41,6 +42,7 @@ class OutputLines:
         self._path = path
         self._file: Any = None
         self._compared = 0
+        self._finished = False
         self.done = 0
         if path is not None:
             hosts.on_first(self._open)
@@ -54,7 +56,7 @@ class OutputLines:
             hosts.on_first(self._finish)
         elif self._file is not None:
             self._file.close()
-            if os.path.getsize(self._partial) == 0:  # nothing to go on from
+            if not self._finished and os.path.getsize(self._partial) == 0:  # nothing to go on from
                 os.unlink(self._partial)
 
     def skip(self, rows: Sequence[Record]) -> None:
@@ -77,6 +79,11 @@ class OutputLines:
     def _partial(self) -> str:
         return f"{self._path}.partial"
 
+    @property
+    def _left(self) -> str:
+        """The file that an earlier run has left."""
+        return self._path if self._finished else self._partial
+
     def _open(self) -> None:
         try:
             if "://" in self._path:
@@ -84,6 +91,12 @@ class OutputLines:
             os.makedirs(os.path.dirname(self._path) or ".", exist_ok=True)
             if os.path.isdir(self._path):
                 raise IsADirectoryError("it is a folder")
+            self._finished = os.path.isfile(self._path) and os.path.getsize(self._path) > 0
+            if self._finished:
+                self._file = open(self._path, "rb")  # noqa: SIM115  (closed by __exit__)
+                self.done = sum(1 for _ in self._file)
+                self._file.seek(0)
+                return
             self._file = open(self._partial, "a+b")  # noqa: SIM115  (closed by __exit__)
             self._file.seek(0)
             whole = 0
@@ -99,18 +112,21 @@ class OutputLines:
     def _finish(self) -> None:
         if self._compared < self.done:
             raise UserError(
-                f"{self._partial} has {self.done} lines, INPUTS has {self._compared}: {_ANOTHER}"
+                f"{self._left} has {self.done} lines, INPUTS has {self._compared}: {_ANOTHER}"
             )
         self._file.close()
-        os.replace(self._partial, self._path)
+        if self._finished:
+            hosts.note(f"{self._path} was finished before, and has these very answers.")
+        else:
+            os.replace(self._partial, self._path)
 
     def _check(self, row: Record) -> None:
         """Compare a row with the next line that was left."""
         self._compared += 1
-        place = f"{self._partial}, line {self._compared}"
+        place = f"{self._left}, line {self._compared}"
         try:
             left = json.loads(self._file.readline())
-            same = all(left[name] == row[name] for name in ("task", "input"))
+            same = all(left[name] == row[name] for name in row if name not in ANSWER)
             score = left["score"]
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(f"{place} is no prediction: {_ANOTHER}") from error
@@ -129,9 +145,13 @@ class OutputLines:
         left = self.done - self._compared
         for row in rows[:left]:
             self._check(row)
+        if not rows[left:]:
+            return
+        if self._finished:
+            raise UserError(f"{self._path} has {self.done} lines, INPUTS has more: {_ANOTHER}")
         text = "".join(f"{as_json(row)}\n" for row in rows[left:])
         if self._file is None:
-            _print(text)
+            print(text, end="", flush=True)
             return
         try:
             self._file.write(text.encode("utf-8"))
@@ -154,13 +174,3 @@ def as_json(row: Record) -> str:
             "model overflows on it; compute in float32 (T5Config.dtype), or train with a lower "
             "learning rate."
         ) from error
-
-
-def _print(text: str) -> None:
-    """To standard output, at once; whoever reads it may stop, as `head` does."""
-    try:
-        sys.stdout.write(text)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for Python's own flush
-        raise SystemExit(0) from None

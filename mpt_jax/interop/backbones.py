@@ -119,13 +119,12 @@ def vocabulary_of(
     return seqio.SentencePieceVocabulary(*_sentencepiece(path, spiece_model))
 
 
-def tokenizer_of(path: str) -> SentencePiece:
+def tokenizer_of(path: str, spiece_model: str | None = None) -> SentencePiece:
     """The same vocabulary, with no need of TensorFlow; not for SeqIO tasks.
 
-    Raises:
-        UserError: as `vocabulary_of`.
+    Arguments and errors are those of `vocabulary_of`.
     """
-    return SentencePiece(*_sentencepiece(path, None))
+    return SentencePiece(*_sentencepiece(path, spiece_model))
 
 
 def identify(path: str) -> fingerprints.Identity:

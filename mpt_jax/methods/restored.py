@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import traverse_util
 
-from mpt_jax import initializers, methods, prompt_file, user_modules
+from mpt_jax import feature_lengths, hosts, initializers, methods, prompt_file, user_modules
 from mpt_jax.backbone import store
 from mpt_jax.errors import UserError
 from mpt_jax.methods.base import FROZEN, Method
@@ -151,3 +151,25 @@ def _concrete(base: type[Method]) -> list[type[Method]]:
 def tasks_of(path: str) -> tuple[str, ...]:
     """Names of the K tasks of a product, in its order (UserError: unreadable)."""
     return prompt_file.load(path)[1].tasks
+
+
+def lengths_of(path: str, instead: Mapping[str, int] | None = None) -> dict[str, int]:
+    """The token limits that a product was trained with, {"inputs": T, "targets": S}.
+
+    Args:
+        path: the product.
+        instead: other limits (TASK_FEATURE_LENGTHS), which win; the user is told.
+
+    Raises:
+        UserError: the product is unreadable; `instead` is no pair of limits.
+    """
+    trained = {**feature_lengths.DEFAULT, **prompt_file.load(path)[1].feature_lengths}
+    if instead is None:
+        return trained
+    feature_lengths.check(instead)
+    if dict(instead) != trained:
+        hosts.warn(
+            f"TASK_FEATURE_LENGTHS = {dict(instead)} is used, but {path} was trained with "
+            f"{trained}: scores may differ from those of its run."
+        )
+    return dict(instead)

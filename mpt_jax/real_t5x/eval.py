@@ -7,11 +7,12 @@ from typing import Any
 from t5x import eval as t5x_eval
 
 from mpt_jax import hosts
-from mpt_jax.engine import data
+from mpt_jax.engine import data, evaluated
 from mpt_jax.engine.inference import check_evaluation, put_out_metrics
 from mpt_jax.engine.initialize import RestoreCheckpointConfig
 from mpt_jax.engine.partitioning import PjitPartitioner
 from mpt_jax.engine.task_metrics import Metrics, with_mean
+from mpt_jax.errors import UserError
 from mpt_jax.real_t5x.data import Evaluator, dataset_config, register
 from mpt_jax.real_t5x.model import Model
 from mpt_jax.real_t5x.partitioner import Partitioner
@@ -36,15 +37,16 @@ class _Results:
         results: {task: {metric: value}}, in the first process.
     """
 
-    def __init__(self, output_dir: str):
-        self._output_dir = output_dir
+    def __init__(self, of: Mapping[str, Any], output_dir: str):
+        self._of, self._output_dir = of, output_dir
         self.results: Metrics = {}
 
     def __call__(self, step: int, found: Any, keys: Mapping[str, str]) -> None:
         del step
         if hosts.is_first():
             self.results = with_mean(found, keys)
-        put_out_metrics(self.results, self._output_dir)
+        of = {**self._of, evaluated.KEYS: dict(keys), evaluated.ANSWERS: {}}
+        put_out_metrics(self.results, of, self._output_dir)
 
 
 def arguments(
@@ -53,14 +55,20 @@ def arguments(
     dataset_cfg: data.DatasetConfig,
     restore_checkpoint_cfg: RestoreCheckpointConfig,
     partitioner: PjitPartitioner,
-    output_dir: str,
+    output_dir: str | None = None,
+    rank_labels: bool = False,
 ) -> dict[str, Any]:
     """The arguments of `t5x.eval.evaluate` for those of `engine.inference.evaluate`.
 
     Raises:
         UserError: bad settings, before any work is done.
     """
+    if rank_labels:
+        raise UserError("RANK_LABELS is not for --engine=t5x, which decodes: use our own engine.")
+    output_dir = output_dir or evaluated.folder(model.method.path, dataset_cfg.split)
     check_evaluation(model, dataset_cfg, restore_checkpoint_cfg, partitioner, output_dir)
+    lengths = dataset_cfg.task_feature_lengths
+    of = evaluated.facts(model.method.path, dataset_cfg.split, lengths)
     return {
         "model": Model(model),
         "dataset_cfg": dataset_config(dataset_cfg, register(dataset_cfg)),
@@ -73,6 +81,6 @@ def arguments(
         ),
         "partitioner": Partitioner(partitioner),
         "output_dir": output_dir,
-        "inference_evaluator_cls": functools.partial(Evaluator, told=_Results(output_dir)),
+        "inference_evaluator_cls": functools.partial(Evaluator, told=_Results(of, output_dir)),
         "summarize_config_fn": lambda **_: None,
     }

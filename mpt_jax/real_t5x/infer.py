@@ -63,8 +63,8 @@ def arguments(
     lines = open_lines(model, inputs, task, task_feature_lengths["inputs"], input_format, too_long)
     rows = list(lines.rows())
     hosts.on_first(lambda: _check_output(output))
-    if (cut := sum(row.truncated for row in rows)) and hosts.is_first():
-        print(f"t5x: warning: {lines.reader.truncation(cut, len(rows))}", file=sys.stderr)
+    if cut := sum(row.truncated for row in rows):
+        hosts.warn(lines.reader.truncation(cut, len(rows)))
     name = _register(model, rows)
     predictions = _Predictions(model, rows, output)
     return {
@@ -98,6 +98,10 @@ def _check_output(output: str | None) -> None:
         raise UserError(
             f"{output}.partial is of a stopped run of --engine=mpt_jax: continue it there, or "
             "delete it."
+        )
+    if os.path.isfile(output) and os.path.getsize(output):
+        raise UserError(
+            f"{output} holds the answers of a finished run: delete it, or choose another OUTPUT."
         )
     files.check_writable(output, setting="OUTPUT")
 

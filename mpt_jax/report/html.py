@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 
 from mpt_jax.report import reported
-from mpt_jax.report.runs import Problem, Run
+from mpt_jax.report.runs import TEST, VALIDATION, Problem, Run
 from mpt_jax.report.settings import Cell, Setting, short_names
 from mpt_jax.report.style import Picture
 from mpt_jax.report.tables import Row, rows
@@ -171,6 +171,10 @@ def _table(setting: Setting) -> str:
             f"{DAGGER} best validation score, for want of a test evaluation: it is chosen to be "
             "high, and bold only where the column has no other."
         )
+    others = {split for cell in cells for split in cell.splits} - {TEST, VALIDATION}
+    if others:
+        named = ", ".join(sorted(others))
+        notes.append(f"Some scores are on the split {named}: runs.csv says which.")
     if any(cell is None for row in body for cell in row.cells):
         notes.append("–: no finished run; a mean needs a seed with all tasks.")
     if any(cell.seeds < row.seeds for row in body for cell in row.cells if cell):

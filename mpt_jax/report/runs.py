@@ -10,12 +10,12 @@ import numpy as np
 from etils import epath
 
 from mpt_jax import files, prompt_file
-from mpt_jax.engine import history
+from mpt_jax.engine import evaluated, history
 from mpt_jax.errors import UserError
 from mpt_jax.report import facts
 from mpt_jax.report.folders import METRICS_FILE, RECORD_FILE
 
-TEST, VALIDATION = "test", "validation"
+TRAIN, TEST, VALIDATION = "train", "test", "validation"
 SOURCE, TARGET = "source", "target"
 
 # Of run.json, of metrics.jsonl's lines. What is longer or larger than these is no run's.
@@ -50,7 +50,7 @@ class Run:
         shots: training examples per task; None: all.
         seed, steps, batch_size: of the training.
         tuned_per_task: numbers that train, over K.
-        split: TEST, or VALIDATION where there is no test evaluation.
+        split: that of an evaluation of the product, TEST where there is one; else VALIDATION.
         scores: task -> key metric on that split, percent.
         rows: task -> how many rows of that split it is of, where that is known.
         train_rows: task -> rows that it was trained on, or drawn from, where that is known.
@@ -203,26 +203,39 @@ def _metric_lines(folder: epath.Path) -> list[dict[str, Any]]:
 def _scores(
     folder: epath.Path, keys: dict[str, str], evals: Sequence[dict]
 ) -> tuple[str, dict[str, float]]:
-    """The split, and there the key metric of each task: the test's, else the best validation's.
+    """The split and each task's key metric there: an evaluation's, else the best validation's.
 
     A task that lacks the split was not evaluated, and has none.
 
     The best evaluation is the one that the product of the run was taken from.
     """
-    file = folder / "test" / "metrics.json"
-    if file.exists():
-        with _unreadable():
-            found = files.read_json(file)
+    if evaluation := _evaluation(folder):
+        split, found = evaluation
         scores = {task: _at(found[task], key) for task, key in keys.items() if task in found}
-        return TEST, _finite(scores, file.name)
+        return split, _finite(scores, evaluated.FILE)
     best = history.best_step(history.means(evals))
     if best is None:
-        reason = f"no test/metrics.json, and no evaluation in {METRICS_FILE}"
+        reason = f"no test/{evaluated.FILE}, and no evaluation in {METRICS_FILE}"
         raise _UnusableError("incomplete", reason)
     (line,) = [line for line in evals if line["step"] == best][-1:]
     names = {task: f"{task}/{key}" for task, key in keys.items()}
     scores = {task: _at(line, name) for task, name in names.items() if _is_evaluated(task, line)}
     return VALIDATION, _finite(scores, METRICS_FILE)
+
+
+def _evaluation(folder: epath.Path) -> tuple[str, dict[str, Any]] | None:
+    """The split and the contents of the evaluation that counts: of TEST, else of another split.
+
+    On VALIDATION the product was chosen, on TRAIN it was trained: these count for nothing more.
+    """
+    found = {}
+    for file in sorted(folder.glob(f"*/{evaluated.FILE}")):
+        with _unreadable():
+            contents = files.read_json(file)
+        found.setdefault(evaluated.split_of(contents) or file.parent.name, contents)
+    others = [split for split in found if split not in (VALIDATION, TRAIN)]
+    split = TEST if TEST in found else next(iter(others), None)
+    return split and (split, found[split])
 
 
 def _is_evaluated(task: str, line: dict[str, Any]) -> bool:

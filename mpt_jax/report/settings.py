@@ -15,13 +15,18 @@ class Cell:
         mean: percent.
         std: sample standard deviation over seeds; None for a single one.
         seeds: their number.
-        validation: whether any of them is a validation score.
+        splits: that they are scores on.
     """
 
     mean: float
     std: float | None
     seeds: int
-    validation: bool
+    splits: frozenset[str]
+
+    @property
+    def validation(self) -> bool:
+        """Whether any of them is a validation score."""
+        return VALIDATION in self.splits
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -67,7 +72,8 @@ class Setting:
 
     def cell(self, label: str, task: str) -> Cell | None:
         """One method on one task; None without a run."""
-        return _cell({run.seed: (run.scores[task], run) for run in self._on(label, task)})
+        runs = self._on(label, task)
+        return _cell({run.seed: run.scores[task] for run in runs}, {run.split for run in runs})
 
     def mean(self, label: str, tasks: Sequence[str] | None = None) -> Cell | None:
         """The mean over `tasks` (default: all) of each seed that has all of them, over seeds.
@@ -75,13 +81,12 @@ class Setting:
         Another mean would compare different tasks. None if no seed has all.
         """
         tasks = self.tasks if tasks is None else tasks
-        found = {}
+        found, splits = {}, set()
         for seed in self.full_seeds(label, tasks):
             runs = {task: run for task in tasks for run in self._on(label, task, seed)}
-            score = statistics.fmean(runs[task].scores[task] for task in tasks)
-            marked = next((r for r in runs.values() if r.split == VALIDATION), runs[tasks[0]])
-            found[seed] = (score, marked)
-        return _cell(found)
+            found[seed] = statistics.fmean(runs[task].scores[task] for task in tasks)
+            splits |= {run.split for run in runs.values()}
+        return _cell(found, splits)
 
     def full_seeds(self, label: str, tasks: Sequence[str]) -> list[int]:
         """Seeds in which the method has a run on each of `tasks`."""
@@ -138,13 +143,12 @@ def score_name(runs: Iterable[Run], tasks: Sequence[str]) -> str:
     return f"{metric_name(runs)}, {over} (%)"
 
 
-def _cell(by_seed: dict[int, tuple[float, Run]]) -> Cell | None:
+def _cell(by_seed: dict[int, float], splits: Iterable[str]) -> Cell | None:
     if not by_seed:
         return None
-    scores = [score for score, _ in by_seed.values()]
+    scores = list(by_seed.values())
     std = statistics.stdev(scores) if len(scores) > 1 else None
-    marked = any(run.split == VALIDATION for _, run in by_seed.values())
-    return Cell(statistics.fmean(scores), std, len(scores), marked)
+    return Cell(statistics.fmean(scores), std, len(scores), frozenset(splits))
 
 
 def _tell_joint_apart(runs: list[Run]) -> list[Run]:

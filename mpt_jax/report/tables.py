@@ -87,7 +87,7 @@ def table_csv(setting: Setting) -> str:
                 lines.append([*start, "", "", 0, ""])
                 continue
             std = "" if cell.std is None else f"{cell.std:.4f}"
-            split = "validation" if cell.validation else "test"
+            split = " and ".join(sorted(cell.splits))
             lines.append([*start, f"{cell.mean:.4f}", std, cell.seeds, split])
     return csv_text(lines)
 

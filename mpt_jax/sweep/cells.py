@@ -1,10 +1,11 @@
 """The runs of a plan: their folders and commands, and which of them are finished.
 
 Of a sweep's folder, `sources/<name>-<seed>` is a source run, and
-`targets/<method>/<task>-<shots>-<seed>` a cell with its scores in `test/metrics.json`.
+`targets/<method>/<task>-<shots>-<seed>` a cell with its scores in `<split>/metrics.json`.
 """
 
 import dataclasses
+import functools
 import pathlib
 from collections.abc import Iterator, Sequence
 
@@ -13,6 +14,8 @@ from mpt_jax.errors import UserError
 from mpt_jax.sweep.plan import FULL, TEACHERS, Method, Plan, Source
 
 RECORD = "run.json"
+_TEST = "test"
+_SCORES = "EVAL_OUTPUT_DIR"
 _MEAN = {"key_metric": (int, float)}
 
 
@@ -57,8 +60,9 @@ class Run:
     @property
     def scores(self) -> pathlib.Path | None:
         """The file that the evaluation writes last; None without one."""
-        evaluates = any(step.command == "eval" for step in self.steps)
-        return self.folder / "test" / "metrics.json" if evaluates else None
+        places = [override for step in self.steps for override in step.overrides]
+        found = [place for place in places if place.startswith(f"{_SCORES}=")]
+        return pathlib.Path(found[0].partition("=")[2]) / "metrics.json" if found else None
 
     def has_started(self) -> bool:
         """Whether there is a run to resume."""
@@ -173,7 +177,7 @@ def target_run(
         after = _source_name(method.source_name, seed)
         teachers = f"/{TEACHERS}" if method.source != method.source_name else ""
         own.append(f"SOURCE_PROMPTS={folder / after}{teachers}")
-    places = [f"PROMPTS={folder / name}", f"EVAL_OUTPUT_DIR={folder / name / 'test'}"]
+    places = [f"PROMPTS={folder / name}", f"{_SCORES}={folder / name / split_of(plan)}"]
     steps = (
         _step(plan, "train", (*plan.target.files, *method.files), given, own),
         _step(
@@ -185,6 +189,24 @@ def target_run(
         ),
     )
     return Run(name, folder / name, steps, after, task)
+
+
+def split_of(plan: Plan) -> str:
+    """The split that the plan's cells are evaluated on (EVAL_SPLIT)."""
+    given = [*plan.settings, *plan.evaluation.settings]
+    values = [x.partition("=")[2].strip(" '\"") for x in given if x.startswith("EVAL_SPLIT=")]
+    return values[-1] if values else _split_in(plan.evaluation.files)
+
+
+@functools.cache
+def _split_in(files: tuple[str, ...]) -> str:
+    from mpt_jax.engine import gin_source  # takes gin, which `t5x --help` does without
+
+    try:
+        binding = gin_source.read(files, (), ()).values().get("EVAL_SPLIT")
+    except UserError:  # `check` says so
+        return _TEST
+    return binding.value if binding and isinstance(binding.value, str) else _TEST
 
 
 def check(plan: Plan, folder: pathlib.Path) -> None:

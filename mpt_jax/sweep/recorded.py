@@ -9,7 +9,7 @@ import pathlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from mpt_jax.engine import gin_source
+from mpt_jax.engine import gin_presets, gin_source
 from mpt_jax.errors import UserError
 from mpt_jax.sweep.cells import Run, Step
 
@@ -60,7 +60,10 @@ def differences(step: Step, file: pathlib.Path, run: Run) -> Iterator[str]:
     old = _bindings(gin_source.read((str(file),), (), ()))
     if not old:  # a start that was killed, or a version that recorded nothing
         return
-    new = {**_of_files(step.files), **_bindings(gin_source.read((), step.overrides, ()))}
+    new = {
+        **_of_files(step.command, step.files),
+        **_bindings(gin_source.read((), step.overrides, ())),
+    }
     for name in sorted((old.keys() - _without_effect(old)) | (new.keys() - _without_effect(new))):
         there, wanted = (_shown(side[name]) if name in side else "not set" for side in (old, new))
         if there != wanted and not _is_one_place(there, wanted, run):
@@ -69,7 +72,8 @@ def differences(step: Step, file: pathlib.Path, run: Run) -> Iterator[str]:
 
 def _files(run: Run) -> tuple[pathlib.Path, ...]:
     """Where each step of the run leaves its configuration."""
-    return (run.folder / "config.gin", run.folder / "test" / EVALUATED)
+    trained = run.folder / "config.gin"
+    return (trained, run.scores.parent / EVALUATED) if run.scores else (trained,)
 
 
 def _has_results(run: Run) -> bool:
@@ -78,8 +82,8 @@ def _has_results(run: Run) -> bool:
 
 
 @functools.cache
-def _of_files(files: tuple[str, ...]) -> Bindings:
-    return _bindings(gin_source.read(files, (), ()))
+def _of_files(command: str, files: tuple[str, ...]) -> Bindings:
+    return _bindings(gin_source.read(files, (), (), gin_presets.presets(command, files)))
 
 
 def _bindings(source: gin_source.Source) -> Bindings:

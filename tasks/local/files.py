@@ -37,6 +37,11 @@ def read_file(path: pathlib.Path) -> NumberedRows:
         raise UserError(f"cannot read {path}: {error.strerror or error}.") from error
 
 
+def read_lines(lines: Iterable[bytes], path: pathlib.Path, suffix: str) -> NumberedRows:
+    """As `read_file`, of lines that come from elsewhere; `path` is what messages call them."""
+    return reader_of(f"lines{suffix}")(_decoded(lines, path), path)
+
+
 def reader_of(name: str) -> Callable[[Iterator[str], pathlib.Path], NumberedRows]:
     """What reads a file of this name.
 

@@ -65,7 +65,7 @@ class Form:
           BadRow: why there is none.
         """
         inputs = self._inputs.fill(row)
-        if not inputs.strip():
+        if not inputs.strip() or self._inputs.is_blank(row):
             raise BadRow("the inputs are empty")
         answers = tuple(self._answer(text) for text in self._targets.fill_each(row))
         if len(answers) > 1 and not self._several:

@@ -53,6 +53,28 @@ class Template:
             for literal, field, _, _ in self._pieces
         )
 
+    def is_blank(self, row: RawRow) -> bool:
+        """Whether none of the fields holds any text, so that `fill` would give the literals alone.
+
+        Raises:
+          BadRow: as `fill`.
+        """
+        return not any(_text(row, field).strip() for field in self.fields)
+
+    def could_give(self, text: str) -> bool:
+        """Whether `fill` gives this text for some row."""
+        literals = [literal for literal, _, _, _ in self._pieces]
+        end = "" if self._pieces[-1][1] is not None else literals.pop()
+        if not text.startswith(literals[0]):
+            return False
+        place = 0
+        for literal in literals:
+            found = text.find(literal, place)
+            if found < 0:
+                return False
+            place = found + len(literal)
+        return len(text) - len(end) >= place and text.endswith(end)
+
     def fill_each(self, row: RawRow) -> Iterator[str]:
         """One text per item where a field holds a list, else the one text.
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 import json
 
 import jax
@@ -70,8 +71,10 @@ def _echo(infer, folder, monkeypatch):
 def _infer(folder, tmp_path):
     """`inference.infer` of given lines, as a function that returns the records."""
     model = toy.model(Restored(folder), TASKS)
+    names = (f"out_{number}.jsonl" for number in itertools.count())
 
-    def run(text, output="out.jsonl", batch_size=4, model=model, restore=folder, **changes):
+    def run(text, output="", batch_size=4, model=model, restore=folder, **changes):
+        output = next(names) if output == "" else output
         (tmp_path / "lines.txt").write_text(text, encoding="utf-8")
         arguments = {
             "model": model,
@@ -109,8 +112,12 @@ def test_infer_predicts_what_evaluation_did(folder, infer, tmp_path, capsys):
         output_dir=str(tmp_path / "eval"),
     )
     assert results["mean"]["key_metric"] == np.mean([results[t]["likeness"] for t in TASKS])
-    assert json.loads((tmp_path / "eval" / "metrics.json").read_text()) == results
-    assert f"toy_a likeness {results['toy_a']['likeness']:.2f}\n" in capsys.readouterr().out
+    written = json.loads((tmp_path / "eval" / "metrics.json").read_text())
+    assert written.pop("evaluated")["split"] == "test" and written == results
+    assert (
+        f"toy_a likeness {results['toy_a']['likeness']:.2f}  invalid_answers"
+        in capsys.readouterr().out
+    )
     assert not list((tmp_path / "eval").glob("*.partial"))
 
     predictions = {}
@@ -174,6 +181,7 @@ def test_of_labels_the_most_likely_is_predicted(echo, tmp_path):
 
 
 def test_a_stopped_run_goes_on_where_it_was(echo, tmp_path, monkeypatch):
+    echo = functools.partial(echo, output="out.jsonl")
     text = "".join(f"line {i}\n" for i in range(11))
     whole = echo(text)
     output, partial = tmp_path / "out.jsonl", tmp_path / "out.jsonl.partial"
@@ -187,18 +195,25 @@ def test_a_stopped_run_goes_on_where_it_was(echo, tmp_path, monkeypatch):
         return predict(self, rows, size, number)
 
     monkeypatch.setattr(Predictor, "predict", record)
+    output.unlink()
     for left, batches in ((0, [0, 1, 2]), (3, [0, 1, 2]), (4, [0, 1, 2]), (6, [1, 2]), (11, [2])):
         partial.write_bytes(b"".join(lines[:left]) + b'{"task": "toy')
         computed.clear()
         assert echo(text) == whole and output.read_bytes() == expected
         assert computed == batches and not partial.exists()
+        computed.clear()
+        assert echo(text) == whole and computed == [2]  # a finished run is only checked
+        output.unlink()
 
 
 def test_what_another_run_has_left_is_refused(echo, tmp_path):
+    echo = functools.partial(echo, output="out.jsonl")
     text = "one\ntwo\nthree\n"
     echo(text)
     partial = tmp_path / "out.jsonl.partial"
-    left = (tmp_path / "out.jsonl").read_text()
+    output = tmp_path / "out.jsonl"
+    left = output.read_text()
+    output.unlink()
     for content, message in (
         (left.replace("two", "2"), "line 2 is of another input than that of INPUTS"),
         (left.replace('"prediction": "', '"prediction": "x', 1), "line 1 holds another prediction"),
@@ -208,19 +223,39 @@ def test_what_another_run_has_left_is_refused(echo, tmp_path):
         partial.write_text(content)
         with pytest.raises(UserError, match=message):
             echo(text)
-        assert partial.read_text() == content
-        assert (tmp_path / "out.jsonl").read_text() == left
+        assert partial.read_text() == content and not output.exists()
+        partial.rename(output)  # as if that run were finished
+        with pytest.raises(UserError, match=message):
+            echo(text)
+        assert output.read_text() == content
+        output.unlink()
+    output.write_text(left)
+    with pytest.raises(UserError, match="has 3 lines, INPUTS has more: it was left by another run"):
+        echo(text + "four\nfive\n")
+    with pytest.raises(UserError, match="line 1 is of another input"):
+        echo(text, task="toy_b")
+    assert output.read_text() == left
 
 
-def test_a_failed_run_leaves_the_old_output_and_what_it_has_done(echo, tmp_path, monkeypatch):
-    (before,) = echo("one\n")
+def test_other_fields_of_a_line_are_in_its_answer(echo):
+    lines = [{"input": "one", "id": 7, "meta": {"x": [1.5, None]}}, {"id": "b", "input": "two"}]
+    found = echo("".join(json.dumps(line) + "\n" for line in lines), input_format="jsonl")
+    assert [record["id"] for record in found] == [7, "b"]
+    assert found[0]["meta"] == {"x": [1.5, None]} and "meta" not in found[1]
+    again = json.dumps({**found[0], "input": "xyz"})  # an answer is asked about once more
+    (record,) = echo(f"{again}\n", "new.jsonl", input_format="jsonl")
+    assert (record["id"], record["input"], record["prediction"][:3]) == (7, "xyz", "xyz")
+
+
+def test_a_failed_run_leaves_what_it_has_done(echo, tmp_path, monkeypatch):
+    echo = functools.partial(echo, output="out.jsonl")
     predict = Predictor.predict
     monkeypatch.setattr(
         Predictor, "predict", lambda self, rows, size, n: predict(self, rows, size, 1 // (1 - n))
     )
     with pytest.raises(ZeroDivisionError):
         echo("a\nb\nc\nd\ne\n")
-    assert records(tmp_path / "out.jsonl") == [before]
+    assert not (tmp_path / "out.jsonl").exists()
     assert [r["input"] for r in records(tmp_path / "out.jsonl.partial")] == ["a", "b", "c", "d"]
 
 

@@ -1,4 +1,5 @@
 import io
+import os
 
 import pytest
 import seqio
@@ -8,6 +9,8 @@ from mpt_jax.engine import input_lines
 from mpt_jax.engine.input_lines import InputLines
 from mpt_jax.errors import UserError
 from mpt_jax.predictor import TextReader
+from mpt_jax.tasks.local import files
+from mpt_jax.tasks.local.template import Template
 
 TASKS = ("nli", "qa")
 FORMS = {"nli": "premise: {premise} hypothesis: {hypothesis}"}
@@ -27,7 +30,9 @@ def _read(tmp_path, monkeypatch):
             path.write_bytes(content)
         lines = InputLines(str(path), reader, task, FORMS, form)
         lines.check()
-        return [(row.text, TASKS[row.task_id]) for row in lines.rows()]
+        rows = list(lines.rows())
+        run.fields = [dict(row.fields) for row in rows]
+        return [(row.text, TASKS[row.task_id]) for row in rows]
 
     return run
 
@@ -50,9 +55,64 @@ def test_objects(read):
         assert read(content, name, form=form) == expected
 
 
+@pytest.mark.parametrize(("kind", "mark"), [("csv", b","), ("tsv", b"\t")])
+def test_tables_are_read_as_training_reads_them(read, kind, mark, tmp_path):
+    rows = [b"id premise hypothesis task", b"7 2.50 b ", b"8 c d nli"]
+    content = b"\n".join(row.replace(b" ", mark) for row in rows)
+    (tmp_path / f"train.{kind}").write_bytes(content)
+    template = Template(FORMS["nli"], "inputs")
+    trained = [template.fill(row) for _, row in files.read_file(tmp_path / f"train.{kind}")]
+    for name, form in ((f"rows.{kind}", None), ("rows.txt", kind), ("-", kind)):
+        assert read(content, name, form=form) == [(text, "nli") for text in trained]
+        assert [fields["id"] for fields in read.fields] == ["7", "8"]
+    assert read(b"id" + mark + b"input\n1" + mark + b"any", f"r.{kind}") == [("any", "nli")]
+    for bad, message in (
+        (content + b"\n9", "line 4: it has 1 columns, the header has 4"),
+        (content.splitlines()[0], "has no rows: the first line of a table names its columns"),
+        (content.replace(b"premise", b"text"), 'line 2 has no "input", and there is no field'),
+        (content + b"\n\xff" + mark * 3, "not UTF-8"),
+    ):
+        with pytest.raises(UserError, match=message):
+            read(bad, f"rows.{kind}")
+
+
+def test_numbers_in_fields_stay_as_written_as_in_training(read):
+    content = b'{"premise": 2.50, "hypothesis": 1e3, "id": 7}'
+    assert read(content, "rows.jsonl") == [("premise: 2.50 hypothesis: 1e3", "nli")]
+    assert read.fields == [{"premise": 2.5, "hypothesis": 1000.0, "id": 7}]
+
+
+def test_texts_that_are_written_otherwise_than_in_training_are_noticed(read, capsys):
+    warning = "t5x: warning: no input for the task 'nli' in"
+    for name in ("lines.txt", "-"):
+        read(b"one\npremise: only\n", name)
+        assert capsys.readouterr().err.count(warning) == 1
+        read(b"one\npremise: a hypothesis: b\n", name)
+        assert not capsys.readouterr().err
+    read(b"one\n", task="qa")  # states no form
+    assert not capsys.readouterr().err
+
+
+def test_lines_of_a_pipe_come_at_once(monkeypatch):
+    read_end, write_end = os.pipe()
+    reader = TextReader(seqio.ByteVocabulary(), TASKS, 80)
+    with open(read_end, "rb") as source, open(write_end, "wb", buffering=0) as sink:
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(source))
+        batches = InputLines("-", reader, "qa", FORMS).batches(4)
+        for texts in (["one"], ["two", "three"], list("abcd")):
+            sink.write("".join(f"{text}\n" for text in texts).encode())
+            assert [row.text for row in next(batches)] == texts  # or it would wait for ever
+        sink.write(b"e\nf\ng\nh\ni\nlast")
+        sink.close()
+        assert [[row.text for row in batch] for batch in batches] == [list("efgh"), ["i", "last"]]
+
+
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
+        (b'{"premise": "", "hypothesis": " "}\n', "it is empty in 'premise', 'hypothesis'"),
+        (b'{"input": "a", "other": NaN}\n', "line 1 is no JSON object"),
+        (b'{"input": "a", "other": "\\ud800"}\n', "line 1 holds half a character"),
         (b"", "is empty: give one input a line"),
         (b'{"input": "a"}\n\n', "line 2 is empty"),
         (b'{"input": " "}\n', "line 1 is empty"),

@@ -243,3 +243,25 @@ def test_run_json_as_the_training_loop_writes_it():
 
     assert run_record.RECORD_FILE == folders.RECORD_FILE
     assert json.loads("null") is None
+
+
+@pytest.mark.parametrize(
+    ("folders", "split", "score"),
+    [
+        ({"test": "validation"}, "validation", 50.0),  # the best of training
+        ({"test": None}, "test", 70.0),  # an earlier version did not say
+        ({"own": "own", "train": "train", "validation": "validation"}, "own", 70.0),
+        ({"elsewhere": "test", "dev": "dev"}, "test", 70.0),
+        ({"train": "train"}, "validation", 50.0),
+    ],
+)
+def test_an_evaluation_counts_by_the_split_that_it_states(make_run, read, folders, split, score):
+    folder = make_run("a", tasks=("x",))
+    for place, stated in folders.items():
+        found = {"x": {"accuracy": 70.0 if stated in (None, split) else 99.0}, "mean": {}}
+        (folder / place).mkdir()
+        if stated:
+            found["evaluated"] = {"split": stated}
+        (folder / place / "metrics.json").write_text(json.dumps(found))
+    ((run,), _) = read()
+    assert (run.split, run.scores) == (split, {"x": score})

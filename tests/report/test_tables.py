@@ -73,7 +73,7 @@ def test_csv_of_a_table(make_run, read):
         "method,tuned_parameters_per_task,task,mean,std,seeds,split",
         "MPT,2708,x,51.5000,2.1213,2,test",  # 3 / √2
         "MPT,2708,y,50.0000,,1,validation",
-        "MPT,2708,mean,50.0000,,1,validation",
+        "MPT,2708,mean,50.0000,,1,test and validation",
     ]
 
 

@@ -41,6 +41,16 @@ def test_cells_of_other_methods_differ_by_the_method_alone():
     assert runs["no teachers"].name == "targets/no_teachers/a-16-3"
 
 
+def test_scores_are_in_a_folder_of_their_split():
+    folder = pathlib.Path("sweep")
+    for settings, split in (((), "test"), (("EVAL_SPLIT='validation'",), "validation")):
+        evaluation = dataclasses.replace(PLAN.evaluation, settings=settings)
+        plan = dataclasses.replace(PLAN, evaluation=evaluation)
+        for run in cells.target_runs(plan, folder):
+            assert run.scores == run.folder / split / "metrics.json"
+            assert f"EVAL_OUTPUT_DIR={run.folder / split}" in run.steps[1].overrides
+
+
 def test_settings_of_a_number_of_shots_are_for_it_alone():
     full = cell(PLAN.methods[0], "full")
     assert "TRAIN_STEPS" not in overrides(full) and overrides(full)["FEW_SHOT"] == "None"

@@ -7,7 +7,7 @@ import seqio
 import tensorflow as tf
 
 from mpt_jax.errors import UserError
-from mpt_jax.tasks.mixtures import bind_tasks, task_names
+from mpt_jax.tasks.mixtures import bind_tasks, chosen, task_names
 
 LENGTHS = {"inputs": 8, "targets": 4}
 SIZES = {"toy_b": 30, "toy_a": 10, "toy_c": 20}
@@ -142,3 +142,8 @@ def test_tasks_of_other_features_are_not_mixed():
 def test_task_sampling_needs_the_batch_size():
     with pytest.raises(UserError, match="needs batch_size"):
         bind_tasks(list(SIZES), min_tasks_per_batch=2)
+
+
+def test_a_product_is_evaluated_on_registered_tasks():
+    with pytest.raises(UserError, match="'nowhere' that is not registered here: add the gin file"):
+        chosen(("nowhere",))

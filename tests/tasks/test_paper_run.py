@@ -54,7 +54,9 @@ def test_from_sources_to_glue(t5x, tmp_path):
 
     prompts = "--gin.PROMPTS=runs/mpt_target"
     assert t5x("eval", "mpt_eval.gin", "suites/glue.gin", prompts) == 0
-    rows = {task: lines_of(tmp_path / f"runs/eval/{task}.jsonl") for task in target.tasks}
+    rows = {
+        task: lines_of(tmp_path / f"runs/mpt_target/test/{task}.jsonl") for task in target.tasks
+    }
     assert {task: len(lines) for task, lines in rows.items()} == {
         **dict.fromkeys(("mnli", "qqp", "qnli", "sst2"), 5),
         **dict.fromkeys(("stsb", "mrpc", "rte", "cola"), 3),
