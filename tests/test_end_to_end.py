@@ -79,8 +79,9 @@ def test_from_source_training_to_predictions(t5x, tmp_path):
     source = prompt_file.load(str(tmp_path / "runs/mpt_source"))[1]
     assert (teachers.method, source.method) == ("prompt_tuning", "mpt")
     assert teachers.tasks == source.tasks == ("mini_nli", "mini_sentiment")
-    # Nothing but the progress reaches the terminal.
-    kinds = ("prompt_tuning teachers", "mpt mpt_source", "step ")
+    # Nothing but what is trained, the progress and what comes next reaches the terminal.
+    kinds = ("training ", "  ", "prompt_tuning teachers", "mpt mpt_source", "step ", "finished ")
+    kinds = (*kinds, "next: t5x train ")
     assert [line for line in err.splitlines() if not line.startswith(kinds)] == []
 
     status, _, err = t5x("train", "gin/mpt_target.gin", "--gin.FEW_SHOT=16", *few)
