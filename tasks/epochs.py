@@ -8,7 +8,7 @@ from mpt_jax.tasks.row_source import TRAIN
 
 
 def steps(
-    mixture_or_task_name: str | Sequence[str],
+    mixture_or_task_name: str | Sequence[str] | None,
     *,
     epochs: int,
     batch_size: int,
@@ -19,7 +19,8 @@ def steps(
     A task counts for at most 2^19 rows, as it does in the mixture.
 
     Args:
-      mixture_or_task_name: as `mixtures.bind_tasks`.
+      mixture_or_task_name: as `mixtures.bind_tasks`; None only where no steps are counted, as in
+        an evaluation.
       epochs: passes over the rows.
       batch_size: rows per step.
       module: imported first, to register the tasks.

@@ -78,8 +78,11 @@ def register(
     return __name__
 
 
-def feature_lengths(mixture_or_task_name: str | Sequence[str]) -> dict[str, int]:
-    """TASK_FEATURE_LENGTHS that hold the longest "inputs" and "targets" among these tasks."""
+def feature_lengths(mixture_or_task_name: str | Sequence[str] | None) -> dict[str, int]:
+    """TASK_FEATURE_LENGTHS that hold the longest "inputs" and "targets" among these tasks.
+
+    None, all of them, stands for the tasks of PROMPTS, whose own lengths are then used.
+    """
     tasks = _tasks(mixture_or_task_name)
     return {
         "inputs": max(task.input_length for task in tasks),
@@ -87,14 +90,14 @@ def feature_lengths(mixture_or_task_name: str | Sequence[str]) -> dict[str, int]
     }
 
 
-def epochs(mixture_or_task_name: str | Sequence[str]) -> int:
+def epochs(mixture_or_task_name: str | Sequence[str] | None) -> int:
     """Epochs of a run on one task; on several, the fewest among them."""
     return min(task.epochs for task in _tasks(mixture_or_task_name))
 
 
-def _tasks(names: str | Sequence[str]) -> list[PaperTask]:
+def _tasks(names: str | Sequence[str] | None) -> list[PaperTask]:
     found = []
-    for name in [names] if isinstance(names, str) else names:
+    for name in [names] if isinstance(names, str) else TASKS if names is None else names:
         members = SUITES.get(name, (name,))
         if not set(members) <= TASKS.keys():
             known = [*TASKS, *SUITES]

@@ -93,9 +93,11 @@ def test_an_unreachable_vocabulary_names_its_file(tmp_path):
 
 def test_the_command_takes_folders_of_caches(tmp_path, monkeypatch):
     found = []
-    monkeypatch.setattr(config, "parse", lambda *_: None)
+    monkeypatch.setattr(config, "parse", lambda *_, **__: None)
     monkeypatch.setattr(config, "call", lambda *_: found.extend(seqio.get_global_cache_dirs()))
-    for command in ("train", "eval"):
-        cli.run([command, "--gin_file=x.gin", f"--seqio_additional_cache_dirs={tmp_path},b"])
+    for command, file in (("train", "mpt_source"), ("eval", "mpt_eval")):
+        cli.run(
+            [command, f"--gin_file=gin/{file}.gin", f"--seqio_additional_cache_dirs={tmp_path},b"]
+        )
         assert found == [str(tmp_path), "b"]
         found.clear()
