@@ -15,7 +15,8 @@ from mpt_jax.tasks.mini import vocabulary
 
 TINY = str(pathlib.Path(__file__).with_name("tiny.gin"))
 TARGET, SOURCE = "gin/mpt_target.gin", "gin/mpt_source.gin"
-SEQIO_TASKS = "stress.seqio_tasks"
+SEQIO_TASKS = "[@local.register(), 'stress.seqio_tasks']"  # beside the tasks of tiny.gin
+MINI_TASKS = "[@local.register(), 'mpt_jax.tasks.mini']"
 STREAMED_ROWS = 10_100  # more than are kept in memory
 _WORDS = ("the", "judge", "saw", "a", "red", "house", "and", "cold", "water", "near", "town")
 
@@ -78,7 +79,7 @@ KINDS = (
         "shipped task, whole",
         {
             "MIXTURE_OR_TASK_NAME": "mini_wic",
-            "MIXTURE_OR_TASK_MODULE": "mpt_jax.tasks.mini",
+            "MIXTURE_OR_TASK_MODULE": MINI_TASKS,
             "BATCH_SIZE": "64",
         },
     ),
