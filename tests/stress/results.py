@@ -49,7 +49,12 @@ def _arrays(state: pathlib.Path) -> dict[str, str]:
     import orbax.checkpoint as ocp
 
     with ocp.PyTreeCheckpointer() as reader:
-        tree = reader.restore(state)
+        # As numpy: the devices of several hosts are not here.
+        as_numpy = jax.tree.map(
+            lambda _: ocp.RestoreArgs(restore_type=np.ndarray),
+            reader.metadata(state).item_metadata.tree,
+        )
+        tree = reader.restore(state, restore_args=as_numpy)
     leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
     return {
         jax.tree_util.keystr(path): _digest(np.asarray(leaf).tobytes()) for path, leaf in leaves
