@@ -277,10 +277,9 @@ def _call_gin(
             # before seconds of imports
             config.check(arguments.gin_file, overrides, search_paths, presets)
             installed.check()  # before gin is locked: T5X's modules register configurables
-        config.parse(arguments.gin_file, overrides, search_paths, presets)
+        source = config.parse(arguments.gin_file, overrides, search_paths, presets)
         _settle_libraries()
     if getattr(arguments, "dry_run", False):
-        source = config.check(arguments.gin_file, overrides, search_paths, presets)
         config.check_paths(GIN_COMMANDS[arguments.command][1], source)
         print(config.text())
         return

@@ -190,13 +190,7 @@ class Predictor:
         Returns:
             a float32 array [L] per row.
         """
-        encode, end = self.model.output_vocabulary.encode, self.model.output_vocabulary.eos_id
-        words = {word: [*encode(word), end] for row in labels for word in row}
-        length = max(_SHORTEST["label"], _power_of_two(max(map(len, words.values()))))
-        tokens = np.zeros((size, max(map(len, labels)), length), np.int32)
-        for r, row in enumerate(labels):
-            for i, word in enumerate(row):
-                tokens[r, i, : len(words[word])] = words[word]
+        tokens = label_tokens(self.model.output_vocabulary, labels, size)
         scores = self._run(self._rank, {**self._batch(rows, size), "label_tokens": tokens})
         return [scores[r, : len(row)] for r, row in enumerate(labels)]
 
@@ -242,6 +236,23 @@ class Predictor:
     def _run(self, compiled: Any, batch: Mapping[str, np.ndarray], *rest: Any) -> Any:
         sharded = self._partitioner.shard_whole_batch(batch)
         return jax.device_get(compiled({}, self.params, sharded, *rest))
+
+
+def label_tokens(vocabulary: Any, labels: Sequence[Sequence[str]], size: int) -> np.ndarray:
+    """Token ids [N, L, S] of each row's label words, with their end; zeros where there is none.
+
+    Args:
+        vocabulary: that of the targets.
+        labels: of each row; at least one has a word.
+        size: N, at least as many as there are rows.
+    """
+    words = {word: [*vocabulary.encode(word), vocabulary.eos_id] for row in labels for word in row}
+    length = max(_SHORTEST["label"], _power_of_two(max(map(len, words.values()))))
+    tokens = np.zeros((size, max(map(len, labels)), length), np.int32)
+    for r, row in enumerate(labels):
+        for i, word in enumerate(row):
+            tokens[r, i, : len(words[word])] = words[word]
+    return tokens
 
 
 def _power_of_two(least: int) -> int:

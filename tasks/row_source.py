@@ -134,17 +134,18 @@ class RowSource(seqio.DataSource):
             return _files_shuffled(source, split, seed, shard)
         by_files = source.supports_arbitrary_sharding or shards >= shard.num_shards > 1
         part = shard if by_files else None
-        if shuffle and getattr(source, "ORDER_BY_SEED", False):
-            rows = source.get_dataset(split=split, shuffle=True, seed=seed, shard_info=part)
-        else:
-            rows = self._in_order(split, part)
+        with _uncached_tfds():
+            if shuffle and getattr(source, "ORDER_BY_SEED", False):
+                rows = source.get_dataset(split=split, shuffle=True, seed=seed, shard_info=part)
+            else:
+                rows = self._in_order(split, part)
         return rows if by_files else rows.shard(shard.num_shards, shard.index)
 
     def _in_order(self, split: str, part: seqio.ShardInfo | None) -> tf.data.Dataset:
         """The source's own rows, asked for once: it may make them in Python, which takes long."""
         key = (split, part and (part.index, part.num_shards))
         if key not in self._datasets:
-            with tf.init_scope(), _uncached_tfds():  # also for a pass that is being traced
+            with tf.init_scope():  # also for a pass that is being traced
                 rows = self._source.get_dataset(split=split, shuffle=False, shard_info=part)
             self._datasets[key] = rows
         return self._datasets[key]

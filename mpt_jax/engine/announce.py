@@ -1,49 +1,52 @@
 """What a training run says of itself at its start and at its end, on standard error."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from typing import Any
 
 import jax
 
 from mpt_jax import hosts, prompt_file
-from mpt_jax.engine import history
+from mpt_jax.engine import data_record, history
+from mpt_jax.engine.data import DatasetConfig
+from mpt_jax.engine.initialize import RestoreCheckpointConfig
 from mpt_jax.errors import UserError
 
 _NAMED = 8  # tasks
 
 
 def start(
-    *,
-    method: str,
-    tasks: Sequence[str],
-    rows: int,
-    tuned: Mapping,
-    frozen: Mapping,
-    backbone: str | None,
     model_dir: str,
+    model: Any,
+    trainable: Mapping,
+    frozen: Mapping,
+    facts: Mapping[str, Any],
+    *,
+    dataset_cfg: DatasetConfig,
+    restore: RestoreCheckpointConfig | None,
     step: int,
-    total_steps: int,
 ) -> None:
     """Says what is about to be trained, on what, and where to.
 
     Args:
-        method: its name.
-        tasks: names of the run's tasks.
-        rows: training rows of all of them.
-        tuned, frozen: nested dicts of the parameters; they are counted.
-        backbone: the path of its checkpoint; None: it starts from random numbers.
         model_dir: the run folder.
+        model: the model protocol; its method's name and its tasks are said.
+        trainable, frozen: nested dicts of the parameters; they are counted.
+        facts: those of `run_record.write`.
+        dataset_cfg: what is trained on.
+        restore: the backbone; None: it starts from random numbers.
         step: of the checkpoint that the run goes on from; 0: it starts anew.
-        total_steps: where it ends.
     """
-    named = ", ".join(tasks[:_NAMED])
-    more = f" and {len(tasks) - _NAMED} more" if len(tasks) > _NAMED else ""
+    named, others = ", ".join(model.tasks[:_NAMED]), len(model.tasks) - _NAMED
+    named += f" and {others} more" if others > 0 else ""
+    rows = data_record.training_rows(facts["data"], dataset_cfg)
     resumed = f", from step {step}" if step else ""
     _tell(
-        f"training {method}: {_count(tuned):,} numbers train, {_count(frozen):,} are frozen",
-        f"  backbone  {backbone or 'none: random numbers'}",
-        f"  tasks     {named}{more}: {rows:,} training rows",
-        f"  folder    {model_dir}: {total_steps:,} steps{resumed}",
+        f"training {model.method.name}: {_count(trainable):,} numbers train, "
+        f"{_count(frozen):,} are frozen",
+        f"  backbone  {restore and restore.path or 'none: random numbers'}",
+        f"  tasks     {named}: {rows:,} training rows",
+        f"  folder    {model_dir}: {facts['total_steps']:,} steps{resumed}",
     )
 
 

@@ -24,7 +24,7 @@ from mpt_jax.engine.output_lines import ANSWER, OutputLines
 from mpt_jax.engine.partitioning import PjitPartitioner
 from mpt_jax.engine.task_metrics import Metrics
 from mpt_jax.errors import UserError
-from mpt_jax.predictor import TRUNCATE, Prediction, Predictor, Row, TextReader
+from mpt_jax.predictor import TRUNCATE, Prediction, Predictor, Row, TextReader, label_tokens
 
 CONFIG_FILE = "config_eval.gin"
 
@@ -123,16 +123,9 @@ def _check_ranked(tasks: Sequence[str], words: Mapping[str, Sequence[str]]) -> N
 
 def _ranked(model: Any, params: Mapping, partitioner: PjitPartitioner) -> PredictFn:
     """Token ids [B, S] of the most likely of the label words of each row's task."""
-    encode, end = model.output_vocabulary.encode, model.output_vocabulary.eos_id
-    words = model.method.info.label_words
-    ids = [[[*encode(word), end] for word in words.get(task, ())] for task in model.tasks]
-    most = max(map(len, ids))
-    longest = max(len(word) for task in ids for word in task)
-    labels = np.zeros((len(ids), most, longest), np.int32)
-    known = np.zeros((len(ids), most), bool)
-    for k, task in enumerate(ids):
-        for i, word in enumerate(task):
-            labels[k, i, : len(word)], known[k, i] = word, True
+    words = [model.method.info.label_words.get(task, ()) for task in model.tasks]
+    labels = label_tokens(model.output_vocabulary, words, len(words))
+    known = labels.any(axis=2)  # a label has at least its end
     rank = step_lib.make_eval_step(model.rank_batch, partitioner)
 
     def predict(batch: Batch) -> np.ndarray:

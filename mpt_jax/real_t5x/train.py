@@ -139,15 +139,14 @@ def arguments(
         trainable, frozen = step_lib.split(params, model.param_labels(params))
         hosts.on_first(lambda: run_record.write(model_dir, model, trainable, facts))
         announce.start(
-            method=model.method.name,
-            tasks=model.tasks,
-            rows=data_record.training_rows(facts["data"], train_dataset_cfg),
-            tuned=trainable,
-            frozen=frozen,
-            backbone=checkpoint_cfg.restore and checkpoint_cfg.restore.path,
-            model_dir=model_dir,
+            model_dir,
+            model,
+            trainable,
+            frozen,
+            facts,
+            dataset_cfg=train_dataset_cfg,
+            restore=checkpoint_cfg.restore,
             step=step,
-            total_steps=total_steps,
         )
         return made
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from etils import epath
 
+from mpt_jax.engine import evaluated
 from mpt_jax.report.folders import CONFIG_FILE, METRICS_FILE
 
 TRAIN = "train"
@@ -29,13 +30,14 @@ def of(
         split: that its scores are of.
         tasks: that have a score.
     """
-    evaluated = {task: _count(folder / split, record, task, split) for task in tasks}
+    place = epath.Path(evaluated.folder(str(folder), split))
+    scored = {task: _count(place, record, task, split) for task in tasks}
     trained = {task: _recorded(record, task, TRAIN) for task in tasks}
     return {
-        "rows": {task: count for task, count in evaluated.items() if count},
+        "rows": {task: count for task, count in scored.items() if count},
         "train_rows": {task: count for task, count in trained.items() if count},
         "backbone": _backbone(folder, record),
-        "day": _day(folder, split),
+        "day": _day(folder, place),
     }
 
 
@@ -69,7 +71,7 @@ def _backbone(folder: epath.Path, record: Mapping[str, Any]) -> str:
     return f"{name} ({fingerprint})" if known and name else (fingerprint if known else name)
 
 
-def _day(folder: epath.Path, split: str) -> str:
-    files = (folder / split / "metrics.json", folder / METRICS_FILE)
+def _day(folder: epath.Path, place: epath.Path) -> str:
+    files = (place / evaluated.FILE, folder / METRICS_FILE)
     written = next(file for file in files if file.exists()).stat().mtime
     return datetime.datetime.fromtimestamp(written, datetime.UTC).date().isoformat()

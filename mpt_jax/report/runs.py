@@ -15,7 +15,7 @@ from mpt_jax.errors import UserError
 from mpt_jax.report import facts
 from mpt_jax.report.folders import METRICS_FILE, RECORD_FILE
 
-TRAIN, TEST, VALIDATION = "train", "test", "validation"
+TEST, VALIDATION = "test", "validation"
 SOURCE, TARGET = "source", "target"
 
 # Of run.json, of metrics.jsonl's lines. What is longer or larger than these is no run's.
@@ -233,7 +233,7 @@ def _evaluation(folder: epath.Path) -> tuple[str, dict[str, Any]] | None:
         with _unreadable():
             contents = files.read_json(file)
         found.setdefault(evaluated.split_of(contents) or file.parent.name, contents)
-    others = [split for split in found if split not in (VALIDATION, TRAIN)]
+    others = [split for split in found if split not in (VALIDATION, facts.TRAIN)]
     split = TEST if TEST in found else next(iter(others), None)
     return split and (split, found[split])
 

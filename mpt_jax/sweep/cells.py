@@ -15,7 +15,6 @@ from mpt_jax.sweep.plan import FULL, TEACHERS, Method, Plan, Source
 
 RECORD = "run.json"
 _TEST = "test"
-_SCORES = "EVAL_OUTPUT_DIR"
 _MEAN = {"key_metric": (int, float)}
 
 
@@ -43,26 +42,19 @@ class Run:
         folder: the run folder.
         steps: the commands, in order.
         after: name of the run that must be finished before.
-        task: the cell's; None for a source run, whose gin files name its tasks.
+        scores: the file that the evaluation writes last; None without one.
     """
 
     name: str
     folder: pathlib.Path
     steps: tuple[Step, ...]
     after: str | None = None
-    task: str | None = None
+    scores: pathlib.Path | None = None
 
     @property
     def log(self) -> pathlib.Path:
         """Where the worker writes what the commands print."""
         return self.folder / "log.txt"
-
-    @property
-    def scores(self) -> pathlib.Path | None:
-        """The file that the evaluation writes last; None without one."""
-        places = [override for step in self.steps for override in step.overrides]
-        found = [place for place in places if place.startswith(f"{_SCORES}=")]
-        return pathlib.Path(found[0].partition("=")[2]) / "metrics.json" if found else None
 
     def has_started(self) -> bool:
         """Whether there is a run to resume."""
@@ -177,7 +169,8 @@ def target_run(
         after = _source_name(method.source_name, seed)
         teachers = f"/{TEACHERS}" if method.source != method.source_name else ""
         own.append(f"SOURCE_PROMPTS={folder / after}{teachers}")
-    places = [f"PROMPTS={folder / name}", f"{_SCORES}={folder / name / split_of(plan)}"]
+    evaluation = folder / name / split_of(plan)
+    places = [f"PROMPTS={folder / name}", f"EVAL_OUTPUT_DIR={evaluation}"]
     steps = (
         _step(plan, "train", (*plan.target.files, *method.files), given, own),
         _step(
@@ -188,22 +181,20 @@ def target_run(
             places,
         ),
     )
-    return Run(name, folder / name, steps, after, task)
+    return Run(name, folder / name, steps, after, evaluation / "metrics.json")
 
 
 def split_of(plan: Plan) -> str:
     """The split that the plan's cells are evaluated on (EVAL_SPLIT)."""
-    given = [*plan.settings, *plan.evaluation.settings]
-    values = [x.partition("=")[2].strip(" '\"") for x in given if x.startswith("EVAL_SPLIT=")]
-    return values[-1] if values else _split_in(plan.evaluation.files)
+    return _split_in(plan.evaluation.files, (*plan.settings, *plan.evaluation.settings))
 
 
 @functools.cache
-def _split_in(files: tuple[str, ...]) -> str:
+def _split_in(files: tuple[str, ...], settings: tuple[str, ...]) -> str:
     from mpt_jax.engine import gin_source  # takes gin, which `t5x --help` does without
 
     try:
-        binding = gin_source.read(files, (), ()).values().get("EVAL_SPLIT")
+        binding = gin_source.read(files, settings, ()).values().get("EVAL_SPLIT")
     except UserError:  # `check` says so
         return _TEST
     return binding.value if binding and isinstance(binding.value, str) else _TEST

@@ -85,7 +85,8 @@ def _show(plan: Plan, folder: pathlib.Path) -> None:
     screen = Screen(sys.stdout)
     records, titles = table.collect(plan, folder), table.head(plan.tasks)
     for shots in plan.shots:
-        screen.line(f"\n{table.title(shots)}: test score, mean ± deviation over seeds")
+        score = f"{cells.split_of(plan)} score, mean ± deviation over seeds"
+        screen.line(f"\n{table.title(shots)}: {score}")
         rows = [[*row[:-1], row[-1].strip("*")] for row in table.rows(plan, records, shots)]
         screen.table(titles, rows, numeric=titles[1:])
     screen.line(f"\nreport: t5x report {shlex.quote(str(folder))}")

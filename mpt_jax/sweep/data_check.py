@@ -69,31 +69,30 @@ def main() -> None:
 def _faults(jobs: Sequence[Job], products: pathlib.Path) -> dict[str, str]:
     """What is wrong, and the first job that it is wrong in."""
     faults: dict[str, str] = {}
-    tasks: dict[str, list[str]] = {}  # of each run whose data can be read
+    readable = set()  # runs
     for run, command, files, overrides in jobs:
         try:
             if command == "train":
-                tasks[run], lengths = _read(command, files, overrides)
-                _save_product(products / run, tasks[run], lengths)
-            elif run in tasks:
-                own = [*overrides, f"PROMPTS={products / run}"]
-                _read(command, files, own, [f"MIXTURE_OR_TASK_NAME={tasks[run]!r}"])
+                _save_product(products / run, *_read(command, files, overrides))
+                readable.add(run)
+            elif run in readable:
+                _read(command, files, [*overrides, f"PROMPTS={products / run}"])
         except UserError as error:
             faults.setdefault(str(error), f"{command} of {run}")
     return faults
 
 
 def _read(
-    command: str, files: Sequence[str], overrides: Sequence[str], presets: Sequence[str] = ()
+    command: str, files: Sequence[str], overrides: Sequence[str]
 ) -> tuple[list[str], Mapping[str, int]]:
     """Reads what the command would; names of the tasks and token limits of its first dataset.
 
     Raises:
         UserError: it cannot be read.
     """
-    from mpt_jax.engine import config, data
+    from mpt_jax.engine import config, data, gin_presets
 
-    config.parse(files, overrides, presets=presets)
+    config.parse(files, overrides, presets=gin_presets.presets(command, files))
     module, function, names = _DATASETS[command]
     datasets = [config.argument(module, function, name) for name in names]
     mixtures = [data.load_mixture(each, tell=False) for each in datasets if each is not None]

@@ -13,7 +13,8 @@ from mpt_jax.sweep.plan import FULL, Plan
 def collect(plan: Plan, folder: pathlib.Path) -> list[dict]:
     """A record of each cell.
 
-    Its method, task, shots and seed, its tuned parameters, and its key metric on test in percent.
+    Its method, task, shots and seed, its tuned parameters, and its key metric in percent, on the
+    plan's split.
 
     Raises:
         UserError: a cell is not finished, its score is no number, or it was made with other
