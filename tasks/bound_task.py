@@ -7,7 +7,8 @@ is repeated: the position in the data is the number of the pass and a place in i
 """
 
 import functools
-from collections.abc import Callable, Mapping
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import seqio
@@ -19,6 +20,8 @@ from mpt_jax.tasks.reading import reading
 from mpt_jax.tasks.row_source import TRAIN, RowSource
 
 TASK_IDS = "task_ids"
+
+_plain = tf.autograph.experimental.do_not_convert
 
 
 class BoundTask(seqio.Task):
@@ -131,10 +134,21 @@ class BoundTask(seqio.Task):
         if trim_output_features:
             rows = self._trim_output_features(rows, sequence_length)
         # Before the buffer: it lies in every checkpoint, where texts would be most of it.
-        rows = rows.map(lambda row: {name: row[name] for name in self.output_features})
+        rows = rows.map(_plain(lambda row: {name: row[name] for name in self.output_features}))
         if not shuffle or source.in_memory(split):
             return rows
         return rows.shuffle(self._buffer(source), seed)
+
+    def _preprocess_dataset(
+        self,
+        dataset: tf.data.Dataset,
+        preprocessors: Sequence[Callable[..., tf.data.Dataset]],
+        *args: Any,
+        **kwargs: Any,
+    ) -> tf.data.Dataset:
+        """As SeqIO's, whose own functions need no AutoGraph, and take long with it."""
+        steps = [_step(function) for function in preprocessors]
+        return super()._preprocess_dataset(dataset, steps, *args, **kwargs)
 
     def _rows(self, split: str, use_cached: bool) -> RowSource:
         cached = use_cached and self.supports_caching
@@ -168,4 +182,12 @@ def _as_written(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _add_task_id(dataset: tf.data.Dataset, task_id: int) -> tf.data.Dataset:
-    return dataset.map(lambda row: {**row, TASK_IDS: tf.constant([task_id], tf.int32)})
+    return dataset.map(_plain(lambda row: {**row, TASK_IDS: tf.constant([task_id], tf.int32)}))
+
+
+def _step(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The preprocessor as it is, or without AutoGraph if it is a function of SeqIO's own."""
+    if isinstance(function, functools.partial):
+        return functools.partial(_step(function.func), *function.args, **function.keywords)
+    is_seqios = getattr(function, "__module__", "").startswith("seqio.")
+    return _plain(function) if is_seqios and inspect.isfunction(function) else function

@@ -36,7 +36,9 @@ def shuffled_rows(
     def at(place: tf.Tensor) -> object:
         return row(tf.random.experimental.index_shuffle(place, key, count - 1))
 
-    return tf.data.Dataset.range(shard.index, count, shard.num_shards).map(at)
+    return tf.data.Dataset.range(shard.index, count, shard.num_shards).map(
+        tf.autograph.experimental.do_not_convert(at)
+    )
 
 
 def seed_of_pass(seed: int, number: tf.Tensor) -> tf.Tensor:

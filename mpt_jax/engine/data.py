@@ -11,7 +11,7 @@ before it needs them.
 import dataclasses
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -115,10 +115,13 @@ def train_batches(
 
     Raises:
       UserError: on unknown names or splits, empty or too small ones, label words that do not fit
-        the target length, a batch size that does not divide over the processes.
+        the target length, a batch size that does not divide over the processes, tasks whose
+        reading keeps a state that no checkpoint holds.
     """
     dataset = train_dataset(cfg, converter_cls, shard=shard, seed=seed)
-    return DataIterator(dataset, cfg.length_buckets)
+    batches = DataIterator(dataset, cfg.length_buckets)
+    check_resumable(batches.tf_iterator, cfg)
+    return batches
 
 
 def train_dataset(
@@ -131,22 +134,18 @@ def train_dataset(
     """The batches of `train_batches` as a tf.data pipeline, before the cut to length buckets."""
     batch_size = _share(cfg.batch_size, shard.num_shards)
     mixture = load_mixture(cfg, min_rows=shard.num_shards)
-    reading = {
-        "split": cfg.split,
-        "use_cached": cfg.use_cached,
-        "shuffle": cfg.shuffle,
-        "seed": seed if cfg.seed is None else cfg.seed,
-    }
     _check_same_size(mixture, cfg)
     for task in mixture.tasks:
-        _check_training(task, cfg, **reading)
         _note_lost_end(task, cfg)
     dataset = mixture.get_dataset(
         cfg.task_feature_lengths,
         shard_info=shard,
         num_epochs=None,
         log_mixing_proportions=False,  # SeqIO's count of tokens, in a log that is not shown
-        **reading,
+        split=cfg.split,
+        use_cached=cfg.use_cached,
+        shuffle=cfg.shuffle,
+        seed=seed if cfg.seed is None else cfg.seed,
     )
     dataset = _converter(cfg, converter_cls)(dataset, cfg.task_feature_lengths)
     return dataset.batch(batch_size, drop_remainder=True).prefetch(_PREFETCHED_BATCHES)
@@ -196,14 +195,15 @@ def load_mixture(cfg: DatasetConfig, *, min_rows: int = 1, tell: bool = True) ->
 
 
 def check_vocabularies(cfg: DatasetConfig, inputs: "seqio.Vocabulary", targets: "seqio.Vocabulary"):
-    """Refuses tasks that the model's vocabularies do not fit.
+    """Refuses tasks that the model's vocabularies do not fit, or that give no example at all.
 
     A task whose other targets cannot be spelled in them is noticed on standard error: metrics may
     overlook the difference, as SQuAD's do, or lose little by it.
 
     Raises:
       UserError: a task is tokenised with another vocabulary, or two of its label words have the
-        same tokens, or its metrics could call no answer equal to one of them.
+        same tokens, or its metrics could call no answer equal to one of them; its preprocessors
+        drop every row.
     """
     for task in load_mixture(cfg, tell=False).tasks:
         for side, vocabulary in (("inputs", inputs), ("targets", targets)):
@@ -267,30 +267,38 @@ def _note_lost_end(task: "BoundTask", cfg: DatasetConfig) -> None:
         )
 
 
-def _check_training(task: "BoundTask", cfg: DatasetConfig, **reading: Any) -> None:
-    """Reads an example and saves the position after it, which training must do later.
+def check_resumable(iterator: "tf.data.Iterator", cfg: DatasetConfig) -> None:
+    """Saves the position of training batches, which training must do later.
 
-    Training goes on to the next pass where one gives nothing: with no row left it never returns.
+    Raises:
+      UserError: names the tasks whose reading keeps a state that cannot be saved.
     """
+    if not (error := _why_not_saved(iterator)):
+        return
+    reading = {"split": cfg.split, "use_cached": cfg.use_cached, "shuffle": cfg.shuffle, "seed": 0}
+    culprits = [
+        repr(task.name)
+        for task in load_mixture(cfg, tell=False).tasks
+        if _why_not_saved(iter(task.get_dataset(cfg.task_feature_lengths, **reading)))
+    ]
+    raise UserError(
+        f"Task {', '.join(culprits)} cannot be trained on, because a stopped run could not go on "
+        f"where it was: its source or a preprocessor keeps a state of its own ({error}). "
+        "Use TensorFlow's stateless functions there in place of Python and tf.random (SeqIO's "
+        "map_over_dataset(num_seeds=1) gives seeds), or cache the task (seqio_cache_tasks)."
+    )
+
+
+def _why_not_saved(iterator: "tf.data.Iterator") -> str:
+    """TensorFlow's reason why the position cannot be saved; "" if it can."""
     import tensorflow as tf
 
-    rows = task.get_dataset(cfg.task_feature_lengths, num_epochs=1, **reading)
-    try:
-        iterator = iter(rows)
-        if next(iterator, None) is None:
-            raise UserError(
-                f"Split {cfg.split!r} of task {task.name!r} gives no example: "
-                "its preprocessors drop every row."
-            )
-        with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder:
+        try:
             tf.train.Checkpoint(iterator=iterator).write(f"{folder}/position")
-    except tf.errors.FailedPreconditionError as error:
-        raise UserError(
-            f"Task {task.name!r} cannot be trained on, because a stopped run could not go on where "
-            f"it was: its source or a preprocessor keeps a state of its own ({error.message}). "
-            "Use TensorFlow's stateless functions there in place of Python and tf.random (SeqIO's "
-            "map_over_dataset(num_seeds=1) gives seeds), or cache the task (seqio_cache_tasks)."
-        ) from error
+        except tf.errors.FailedPreconditionError as error:
+            return error.message
+    return ""
 
 
 def _check_labels(task: "seqio.Task", length: int) -> None:
@@ -318,7 +326,12 @@ def _check_answers(task: "seqio.Task", cfg: DatasetConfig) -> None:
             "same tokens in its vocabulary, so that no answer tells them apart: rename one."
         )
     rows = spelling.sample(task, cfg.split, cfg.task_feature_lengths, use_cached=cfg.use_cached)
-    if lost := rows and spelling.lost_labels(task, words, rows):
+    if not rows:
+        raise UserError(
+            f"Split {cfg.split!r} of task {task.name!r} gives no example: "
+            "its preprocessors drop every row."
+        )
+    if lost := spelling.lost_labels(task, words, rows):
         becomes = spelling.respelled(task, lost[0])
         raise UserError(
             f"The label word {shown(lost[0])} of task {task.name!r} cannot be spelled in its "

@@ -144,8 +144,8 @@ class Evaluator:
         return {task: found[task].get(key, np.nan) for task, key in self.key_metrics.items()}
 
     def _read(self, task: seqio.Task) -> _Rows:
-        converted = self._seqio.cached_model_datasets[task.name].map(lambda _, row: row)
-        batches = list(converted.batch(self._cfg.batch_size).as_numpy_iterator())
+        converted = self._seqio.cached_model_datasets[task.name].batch(self._cfg.batch_size)
+        batches = [batch for _, batch in converted.as_numpy_iterator()]
         if not batches:
             raise UserError(f"Split {self._cfg.split!r} of task {task.name!r} gives no example.")
         features = {key: np.concatenate([batch[key] for batch in batches]) for key in batches[0]}

@@ -32,8 +32,10 @@ class TaskIdFeatureConverter(seqio.EncDecFeatureConverter):
                 "pack = True cannot be used: a packed row holds examples of several tasks. "
                 "Set DatasetConfig.pack = False; length buckets save the padding instead."
             )
-        super().__init__(pack=False, **kwargs)
+        # Examples are trimmed before and padded after: a check of their lengths finds nothing.
+        super().__init__(pack=False, apply_length_check=False, **kwargs)
 
+    @tf.autograph.experimental.do_not_convert  # nothing in it needs it, and it takes seconds
     def __call__(
         self, ds: tf.data.Dataset, task_feature_lengths: Mapping[str, int]
     ) -> tf.data.Dataset:

@@ -21,6 +21,8 @@ from mpt_jax.tasks.info import info, key_metric
 
 Metrics = dict[str, dict[str, float]]
 
+_READ_BATCH = 512
+_TARGETS = "decoder_target_tokens"
 _FAILURE = "Failed to evaluate task"  # how SeqIO begins, where metrics of a task raised
 
 
@@ -34,7 +36,8 @@ def check_metrics(evaluator: seqio.Evaluator) -> dict[str, str]:
     """
 
     def predict(rows) -> list:
-        return [(i, row["decoder_target_tokens"]) for i, row in rows.as_numpy_iterator()]
+        batches = rows.batch(_READ_BATCH).as_numpy_iterator()
+        return list(enumerate(row for _, batch in batches for row in batch[_TARGETS]))
 
     def score(rows) -> list:
         return [(i, -float(np.count_nonzero(tokens))) for i, tokens in predict(rows)]

@@ -158,9 +158,9 @@ def arguments(
 
     def batches(_, shard_id: int, num_shards: int, converter_cls: Any, **unused: Any) -> Any:
         shard = seqio.ShardInfo(shard_id, num_shards)
-        return callbacks.batches(
-            data.train_dataset(train_dataset_cfg, converter_cls, shard=shard, seed=random_seed)
-        )
+        rows = data.train_dataset(train_dataset_cfg, converter_cls, shard=shard, seed=random_seed)
+        data.check_resumable(iter(rows), train_dataset_cfg)
+        return callbacks.batches(rows)
 
     # ------------------------------------------------------------------ in T5X's terms
     optimizer = Optimizer(model, schedule)
