@@ -1,12 +1,17 @@
 """Test setting: CPU, four virtual devices, strict promotion, no network."""
 
 import os
+import tempfile
 
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=4"
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 # Toy programs cost more to optimise than to run; a quarter of the suite's time was that.
 os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
+# What a test or its subprocess has compiled, later ones take; for each worker of pytest-xdist.
+_PROGRAMS = tempfile.TemporaryDirectory(prefix="programs_")
+os.environ["JAX_COMPILATION_CACHE_DIR"] = _PROGRAMS.name
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 
 # The files that take minutes, longest first: begun last, one would keep a single process busy.
 LONGEST = (

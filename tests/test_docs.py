@@ -31,6 +31,7 @@ TINY_RUN = (
     "EVAL_BATCH_SIZE=100",
     "LENGTH_BUCKETS=None",
 )
+SOURCES = "MIXTURE_OR_TASK_NAME=['mini_nli', 'mini_sentiment']"  # of six
 UNEVALUATED = "train.train.infer_eval_dataset_cfg=None"  # half of a tiny run's time
 # What these do needs several processes: tests/test_several_hosts.py.
 PROCESS_FLAGS = ("--multiprocess", "--coordinator_address", "--process_count", "--process_index")
@@ -94,7 +95,7 @@ def _workplace(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("command", [line for _, line in T5X])
+@pytest.mark.parametrize("command", list(dict.fromkeys(line for _, line in T5X)))
 def test_command_runs(workplace, monkeypatch, command):
     monkeypatch.chdir(workplace)
     words = shlex.split(command)
@@ -126,6 +127,8 @@ def _tiny(words: list[str]) -> list[str]:
     if words[0] == "train":
         sizes += [s for s in TINY_RUN if s.split("=")[0] not in " ".join(words)]
         sizes += [] if "--gin.FEW_SHOT=32" in words else [UNEVALUATED]
+        if "--gin_file=gin/mpt_source.gin" in words and "MIXTURE_OR_TASK" not in " ".join(words):
+            sizes.append(SOURCES)
     if any("t5_base.gin" in word for word in words):
         sizes += TINY_MODEL
     return [f"--gin.{size}" for size in dict.fromkeys(sizes)]

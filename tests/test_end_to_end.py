@@ -26,22 +26,14 @@ TOY = f"--gin_file={TESTS / 'toy.gin'}"
 SECONDS = 600  # for one command, on a busy machine
 
 
-@pytest.fixture(scope="module", name="environment")
-def _environment(tmp_path_factory):
-    """One CPU device, the toy tasks importable, programs compiled once for all processes."""
-    changes = {
-        "XLA_FLAGS": "",
-        "PYTHONPATH": str(TESTS),
-        "JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.mktemp("compiled")),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-    }
-    return {**os.environ, **changes}
-
-
 @pytest.fixture(name="start")
-def _start(environment, tmp_path):
-    """Starts `t5x ...` in an empty folder; it is killed at the end of the test if need be."""
+def _start(tmp_path):
+    """Starts `t5x ...` in an empty folder; it is killed at the end of the test if need be.
+
+    It has one CPU device, and can import the toy tasks.
+    """
     started = []
+    environment = {**os.environ, "XLA_FLAGS": "", "PYTHONPATH": str(TESTS)}
 
     def start(command, gin_file, *arguments, program=("-m", "mpt_jax.cli")):
         line = [sys.executable, *program, command, f"--gin_file={gin_file}", *arguments]

@@ -49,13 +49,7 @@ def start(gin_file: str, folder: pathlib.Path, **changes: str) -> list[subproces
     command = [sys.executable, "-m", "mpt_jax.cli", "train", f"--gin_file={gin_file}"]
     command += [f"--gin.{name}={value}" for name, value in settings.items()]
     command += [f"--coordinator_address={address}", "--process_count=2"]
-    environment = {
-        **os.environ,
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
-        # What one run has compiled, the next one takes.
-        "JAX_COMPILATION_CACHE_DIR": str(folder.parents[1] / "compiled"),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-    }
+    environment = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
     return [
         subprocess.Popen(
             [*command, f"--process_index={index}"],

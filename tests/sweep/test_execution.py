@@ -202,6 +202,7 @@ def test_a_killed_sweep_takes_its_workers_with_it_and_they_save_first(tmp_path):
 
 def test_several_workers_take_one_thread_each(tmp_path, monkeypatch):
     monkeypatch.setenv("XLA_FLAGS", "--xla_some=1")
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
     alone, many = (pool._environment(n, tmp_path) for n in (1, 2))
     assert alone["XLA_FLAGS"] == "--xla_some=1"
     assert many["XLA_FLAGS"] == "--xla_some=1 --xla_cpu_multi_thread_eigen=false"
