@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from mpt_jax import assets, feature_lengths, prompt_file, raw_outputs
+from mpt_jax import feature_lengths, prompt_file, raw_outputs
 from mpt_jax.backbone import decoding
 from mpt_jax.engine.initialize import RestoreCheckpointConfig, initial_params, token_shapes
 from mpt_jax.engine.partitioning import PjitPartitioner
@@ -27,7 +27,6 @@ from mpt_jax.predictor import TRUNCATE, Prediction, Predictor, Row, TextReader
 from mpt_jax.raw_outputs import Encoded, TargetLogits
 from mpt_jax.vocabulary import first_ids
 
-MINI = "mini"
 DECODING = ("num_beams", "length_penalty", "temperature", "top_k", "top_p")
 _ROWS = 32
 
@@ -82,7 +81,7 @@ def load(
     """A backbone with trained prompts, ready to predict.
 
     Args:
-        backbone: folder or file as INITIAL_CHECKPOINT_PATH, or "mini", the one that ships.
+        backbone: as INITIAL_CHECKPOINT_PATH: a folder or file, or "mini", the one that ships.
         prompts: prompt file, adapter file or run folder; None: the backbone alone.
         vocabulary: SentencePiece file in place of the one beside the backbone, as SPIECE_MODEL.
         dtype: of parameters and computation, "float32" or "bfloat16".
@@ -98,10 +97,9 @@ def load(
     Raises:
         UserError: files that are missing, damaged or do not belong together; unknown options.
     """
-    path = assets.path(MINI) if backbone == MINI else backbone
     _check_decoding(decoding_options)
-    config = backbones.config_of(path, dtype=dtype)
-    tokenizer = backbones.tokenizer_of(path, vocabulary)
+    config = backbones.config_of(backbone, dtype=dtype)
+    tokenizer = backbones.tokenizer_of(backbone, vocabulary)
     restored = None if prompts is None else Restored(prompts, method_module)
     info = restored and restored.info
     known = info.feature_lengths if info else {}
@@ -118,7 +116,7 @@ def load(
     )
     partitioner = PjitPartitioner(num_partitions)
     batch_size = batch_size or _ROWS * partitioner.data_partitions
-    restore = RestoreCheckpointConfig(path, dtype=dtype)
+    restore = RestoreCheckpointConfig(backbone, dtype=dtype)
     shapes = token_shapes(batch_size, lengths)
     params = initial_params(model, partitioner, restore, shapes, jax.random.key(0))
     predictor = Predictor(

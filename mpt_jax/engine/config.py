@@ -13,12 +13,14 @@ from typing import Any
 import gin
 from etils import epath
 
+from mpt_jax import assets
 from mpt_jax.engine import gin_effects, gin_errors, gin_files, gin_source, gin_types, t5x_names
 from mpt_jax.errors import UserError
 
 # Macros that name what a run needs to be there.
+_BACKBONE = "INITIAL_CHECKPOINT_PATH"
 _PATHS = {
-    "INITIAL_CHECKPOINT_PATH",
+    _BACKBONE,
     "SPIECE_MODEL",
     "SOURCE_PROMPTS",
     "TEACHER_PROMPTS",
@@ -159,7 +161,10 @@ def check_paths(function: str, source: gin_source.Source) -> None:
     values = source.values()
     for name in sorted(gin_effects.macros_of(function, source) & _PATHS):
         path = values[name].value
-        if isinstance(path, str) and path != "-" and not epath.Path(path).exists():
+        if not isinstance(path, str) or path == "-":
+            continue
+        place = assets.backbone(path) if name == _BACKBONE else path
+        if not epath.Path(place).exists():
             raise UserError(f"{name} = {path!r} does not exist: give --gin.{name}=PATH.")
 
 
