@@ -12,15 +12,14 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from mpt_jax import prompts
+from mpt_jax import prompt_file, prompts
 from mpt_jax.engine import step as step_lib
 from mpt_jax.engine.partitioning import PjitPartitioner
-from mpt_jax.errors import UserError, did_you_mean
+from mpt_jax.errors import UserError
 from mpt_jax.vocabulary import first_ids
 
 TRUNCATE, REFUSE = "truncate", "refuse"  # what to do with a text that is too long
 LONGEST_TEXT = 2**23  # characters; where nothing ends a word all of them are tokenised
-_LISTED = 20  # tasks that a message lists
 _SHORTEST = {"text": 16, "answer": 4}  # tokens, of the smallest program
 
 
@@ -97,12 +96,7 @@ class TextReader:
         if task is None and len(self.tasks) <= 1:
             return 0
         if task not in self._ids:
-            asked = "no task was given" if task is None else f"task {task!r} is not in the bank"
-            held = ", ".join(self.tasks[:_LISTED]) or "no tasks"
-            more = f", ... ({len(self.tasks)})" if len(self.tasks) > _LISTED else ""
-            raise UserError(
-                f"{asked}; it holds {held}{more}." + did_you_mean(task or "", self.tasks)
-            )
+            raise prompt_file.not_held(task, self.tasks)
         return self._ids[task]
 
     @functools.cached_property

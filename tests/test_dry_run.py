@@ -37,7 +37,7 @@ def test_the_backbone_that_ships_is_named_mini_and_a_folder_of_that_name_by_its_
     given += ["--gin_file=gin/models/checkpoint.gin", "--gin.INITIAL_CHECKPOINT_PATH="]
     assert cli.main([*given[:-1], f"{given[-1]}mini"]) == 0
     assert cli.main([*given[:-1], f"{given[-1]}./mini"]) == 2
-    assert "INITIAL_CHECKPOINT_PATH = './mini' does not exist" in capsys.readouterr().err
+    assert "INITIAL_CHECKPOINT_PATH './mini' does not exist" in capsys.readouterr().err
 
 
 def test_the_flag_of_gpus_on_several_hosts_is_known_and_bindings_are_checked(capsys):

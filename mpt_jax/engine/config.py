@@ -13,8 +13,15 @@ from typing import Any
 import gin
 from etils import epath
 
-from mpt_jax import assets
-from mpt_jax.engine import gin_effects, gin_errors, gin_files, gin_source, gin_types, t5x_names
+from mpt_jax.engine import (
+    backbone_path,
+    gin_effects,
+    gin_errors,
+    gin_files,
+    gin_source,
+    gin_types,
+    t5x_names,
+)
 from mpt_jax.errors import UserError
 
 # Macros that name what a run needs to be there.
@@ -163,8 +170,9 @@ def check_paths(function: str, source: gin_source.Source) -> None:
         path = values[name].value
         if not isinstance(path, str) or path == "-":
             continue
-        place = assets.backbone(path) if name == _BACKBONE else path
-        if not epath.Path(place).exists():
+        if name == _BACKBONE:
+            backbone_path.check(path)
+        elif not epath.Path(path).exists():
             raise UserError(f"{name} = {path!r} does not exist: give --gin.{name}=PATH.")
 
 

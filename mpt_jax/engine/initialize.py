@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
-from etils import epath
 
-from mpt_jax import assets
+from mpt_jax.engine import backbone_path
 from mpt_jax.engine.optimizers import FROZEN
 from mpt_jax.engine.partitioning import PjitPartitioner
 from mpt_jax.errors import UserError
@@ -50,11 +49,7 @@ def check_backbone_is_there(model: Any, restore: RestoreCheckpointConfig | None)
         UserError: no backbone given to a method that needs one, or nothing at its path.
     """
     if restore is not None and restore.path:
-        if not epath.Path(assets.backbone(restore.path)).exists():
-            raise UserError(
-                f"INITIAL_CHECKPOINT_PATH {restore.path!r} does not exist: give the folder of the "
-                'backbone, --gin.INITIAL_CHECKPOINT_PATH="FOLDER".'
-            )
+        backbone_path.check(restore.path)
     elif model.needs_backbone:
         raise UserError(
             "this method tunes a frozen backbone, but INITIAL_CHECKPOINT_PATH is not set: give "
