@@ -80,7 +80,7 @@ def parse(
     overrides: Sequence[str] = (),
     search_paths: Sequence[str] = (),
     presets: Sequence[str] = (),
-) -> gin_source.Source:
+) -> None:
     """Makes `files`, then `overrides`, gin's configuration; replaces an earlier one.
 
     Args:
@@ -89,9 +89,6 @@ def parse(
           as much of the module as is needed. A VALUE that is no gin literal is taken as a string.
         search_paths: folders for gin files, after the working directory.
         presets: as overrides, before them; a command's own, which may be without effect.
-
-    Returns:
-        what was read.
 
     Raises:
         UserError: as `check`, before anything is imported; an unknown name or argument.
@@ -108,7 +105,6 @@ def parse(
         gin.finalize()
     except Exception as error:  # whatever was raised, gin has wrapped it
         gin_errors.raise_clean(error, source)
-    return source
 
 
 def call(module: str, function: str) -> object:
