@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import mpt_jax
-from mpt_jax import assets, prompt_file, prompts
+from mpt_jax import prompt_file, prompts
 from mpt_jax.interop import backbones
 
 TEXT = "premise: the judge resisted the law . hypothesis: the judge supported the law ."
@@ -86,8 +86,7 @@ def parse_arguments() -> argparse.Namespace:
 
 def write_bank(folder: str, backbone: str, tasks: int, length: int) -> str:
     """A prompt file of so many tasks, rank 1, for a backbone; its path."""
-    path = assets.path("mini") if backbone == "mini" else backbone
-    config = backbones.config_of(path)
+    config = backbones.config_of(backbone)
     shapes = prompts.factorized_shapes(tasks, length, config.emb_dim, rank=1)
     bank = {name: np.ones(shape, np.float32) for name, shape in shapes.items()}
     bank["shared"] = np.random.default_rng(0).normal(size=shapes["shared"]).astype(np.float32)
@@ -98,7 +97,7 @@ def write_bank(folder: str, backbone: str, tasks: int, length: int) -> str:
         width=config.emb_dim,
         rank=1,
         vocabulary_size=config.vocab_size,
-        backbone=backbones.fingerprint_of(path),
+        backbone=backbones.fingerprint_of(backbone),
         feature_lengths={"inputs": 64, "targets": 8},
         label_words={},
         input_forms={},

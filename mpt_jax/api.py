@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from mpt_jax import assets, feature_lengths, prompt_file
+from mpt_jax import feature_lengths, prompt_file, raw_outputs
 from mpt_jax.backbone import decoding
 from mpt_jax.engine.initialize import RestoreCheckpointConfig, initial_params, token_shapes
 from mpt_jax.engine.partitioning import PjitPartitioner
@@ -24,8 +24,9 @@ from mpt_jax.methods.base import FROZEN, Method
 from mpt_jax.methods.restored import Restored
 from mpt_jax.models import EncoderDecoderModel
 from mpt_jax.predictor import TRUNCATE, Prediction, Predictor, Row, TextReader
+from mpt_jax.raw_outputs import Encoded, TargetLogits
+from mpt_jax.vocabulary import first_ids
 
-MINI = "mini"
 DECODING = ("num_beams", "length_penalty", "temperature", "top_k", "top_p")
 _ROWS = 32
 
@@ -80,7 +81,7 @@ def load(
     """A backbone with trained prompts, ready to predict.
 
     Args:
-        backbone: folder or file as INITIAL_CHECKPOINT_PATH, or "mini", the one that ships.
+        backbone: as INITIAL_CHECKPOINT_PATH: a folder or file, or "mini", the one that ships.
         prompts: prompt file, adapter file or run folder; None: the backbone alone.
         vocabulary: SentencePiece file in place of the one beside the backbone, as SPIECE_MODEL.
         dtype: of parameters and computation, "float32" or "bfloat16".
@@ -96,10 +97,9 @@ def load(
     Raises:
         UserError: files that are missing, damaged or do not belong together; unknown options.
     """
-    path = assets.path(MINI) if backbone == MINI else backbone
     _check_decoding(decoding_options)
-    config = backbones.config_of(path, dtype=dtype)
-    tokenizer = backbones.tokenizer_of(path, vocabulary)
+    config = backbones.config_of(backbone, dtype=dtype)
+    tokenizer = backbones.tokenizer_of(backbone, vocabulary)
     restored = None if prompts is None else Restored(prompts, method_module)
     info = restored and restored.info
     known = info.feature_lengths if info else {}
@@ -116,7 +116,7 @@ def load(
     )
     partitioner = PjitPartitioner(num_partitions)
     batch_size = batch_size or _ROWS * partitioner.data_partitions
-    restore = RestoreCheckpointConfig(path, dtype=dtype)
+    restore = RestoreCheckpointConfig(backbone, dtype=dtype)
     shapes = token_shapes(batch_size, lengths)
     params = initial_params(model, partitioner, restore, shapes, jax.random.key(0))
     predictor = Predictor(
@@ -226,6 +226,53 @@ class LoadedModel:
         found = np.array(self._in_batches(rows, rank), np.float32).reshape(len(rows), len(labels))
         return Scores(labels, found, [labels[i] for i in found.argmax(axis=1)])
 
+    def logits(
+        self,
+        texts: Sequence[str],
+        targets: Sequence[str],
+        *,
+        task: str | None = None,
+        tasks: Sequence[str] | None = None,
+    ) -> TargetLogits:
+        """The decoder's logits as each text's target is fed to it (teacher forcing).
+
+        Over the positions of the mask, log-softmax at the target's ids adds up to what `score`
+        gives for the target. The result is on the host: N·S·V numbers of 4 bytes.
+
+        Args:
+            texts: N texts.
+            targets: N texts, the answer to each; "" is the end token alone.
+            task, tasks: as in `predict`.
+
+        Raises:
+            UserError: as `predict`; another number of targets, or one that is longer than
+                `lengths["targets"]`.
+        """
+        rows = self._rows(texts, task, tasks)
+        if isinstance(targets, str) or len(targets) != len(texts):
+            raise UserError(f"targets must be {len(texts)} texts, one for each text.")
+        given = [self._target(target, f"target {i}") for i, target in enumerate(targets)]
+        rows = [row._replace(target=ids) for row, ids in zip(rows, given, strict=True)]
+        found = self._in_batches(rows, lambda rows, size, _: self.predictor.logits(rows, size))
+        return raw_outputs.target_logits(found, given, self.predictor.model.config.vocab_size)
+
+    def encode(
+        self,
+        texts: Sequence[str],
+        task: str | None = None,
+        *,
+        tasks: Sequence[str] | None = None,
+    ) -> Encoded:
+        """The encoder's last states of each text, after its task's prompt.
+
+        The result is on the host: N·(P+T)·D numbers of 4 bytes. Arguments and errors are those of
+        `predict`.
+        """
+        rows = self._rows(texts, task, tasks)
+        found = self._in_batches(rows, lambda rows, size, _: self.predictor.encode(rows, size))
+        prompt_length = self.info.length if self.info else 0
+        return raw_outputs.encoded(found, prompt_length, self.predictor.model.config.emb_dim)
+
     def embed_prompt(self, task: str | None = None, text: str | None = None) -> np.ndarray:
         """The composed prompt [P, D] of a task, float32.
 
@@ -259,6 +306,19 @@ class LoadedModel:
         if truncated := sum(row.truncated for row in rows):
             warnings.warn(self.reader.truncation(truncated, len(rows)), stacklevel=4)
         return rows
+
+    def _target(self, text: str, place: str) -> list[int]:
+        """The ids of a target, with the end token; cut, it would be another one."""
+        vocabulary, limit = self.predictor.model.output_vocabulary, self.lengths["targets"]
+        if not isinstance(text, str):
+            raise UserError(f"{place} is {text!r}, which is no text.")
+        ids = [*first_ids(vocabulary, text, limit), vocabulary.eos_id]
+        if len(ids) > limit:
+            raise UserError(
+                f"{place} has at least {len(ids)} tokens, more than the limit of {limit}: shorten "
+                f'it, or load with lengths={{"targets": N}}.'
+            )
+        return ids
 
     def _labels(self, asked: Sequence[str | None], labels: Sequence[str] | None) -> tuple[str, ...]:
         if isinstance(labels, str):

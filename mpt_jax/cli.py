@@ -1,7 +1,7 @@
 """The `t5x` command, in T5X's vocabulary: `t5x train --gin_file=FILE --gin.NAME=VALUE`.
 
-Arguments and gin paths are checked before jax, tensorflow or seqio are imported, so that help
-and mistakes answer at once.
+Arguments, gin paths and, where they can be known, names of tasks and files are checked before jax,
+tensorflow or seqio are imported, so that help and mistakes answer at once.
 """
 
 import argparse
@@ -266,26 +266,27 @@ def _run_gin(arguments: argparse.Namespace, overrides: list[str]) -> None:
 def _call_gin(
     arguments: argparse.Namespace, overrides: list[str], search_paths: list[str], presets: list[str]
 ) -> None:
-    from mpt_jax.engine import config, gin_presets, native_logs
+    from mpt_jax.engine import config, early, gin_presets, native_logs
 
+    module, function, _ = GIN_COMMANDS[arguments.command]
     presets = [
         *presets,
         *gin_presets.presets(arguments.command, arguments.gin_file, search_paths),
     ]
     with native_logs.notes_dropped():  # while the modules that the gin files name are imported
+        # before seconds of imports
+        source = config.check(arguments.gin_file, overrides, search_paths, presets)
+        early.check(function, source)
         if getattr(arguments, "engine", engines.OWN) == engines.T5X:
-            # before seconds of imports
-            config.check(arguments.gin_file, overrides, search_paths, presets)
             installed.check()  # before gin is locked: T5X's modules register configurables
-        source = config.parse(arguments.gin_file, overrides, search_paths, presets)
+        config.parse(arguments.gin_file, overrides, search_paths, presets)
         _settle_libraries()
     if getattr(arguments, "dry_run", False):
-        config.check_paths(GIN_COMMANDS[arguments.command][1], source)
+        config.check_paths(function, source)
         print(config.text())
         return
     _set_tfds_folder(getattr(arguments, "tfds_data_dir", None))
     _add_cache_dirs(getattr(arguments, "seqio_additional_cache_dirs", ""))
-    module, function, _ = GIN_COMMANDS[arguments.command]
     result = config.call(module, function)
     if arguments.command == "train":
         _tell_next(result, arguments.gin_file, overrides, search_paths)
@@ -318,7 +319,7 @@ def _tasks_presets(task: str | None) -> list[str]:
     """Makes the configuration of `t5x tasks` that of a run of the named task, without weights."""
     presets = ["INITIAL_CHECKPOINT_PATH=None"]
     if task is not None:
-        presets += [f"MIXTURE_OR_TASK_NAME={task!r}", f"listing.show.task={task!r}"]
+        presets += [f"MIXTURE_OR_TASK_NAME={task!r}", "listing.show.task=%MIXTURE_OR_TASK_NAME"]
     return presets
 
 

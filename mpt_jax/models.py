@@ -403,6 +403,17 @@ class EncoderDecoderModel:
         encoded = self.module.apply({"params": params}, tokens, task_prompts, method="encode")
         return encoded, network.encoder_valid(tokens, task_prompts)
 
+    def encode_batch(self, params: Mapping, batch: Batch) -> jax.Array:
+        """The encoder's last states of prompt and text, [B, P+T, D] float32."""
+        with self._adapted(params):
+            encoded, _ = self._encode(params, batch)
+        return self._of_known_tasks(batch, encoded.astype(jnp.float32))
+
+    def logits_batch(self, params: Mapping, batch: Batch) -> jax.Array:
+        """The logits after each of the batch's `decoder_input_tokens` [B, S]: [B, S, V] float32."""
+        logits, _ = self._apply(params, batch, None, ())
+        return self._of_known_tasks(batch, logits)
+
     def rank_batch(self, params: Mapping, batch: Batch) -> jax.Array:
         """Log-likelihood of each of an example's label words, [B, L] float32, in nats.
 

@@ -12,16 +12,15 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from mpt_jax import prompts
+from mpt_jax import prompt_file, prompts
 from mpt_jax.engine import step as step_lib
 from mpt_jax.engine.partitioning import PjitPartitioner
-from mpt_jax.errors import UserError, did_you_mean
+from mpt_jax.errors import UserError
 from mpt_jax.vocabulary import first_ids
 
 TRUNCATE, REFUSE = "truncate", "refuse"  # what to do with a text that is too long
 LONGEST_TEXT = 2**23  # characters; where nothing ends a word all of them are tokenised
-_LISTED = 20  # tasks that a message lists
-_SHORTEST = {"text": 16, "label": 4}  # tokens, of the smallest program
+_SHORTEST = {"text": 16, "answer": 4}  # tokens, of the smallest program
 
 
 class Row(NamedTuple):
@@ -32,6 +31,7 @@ class Row(NamedTuple):
     task_id: int
     truncated: bool
     fields: Mapping[str, Any] = types.MappingProxyType({})  # what else came with the text
+    target: Sequence[int] = ()  # ids of a given answer, with the end token
 
 
 class Prediction(NamedTuple):
@@ -96,12 +96,7 @@ class TextReader:
         if task is None and len(self.tasks) <= 1:
             return 0
         if task not in self._ids:
-            asked = "no task was given" if task is None else f"task {task!r} is not in the bank"
-            held = ", ".join(self.tasks[:_LISTED]) or "no tasks"
-            more = f", ... ({len(self.tasks)})" if len(self.tasks) > _LISTED else ""
-            raise UserError(
-                f"{asked}; it holds {held}{more}." + did_you_mean(task or "", self.tasks)
-            )
+            raise prompt_file.not_held(task, self.tasks)
         return self._ids[task]
 
     @functools.cached_property
@@ -123,7 +118,8 @@ class Predictor:
     the rest of its work may be padded to fewer rows (`rows_for`). So there are few programs.
 
     Args:
-        model: has `predict_batch_with_aux`, `rank_batch` and `embed_prompts`.
+        model: has `predict_batch_with_aux`, `rank_batch`, `logits_batch`, `encode_batch` and
+            `embed_prompts`.
         params: all its parameters, on the mesh.
         partitioner: the mesh.
         lengths: token limits, {"inputs": T, "targets": S}.
@@ -155,6 +151,7 @@ class Predictor:
 
         compiled = functools.partial(step_lib.make_eval_step, partitioner=partitioner)
         self._predict, self._rank = compiled(predict), compiled(model.rank_batch)
+        self._logits, self._encode = compiled(model.logits_batch), compiled(model.encode_batch)
         self._embed = compiled(model.embed_prompts)
 
     def rows_for(self, count: int) -> int:
@@ -193,6 +190,39 @@ class Predictor:
         tokens = label_tokens(self.model.output_vocabulary, labels, size)
         scores = self._run(self._rank, {**self._batch(rows, size), "label_tokens": tokens})
         return [scores[r, : len(row)] for r, row in enumerate(labels)]
+
+    def logits(self, rows: Sequence[Row], size: int) -> list[np.ndarray]:
+        """The logits of each row's `target`, its tokens fed one after another.
+
+        Args:
+            rows: at least one, at most `size`, each with a target within the limit.
+            size: rows of the batch.
+
+        Returns:
+            a float32 array [S, V] per row, S the length of its target.
+        """
+        longest = max(_SHORTEST["answer"], *(len(row.target) for row in rows))
+        width = min(_power_of_two(longest), self._lengths["targets"])
+        fed = np.zeros((size, width), np.int32)  # id 0 comes first
+        for r, row in enumerate(rows):
+            fed[r, 1 : len(row.target)] = row.target[:-1]
+        found = self._run(self._logits, {**self._batch(rows, size), "decoder_input_tokens": fed})
+        return [found[r, : len(row.target)] for r, row in enumerate(rows)]
+
+    def encode(self, rows: Sequence[Row], size: int) -> list[np.ndarray]:
+        """The encoder's last states of each row's prompt and text.
+
+        Args:
+            rows: at least one, at most `size`.
+            size: rows of the batch.
+
+        Returns:
+            a float32 array [P+T, D] per row, T the length of its text.
+        """
+        batch = self._batch(rows, size)
+        found = self._run(self._encode, batch)
+        prompt = found.shape[1] - batch["encoder_input_tokens"].shape[1]
+        return [found[r, : prompt + len(row.ids)] for r, row in enumerate(rows)]
 
     def embed_prompt(self, task_id: int, text: Row | None = None) -> np.ndarray:
         """The composed prompt [P, D] of a task, float32.
@@ -247,7 +277,7 @@ def label_tokens(vocabulary: Any, labels: Sequence[Sequence[str]], size: int) ->
         size: N, at least as many as there are rows.
     """
     words = {word: [*vocabulary.encode(word), vocabulary.eos_id] for row in labels for word in row}
-    length = max(_SHORTEST["label"], _power_of_two(max(map(len, words.values()))))
+    length = max(_SHORTEST["answer"], _power_of_two(max(map(len, words.values()))))
     tokens = np.zeros((size, max(map(len, labels)), length), np.int32)
     for r, row in enumerate(labels):
         for i, word in enumerate(row):

@@ -9,7 +9,7 @@ the whole backbone, `backbone/model.safetensors`.
 import dataclasses
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from etils import epath
 from mpt_jax import feature_lengths, files
 from mpt_jax.backbone import tensor_file
 from mpt_jax.bank.leaves import AXES, Bank
-from mpt_jax.errors import UserError, shown
+from mpt_jax.errors import UserError, did_you_mean, shown
 
 FILE_NAME = "prompts.safetensors"
 ADAPTER_FILE = "adapter.safetensors"
@@ -27,6 +27,7 @@ BACKBONE_FOLDER = "backbone"
 FORMAT = "mpt_jax.prompts/1"
 _KEY = "mpt_jax"
 LONGEST_LABEL = 1000  # characters
+_LISTED = 20  # tasks that a message lists
 TASK_NAME = re.compile(r"[\w.:-]+")  # SeqIO's; no part of a path
 
 
@@ -179,6 +180,27 @@ def load(path: str) -> tuple[dict[str, np.ndarray], PromptInfo]:
     _check_shapes(file, bank, info)
     _check_bounds(file, info)
     return bank, info
+
+
+def tasks_in(file: str) -> tuple[str, ...] | None:
+    """The tasks of a product, of which only the header is read; None where that is damaged.
+
+    Args:
+        file: as `resolve` gives it, on a disk.
+    """
+    try:
+        with safetensors.safe_open(file, framework="np") as handle:
+            return from_header(handle.metadata() or {}).tasks
+    except (safetensors.SafetensorError, OSError, ValueError):
+        return None
+
+
+def not_held(task: str | None, held: Sequence[str]) -> UserError:
+    """The refusal of a task that is none of a product's, with those that are; None: none given."""
+    asked = "no task was given" if task is None else f"task {task!r} is not in the bank"
+    listed = ", ".join(held[:_LISTED]) or "no tasks"
+    more = f", ... ({len(held)})" if len(held) > _LISTED else ""
+    return UserError(f"{asked}; it holds {listed}{more}.{did_you_mean(task or '', held)}")
 
 
 def check_label(word: str) -> None:

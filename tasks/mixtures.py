@@ -11,6 +11,7 @@ import seqio
 
 from mpt_jax import hosts, user_modules
 from mpt_jax.errors import UserError, did_you_mean
+from mpt_jax.tasks import names
 from mpt_jax.tasks.bound_task import TASK_IDS, BoundTask
 from mpt_jax.tasks.reading import check_vocabularies
 from mpt_jax.tasks.task_sampling import TaskSampledMixture
@@ -188,11 +189,7 @@ def _tasks(names: str | Sequence[str]) -> list[seqio.Task]:
 def _provider(name: str) -> seqio.Task | seqio.Mixture:
     known = {*seqio.TaskRegistry.names(), *seqio.MixtureRegistry.names()}
     if name not in known:
-        raise UserError(
-            f"Unknown task or mixture {name!r}.{did_you_mean(name, known)} "
-            f"{len(known)} are registered; a task is known once the module that registers it "
-            "is imported (MIXTURE_OR_TASK_MODULE)."
-        )
+        raise names.unknown(name, known)
     return seqio.get_mixture_or_task(name)
 
 

@@ -1,6 +1,7 @@
 """`mpt_jax.load` against the model's own functions, called on batches made by hand."""
 
 import dataclasses
+import functools
 import json
 import shutil
 import subprocess
@@ -15,6 +16,7 @@ import toy_prompts
 import mpt_jax
 from mpt_jax import prompt_file, vocabulary
 from mpt_jax.backbone import store
+from mpt_jax.backbone.network import Transformer
 from mpt_jax.errors import UserError
 from mpt_jax.interop import backbones
 from mpt_jax.methods.adapter import Adapter
@@ -121,6 +123,77 @@ def test_scores_are_sums_of_log_probabilities(t5, folder):
     assert scores.best == [labels[i] for i in expected.argmax(axis=1)]
 
 
+MIXED = ["nli", "qa", "sst", "nli"]
+TARGETS = ["no", "yes", "", "very bad"]
+
+
+def by_hand(folder, texts, tasks):
+    """Encoder states [N, P+T, D] by the backbone alone, of prompts composed here; its lengths."""
+    bank, info = prompt_file.load(folder)
+    ids = [info.tasks.index(task) for task in tasks]
+    composed = jnp.stack([bank["shared"] * (bank["task_u"][k] @ bank["task_v"][k]) for k in ids])
+    inputs, _ = tokens(texts, folder)
+    params = {"params": toy_prompts.backbone()}
+    encode = jax.jit(functools.partial(Transformer(toy_prompts.CONFIG).apply, method="encode"))
+    lengths = composed.shape[1] + np.asarray((inputs != 0).sum(axis=1))
+    return np.asarray(encode(params, inputs, composed)), lengths
+
+
+def test_states_are_those_of_the_encoder_on_prompt_and_text(t5, folder):
+    found = t5.encode(TEXTS, tasks=MIXED)
+    states, lengths = by_hand(folder, TEXTS, MIXED)
+    assert found.prompt_length == t5.info.length == 3 and found.states.dtype == np.float32
+    assert found.states.shape == (4, max(lengths), toy_prompts.CONFIG.emb_dim)
+    np.testing.assert_array_equal(found.mask, np.arange(max(lengths)) < lengths[:, None])
+    np.testing.assert_allclose(
+        found.states[found.mask], states[:, : max(lengths)][found.mask], rtol=1e-4, atol=1e-5
+    )
+    assert not found.states[~found.mask].any() and len(set(lengths)) > 1
+    none = t5.encode([], "nli")
+    assert none.states.shape == (0, 3, toy_prompts.CONFIG.emb_dim) and none.mask.shape == (0, 3)
+
+
+def test_log_softmax_of_the_logits_adds_up_to_the_score(t5, folder):
+    found = t5.logits(TEXTS, TARGETS, tasks=MIXED)
+    vocabulary = backbones.tokenizer_of(folder)
+    ids = [[*vocabulary.encode(target), 1] for target in TARGETS]
+    longest = max(map(len, ids))
+    assert found.logits.shape == (4, longest, 1024) and found.logits.dtype == np.float32
+    assert found.targets.tolist() == [[*row, *[0] * (longest - len(row))] for row in ids]
+    assert found.mask.tolist() == [[t < len(row) for t in range(longest)] for row in ids]
+    assert not found.logits[~found.mask].any() and len(set(map(len, ids))) > 1
+    shifted = found.logits - found.logits.max(axis=-1, keepdims=True)
+    log_probs = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+    picked = np.take_along_axis(log_probs, found.targets[..., None], axis=-1)[..., 0]
+    expected = np.diag(t5.score(TEXTS, TARGETS, tasks=MIXED).log_likelihoods)
+    np.testing.assert_allclose((picked * found.mask).sum(axis=1), expected, rtol=1e-4)
+    none = t5.logits([], [], task="nli")
+    assert none.logits.shape == (0, 0, 1024) and none.mask.shape == (0, 0)
+
+
+def test_states_and_logits_of_many_texts_take_few_programs(t5):
+    texts = [" ".join(["law"] * (1 + i % 15)) for i in range(19)]
+    counts = [t5.predictor._encode._cache_size(), t5.predictor._logits._cache_size()]
+    t5.encode(texts, "nli")
+    t5.logits(texts, ["yes"] * 19, task="nli")
+    assert t5.predictor._encode._cache_size() <= counts[0] + 2  # of 16 and of 20 tokens
+    assert t5.predictor._logits._cache_size() <= counts[1] + 2
+
+
+@pytest.mark.parametrize(
+    ("targets", "message"),
+    [
+        (["yes"], "targets must be 4 texts, one for each text"),
+        ("yes!", "targets must be 4 texts"),
+        (["yes", None, "no", "no"], "target 1 is None, which is no text"),
+        (["yes", "no", LONG, "no"], r"target 2 has at least \d+ tokens, more than the limit of 4"),
+    ],
+)
+def test_targets_that_are_none(t5, targets, message):
+    with pytest.raises(UserError, match=message):
+        t5.logits(TEXTS, targets, task="nli")
+
+
 def test_labels_are_the_label_words_of_the_task(t5):
     scores = t5.score(TEXTS[:1], task="sst")
     assert scores.labels == ("good", "very bad") and scores.log_likelihoods.shape == (1, 2)
@@ -210,6 +283,10 @@ def test_a_backbone_alone(folder):
     logits = jax.jit(model.module.apply)({"params": toy_prompts.backbone()}, inputs, fed)[0, 0]
     found = plain.score(TEXTS[:1], [""]).log_likelihoods  # of the end token alone
     np.testing.assert_allclose(found, jax.nn.log_softmax(logits)[None, 1:2], rtol=1e-4)
+    logits = plain.logits(TEXTS[:1], [""]).logits
+    np.testing.assert_allclose(jax.nn.log_softmax(logits)[:, 0, 1:2], found, rtol=1e-4)
+    encoded = plain.encode(TEXTS[:1])
+    assert encoded.prompt_length == 0 and encoded.states.shape[1] == (inputs != 0).sum()
     with pytest.raises(UserError, match="no prompt to embed"):
         plain.embed_prompt()
 

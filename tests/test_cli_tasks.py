@@ -49,7 +49,7 @@ def test_the_backbone_s_weights_are_not_asked_for(monkeypatch):
     parsed = []
     monkeypatch.setattr("mpt_jax.engine.config.parse", lambda *given: parsed.extend(given))
     monkeypatch.setattr("mpt_jax.engine.config.call", lambda *_: None)
-    given = ["tasks", "rte", "--gin_file=gin/models/t5_base.gin", "--gin.SPIECE_MODEL=x"]
+    given = ["tasks", "mini_rte", "--gin_file=gin/models/t5_base.gin", "--gin.SPIECE_MODEL=x"]
     assert cli.main(given) == 0
     assert parsed == [
         ["gin/tasks.gin", "gin/models/t5_base.gin"],
@@ -57,8 +57,8 @@ def test_the_backbone_s_weights_are_not_asked_for(monkeypatch):
         [],
         [
             "INITIAL_CHECKPOINT_PATH=None",
-            "MIXTURE_OR_TASK_NAME='rte'",
-            "listing.show.task='rte'",
+            "MIXTURE_OR_TASK_NAME='mini_rte'",
+            "listing.show.task=%MIXTURE_OR_TASK_NAME",
         ],
     ]
 

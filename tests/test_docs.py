@@ -113,7 +113,10 @@ def test_command_runs(workplace, monkeypatch, command):
 def test_the_python_of_using_runs(workplace, monkeypatch, capsys):
     monkeypatch.chdir(workplace)
     runpy.run_path("using.py")
-    assert capsys.readouterr().out.endswith("(2, 2)\n(20, 128)\n")
+    *_, scores, prompt, states, logits = capsys.readouterr().out.splitlines()
+    assert scores.endswith("(2, 2)") and prompt == "(20, 128)"
+    assert re.fullmatch(r"\(2, \d+, 128\) 20", states)
+    assert re.fullmatch(r"\(2, (\d+), 1024\) \(2, \1\) \(2, \1\)", logits)
 
 
 def _tiny(words: list[str]) -> list[str]:

@@ -32,6 +32,14 @@ def test_what_is_not_there_is_named_and_what_is_not_read_is_not_looked_for(capsy
     assert cli.main([*TARGET, "--gin_file=gin/methods/prompt_tuning.gin"]) == 0
 
 
+def test_the_backbone_that_ships_is_named_mini_and_a_folder_of_that_name_by_its_path(capsys):
+    given = [*TARGET, "--gin_file=gin/methods/prompt_tuning.gin"]
+    given += ["--gin_file=gin/models/checkpoint.gin", "--gin.INITIAL_CHECKPOINT_PATH="]
+    assert cli.main([*given[:-1], f"{given[-1]}mini"]) == 0
+    assert cli.main([*given[:-1], f"{given[-1]}./mini"]) == 2
+    assert "INITIAL_CHECKPOINT_PATH './mini' does not exist" in capsys.readouterr().err
+
+
 def test_the_flag_of_gpus_on_several_hosts_is_known_and_bindings_are_checked(capsys):
     arguments, _ = cli.parse_arguments([*TARGET, "--multiprocess_gpu", "--tfds_data_dir=x"])
     assert arguments.multiprocess and arguments.tfds_data_dir == "x"

@@ -17,6 +17,7 @@ from mpt_jax.backbone import fingerprints
 from mpt_jax.backbone.tensor_file import DTYPES, Index, Tensor
 from mpt_jax.errors import UserError, did_you_mean
 
+LOGITS = "decoder/logits_dense/kernel"
 _BLOCK = 2**23  # bytes that are read of a large tensor at a time
 
 
@@ -86,11 +87,12 @@ def check(weights: Weights, expected: Mapping[str, tuple[int, ...]]) -> None:
     for name in sorted(expected.keys() - tensors.keys()):
         raise UserError(
             f"{weights.place} lacks the tensor {weights.called(name)}.{did_you_mean(name, tensors)}"
+            f"{_about_heads(name, True)}"
         )
     for name in sorted(tensors.keys() - expected.keys()):
         raise UserError(
             f"{weights.place} holds an extra tensor {weights.called(name)}: the sizes of the model "
-            "gin or of config.json do not describe this backbone."
+            f"gin or of config.json do not describe this backbone.{_about_heads(name, False)}"
         )
     for name, wanted in expected.items():
         shape, dtype = tensors[name].shape, tensors[name].dtype
@@ -104,6 +106,13 @@ def check(weights: Weights, expected: Mapping[str, tuple[int, ...]]) -> None:
                 f"{weights.place}: tensor {weights.called(name)} is of type {dtype}; weights are "
                 f"{', '.join(DTYPES)}."
             )
+
+
+def _about_heads(name: str, tied: bool) -> str:
+    """The setting for a backbone whose head is, or is not, the embedding; "" for other tensors."""
+    head = "the embedding" if tied else "a tensor of its own"
+    setting = f" A backbone whose head is {head} has T5Config.logits_via_embedding = {tied}."
+    return setting if name == LOGITS else ""
 
 
 def _check_finite(weights: Weights, name: str, leaf: jax.Array) -> None:

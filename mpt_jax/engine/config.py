@@ -13,12 +13,21 @@ from typing import Any
 import gin
 from etils import epath
 
-from mpt_jax.engine import gin_effects, gin_errors, gin_files, gin_source, gin_types, t5x_names
+from mpt_jax.engine import (
+    backbone_path,
+    gin_effects,
+    gin_errors,
+    gin_files,
+    gin_source,
+    gin_types,
+    t5x_names,
+)
 from mpt_jax.errors import UserError
 
 # Macros that name what a run needs to be there.
+_BACKBONE = "INITIAL_CHECKPOINT_PATH"
 _PATHS = {
-    "INITIAL_CHECKPOINT_PATH",
+    _BACKBONE,
     "SPIECE_MODEL",
     "SOURCE_PROMPTS",
     "TEACHER_PROMPTS",
@@ -71,7 +80,7 @@ def parse(
     overrides: Sequence[str] = (),
     search_paths: Sequence[str] = (),
     presets: Sequence[str] = (),
-) -> gin_source.Source:
+) -> None:
     """Makes `files`, then `overrides`, gin's configuration; replaces an earlier one.
 
     Args:
@@ -80,9 +89,6 @@ def parse(
           as much of the module as is needed. A VALUE that is no gin literal is taken as a string.
         search_paths: folders for gin files, after the working directory.
         presets: as overrides, before them; a command's own, which may be without effect.
-
-    Returns:
-        what was read.
 
     Raises:
         UserError: as `check`, before anything is imported; an unknown name or argument.
@@ -99,7 +105,6 @@ def parse(
         gin.finalize()
     except Exception as error:  # whatever was raised, gin has wrapped it
         gin_errors.raise_clean(error, source)
-    return source
 
 
 def call(module: str, function: str) -> object:
@@ -159,7 +164,11 @@ def check_paths(function: str, source: gin_source.Source) -> None:
     values = source.values()
     for name in sorted(gin_effects.macros_of(function, source) & _PATHS):
         path = values[name].value
-        if isinstance(path, str) and path != "-" and not epath.Path(path).exists():
+        if not isinstance(path, str) or path == "-":
+            continue
+        if name == _BACKBONE:
+            backbone_path.check(path)
+        elif not epath.Path(path).exists():
             raise UserError(f"{name} = {path!r} does not exist: give --gin.{name}=PATH.")
 
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
-from etils import epath
 
+from mpt_jax.engine import backbone_path
 from mpt_jax.engine.optimizers import FROZEN
 from mpt_jax.engine.partitioning import PjitPartitioner
 from mpt_jax.errors import UserError
@@ -18,7 +18,8 @@ class RestoreCheckpointConfig:
     """What a run starts from: the backbone's checkpoint.
 
     Attributes:
-        path: the backbone's checkpoint; None: random weights, for a method that trains all.
+        path: the backbone's checkpoint, or "mini", the one that ships; None: random weights, for a
+            method that trains all.
         mode: "specific" (`path` is the checkpoint itself), the only one of T5X's that is read.
         dtype: of the restored parameters that are frozen, "float32" or "bfloat16"; those that
             train are float32, read without being rounded.
@@ -48,11 +49,7 @@ def check_backbone_is_there(model: Any, restore: RestoreCheckpointConfig | None)
         UserError: no backbone given to a method that needs one, or nothing at its path.
     """
     if restore is not None and restore.path:
-        if not epath.Path(restore.path).exists():
-            raise UserError(
-                f"INITIAL_CHECKPOINT_PATH {restore.path!r} does not exist: give the folder of the "
-                'backbone, --gin.INITIAL_CHECKPOINT_PATH="FOLDER".'
-            )
+        backbone_path.check(restore.path)
     elif model.needs_backbone:
         raise UserError(
             "this method tunes a frozen backbone, but INITIAL_CHECKPOINT_PATH is not set: give "

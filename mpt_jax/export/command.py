@@ -14,7 +14,10 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("prompts", metavar="PROMPTS", help="prompt file, or folder of a run")
     command.add_argument("folder", metavar="DIR", help="new folder for the exported model")
     command.add_argument(
-        "--backbone", default="mini", metavar="PATH", help="as INITIAL_CHECKPOINT_PATH; mini"
+        "--backbone",
+        default="mini",
+        metavar="PATH",
+        help="as INITIAL_CHECKPOINT_PATH; mini, the one that ships",
     )
     command.add_argument(
         "--platforms",

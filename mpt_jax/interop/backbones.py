@@ -1,5 +1,6 @@
 """The backbone at INITIAL_CHECKPOINT_PATH, in whatever format: weights, sizes, fingerprint.
 
+mini                       the one that ships (`assets.backbone`)
 FOLDER                     our own, or Hugging Face's (config.json has a model_type)
 FOLDER/model.safetensors   the same, or the index of its shards
 checkpoint_1000            T5X's, of either layout, on a disk or in a bucket (gs://)
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 from etils import epath
 
-from mpt_jax import files
+from mpt_jax import assets, files
 from mpt_jax.backbone import fingerprints, network, store, weights
 from mpt_jax.backbone.config import T5Config
 from mpt_jax.backbone.weights import Weights
@@ -37,7 +38,7 @@ def open_weights(path: str) -> Weights:
     Raises:
         UserError: no backbone there, a broken one, or a format that is not read.
     """
-    path = os.fspath(path)
+    path = assets.backbone(os.fspath(path))
     if path.endswith(_REFUSED):
         raise _unsafe(path)
     if path.endswith(_FILES):
@@ -145,6 +146,7 @@ def fingerprint_of(path: str) -> str:
 
 def folder_of(path: str) -> str:
     """The folder of a backbone's path, which may name a file in it."""
+    path = assets.backbone(path)
     return (os.path.dirname(path) or ".") if path.endswith(_FILES) else path
 
 

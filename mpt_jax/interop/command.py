@@ -3,7 +3,7 @@
 import argparse
 import os
 
-from mpt_jax import files
+from mpt_jax import assets, files
 from mpt_jax.errors import UserError
 
 BACKBONE_FORMATS = ("mpt_jax", "huggingface", "t5x")
@@ -20,7 +20,7 @@ FLAGS = {
         "choices": ("float32", "bfloat16"),
         "help": "of a backbone's stored weights (default: as they are)",
     },
-    "--backbone": {"metavar": "PATH", "help": "that prompts of others belong to"},
+    "--backbone": {"metavar": "PATH", "help": "that prompts of others belong to, or mini"},
     "--tasks": {
         "metavar": "A,B",
         "help": "of our prompts, those to write; of others, names for all of them",
@@ -30,7 +30,9 @@ FLAGS = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the two places and the flags."""
-    parser.add_argument("source", metavar="SRC", help="a backbone or prompts, in any format")
+    parser.add_argument(
+        "source", metavar="SRC", help="a backbone (mini: the one that ships) or prompts"
+    )
     parser.add_argument("target", metavar="DST", help="what to make; must not exist")
     for flag, settings in FLAGS.items():
         parser.add_argument(flag, **settings)
@@ -42,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         UserError: SRC is missing, broken or of another kind; DST exists or cannot be written.
     """
-    source, target, to = arguments.source, arguments.target, arguments.to
+    source, target, to = assets.backbone(arguments.source), arguments.target, arguments.to
     if "://" not in source and not os.path.exists(source):
         raise UserError(f"{source!r} does not exist: give a backbone's or prompts' file or folder.")
     files.check_new_folder(target)

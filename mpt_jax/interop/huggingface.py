@@ -16,9 +16,9 @@ import numpy as np
 from mpt_jax import checksums, files
 from mpt_jax.backbone import tensor_file
 from mpt_jax.backbone.config import T5Config
-from mpt_jax.backbone.weights import Tensor, Weights
+from mpt_jax.backbone.weights import LOGITS, Tensor, Weights
 from mpt_jax.errors import UserError
-from mpt_jax.interop.sizes import EMBEDDING, LOGITS
+from mpt_jax.interop.sizes import EMBEDDING
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -27,6 +27,7 @@ MODEL_TYPES = ("t5", "mt5")
 
 _EMBEDDINGS = ("shared.weight", "encoder.embed_tokens.weight", "decoder.embed_tokens.weight")
 _LM_HEAD = "lm_head.weight"
+_TIED, _SCALED = "tie_word_embeddings", "scale_decoder_outputs"
 # In Google's first checkpoints and read by nobody, transformers included.
 _UNUSED = "decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight"
 _ROWS = 4096  # of an embedding that are compared at a time
@@ -120,15 +121,17 @@ def open_weights(folder: str, file: str, values: Mapping[str, Any]) -> Weights:
     found.pop(_UNUSED, None)
     tensors = {EMBEDDING: embedding} if (embedding := _embedding(file, found)) else {}
     head = found.pop(_LM_HEAD, None)
+    if head is None and not _is_tied(values):
+        raise UserError(
+            f"{file} lacks the tensor {_LM_HEAD!r}, though {config} has {_TIED} = false: set it to "
+            "true where the embedding is the head, or take the whole file."
+        )
     if scaled and head and embedding:
         if not _equal(head, embedding):
-            raise UserError(
-                f"{file}: {_LM_HEAD!r} is not {_EMBEDDINGS[0]!r}, though {config} ties them: set "
-                "tie_word_embeddings there to what the model was trained with."
-            )
+            raise _scaled_head(file, config, values)
     elif head:
         tensors[LOGITS] = head.transposed()
-    elif not scaled and embedding and values.get("tie_word_embeddings", True):
+    elif not scaled and embedding:
         tensors[LOGITS] = embedding.transposed()  # tied, but not scaled as T5X scales tied ones
     for name, tensor in found.items():
         ours = t5x_name(name)
@@ -220,8 +223,23 @@ def _is_scaled(values: Mapping[str, Any]) -> bool:
     transformers 4 did so where `tie_word_embeddings`; transformers 5 writes that key as true
     whatever the weights are, and the truth into `scale_decoder_outputs`. mT5 never does.
     """
-    tied = values.get("tie_word_embeddings", True) is not False
-    return values.get("model_type") == "t5" and bool(values.get("scale_decoder_outputs", tied))
+    return values.get("model_type") == "t5" and bool(values.get(_SCALED, _is_tied(values)))
+
+
+def _is_tied(values: Mapping[str, Any]) -> bool:
+    """Whether a file without a head has the embedding for it."""
+    return values.get(_TIED, True) is not False
+
+
+def _scaled_head(file: str, config: str, values: Mapping[str, Any]) -> UserError:
+    """A head of its own behind a scaled output, which T5X has not: it scales for a tied one."""
+    setting = _SCALED if _SCALED in values else _TIED
+    return UserError(
+        f"{file}: {_LM_HEAD!r} is not {_EMBEDDINGS[0]!r}, but {config} has the decoder's output "
+        f"divided by sqrt(d_model) ({setting}), which is read with the embedding as head alone: "
+        f"set {setting} = false there if the model was trained without that, else divide "
+        f"{_LM_HEAD!r} by sqrt(d_model) too."
+    )
 
 
 def _stated(config: str, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -280,8 +298,8 @@ def _values(config: T5Config) -> dict[str, Any]:
         "dense_act_fn": activation,
         "is_gated_act": len(config.mlp_activations) == 2,
         # Read by transformers up to 4, and from 5 on.
-        "tie_word_embeddings": config.logits_via_embedding,
-        "scale_decoder_outputs": config.logits_via_embedding,
+        _TIED: config.logits_via_embedding,
+        _SCALED: config.logits_via_embedding,
         **_FIXED_IDS,
         "eos_token_id": config.eos_id or 1,  # T5's, where there was no vocabulary to ask
     }

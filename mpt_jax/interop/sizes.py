@@ -4,13 +4,12 @@ import re
 from typing import Any
 
 from mpt_jax.backbone.config import T5Config
-from mpt_jax.backbone.weights import Weights
+from mpt_jax.backbone.weights import LOGITS, Weights
 from mpt_jax.errors import UserError
 
 EMBEDDING = "token_embedder/embedding"
 RELPOS = "encoder/relpos_bias/rel_embedding"
 QUERY = "encoder/layers_0/attention/query/kernel"
-LOGITS = "decoder/logits_dense/kernel"
 # The feed-forward layer's projections, one per activation of the two versions of T5.
 VERSIONS = {"wi": ("relu",), "wi_0": ("gelu", "linear")}
 

@@ -150,9 +150,13 @@ WI = "encoder/layers_0/mlp/wi/kernel"
     [
         (lambda t: t.pop(WI), f"lacks the tensor '{WI}'.*Did you mean"),
         (lambda t: t.update(adapter=t[WI]), "extra tensor 'adapter'.*model gin"),
+        (
+            lambda t: t.update({"decoder/logits_dense/kernel": t[WI]}),
+            "extra tensor 'decoder/logits_dense/kernel'.*T5Config.logits_via_embedding = False",
+        ),
         (lambda t: t.update({WI: t[WI].T.copy()}), rf"'{WI}' has shape \(8, 4\).*\(4, 8\)"),
     ],
-    ids=["missing", "extra", "misshapen"],
+    ids=["missing", "extra", "head", "misshapen"],
 )
 def test_a_tensor_that_does_not_fit_is_named(folder, change, message):
     _rewrite(folder, change)

@@ -41,6 +41,15 @@ def test_not_a_backbone_folder(tmp_path, path):
         backbones.open_weights(str(tmp_path / path))
 
 
+def test_the_one_that_ships_has_a_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mini").mkdir()
+    assert backbones.config_of("mini") == backbones.config_of(MINI)
+    assert backbones.vocabulary_of("mini") == backbones.vocabulary_of(MINI)
+    with pytest.raises(UserError, match=r"'\./mini' is no backbone folder"):
+        backbones.config_of("./mini")
+
+
 def test_the_mini_vocabulary_has_the_sentinels_of_its_tasks():
     assert backbones.vocabulary_of(MINI) == vocabulary()
     assert backbones.vocabulary_of(MINI).extra_ids == 32

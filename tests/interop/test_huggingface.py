@@ -96,6 +96,19 @@ def test_tied_but_not_scaled(folder):
     np.testing.assert_allclose(golden.logits(config, params), expected, rtol=1e-5, atol=1e-4)
 
 
+@pytest.mark.parametrize("folder", ["t5_v1_0"], indirect=True)
+@pytest.mark.parametrize("of", [{"tie_word_embeddings": False}, {"scale_decoder_outputs": False}])
+def test_a_head_of_its_own_sees_what_is_not_scaled(folder, of):
+    """Hugging Face's rule; a head divided by sqrt(d_model) makes up for it, as a message says."""
+    root = np.float32(np.sqrt(t5_golden.CONFIGS["v1_0"].emb_dim))
+    change(folder, lambda t: t.update({"lm_head.weight": t["shared.weight"] / root}))
+    configure(folder, **{"scale_decoder_outputs": None, "tie_word_embeddings": None, **of})
+    config, params = golden.load(folder)
+    assert not config.logits_via_embedding
+    expected = golden.expected_logits("t5_v1_0")
+    np.testing.assert_allclose(golden.logits(config, params), expected, rtol=1e-5, atol=1e-4)
+
+
 WI = "encoder.block.0.layer.1.DenseReluDense.wi_0.weight"
 LIES = {
     "d_model": ({"d_model": 32}, "emb_dim = 32.*shared.weight"),
@@ -108,7 +121,14 @@ LIES = {
         {"feed_forward_proj": "relu", "dense_act_fn": "relu", "is_gated_act": False},
         f"mlp_activations = .*{WI}",
     ),
-    "tied": ({"scale_decoder_outputs": True}, "'lm_head.weight' is not 'shared.weight'"),
+    "scaled": (
+        {"scale_decoder_outputs": True, "tie_word_embeddings": False},
+        "'lm_head.weight' is not 'shared.weight'.*set scale_decoder_outputs = false",
+    ),
+    "tied": (
+        {"scale_decoder_outputs": None, "tie_word_embeddings": True},
+        "'lm_head.weight' is not 'shared.weight'.*set tie_word_embeddings = false",
+    ),
     "text": ({"d_ff": "many"}, "mlp_dim = 'many'.*wi_0"),
     "absent": ({"d_ff": None}, "lacks d_ff"),
     "exact gelu": ({"dense_act_fn": "gelu"}, "none of T5's"),
@@ -140,7 +160,7 @@ CHANGES = {
     "whole numbers": (lambda t: t.update({DEEP: t[DEEP].astype(np.int8)}), f"'{DEEP}'.*type I8"),
     "no lm_head": (
         lambda t: t.pop("lm_head.weight"),
-        "logits_via_embedding = False.*'lm_head.weight'.*is not there",
+        "lacks the tensor 'lm_head.weight'.*tie_word_embeddings = false",
     ),
     "another copy": (
         lambda t: t.update({"decoder.embed_tokens.weight": t["shared.weight"] + 1}),

@@ -129,6 +129,19 @@ def test_a_checkpoint_of_something_else(tmp_path):
         backbones.open_weights(str(tmp_path))
 
 
+@pytest.mark.parametrize("name", ["encoder", "layers"])
+@pytest.mark.parametrize("save", [_orbax, _legacy_one_file])
+def test_layers_that_a_scan_has_stacked_are_named(tmp_path, save, name):
+    tree = golden.tree_of(VERSION)
+    for side in ("encoder", "decoder"):
+        layers = [tree[side].pop(f"layers_{i}") for i in range(2)]
+        stacked = jax.tree.map(lambda *leaves: np.stack(leaves, axis=1), *layers)
+        tree[side][side if name == "encoder" else name] = stacked
+    message = f"'encoder/{name}/attention/query/kernel'.*scan_layers.*examples/t5.*layers_0"
+    with pytest.raises(UserError, match=message):
+        backbones.open_weights(str(save(tmp_path, tree)))
+
+
 WI = "encoder/layers_0/mlp/wi_0/kernel"
 ARRAY = f"target.{WI.replace('/', '.')}"
 
