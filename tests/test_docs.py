@@ -131,7 +131,7 @@ def test_the_python_of_the_readme_runs(workplace, monkeypatch, capsys):
     capsys.readouterr()
     runpy.run_path("quickstart.py")
     answer, scores = capsys.readouterr().out.splitlines()[-2:]
-    assert answer.startswith("['") and "labels=('contradiction', " in scores
+    assert answer.startswith("['") and "('entailment', 'neutral', 'contradiction')" in scores
 
 
 def test_the_python_of_using_runs(workplace, monkeypatch, capsys):
