@@ -31,7 +31,7 @@ LINES = (
 
 
 def main() -> None:
-    """Run the whole recipe into `runs/demo`, which is made anew."""
+    """Run the whole recipe into `runs/demo`, which is deleted first."""
     console, start = Console(), time.monotonic()
     shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir(parents=True)
