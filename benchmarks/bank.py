@@ -3,7 +3,7 @@
     python benchmarks/bank.py
 
 The prompts of all tasks are one (their factors are ones), so that both batches decode the same
-answers and differ by what the bank costs alone. A task is R(P+D) numbers, the shared prompt P*D.
+answers and differ only by what the bank costs. A task is R(P+D) numbers, the shared prompt P*D.
 """
 
 import argparse

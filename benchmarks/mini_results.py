@@ -4,6 +4,7 @@
 
 runs the plan gin/sweeps/mini.toml as `t5x sweep` does, and writes docs/mini_results.md and .csv,
 in two to three hours on 2 CPU cores. Finished cells are kept, so an interrupted run resumes.
+Afterwards benchmarks/mini_figure.py draws the README's picture again.
 """
 
 import argparse
@@ -19,7 +20,7 @@ PLAN = "gin/sweeps/mini.toml"
 
 
 def write(plan: Plan, records: list[dict], path: pathlib.Path, note: str) -> None:
-    """docs/mini_results.md, and the cells as CSV beside it."""
+    """docs/mini_results.md, and the cells as CSV next to it."""
     lines = [
         "# Results on the mini suite",
         "",

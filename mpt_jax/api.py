@@ -81,9 +81,9 @@ def load(
     """A backbone with trained prompts, ready to predict.
 
     Args:
-        backbone: as INITIAL_CHECKPOINT_PATH: a folder or file, or "mini", the one that ships.
-        prompts: prompt file, adapter file or run folder; None: the backbone alone.
-        vocabulary: SentencePiece file in place of the one beside the backbone, as SPIECE_MODEL.
+        backbone: folder or file as INITIAL_CHECKPOINT_PATH, or "mini", the one that ships.
+        prompts: prompt file, adapter file or run folder; None: only the backbone.
+        vocabulary: SentencePiece file instead of the backbone's own, as SPIECE_MODEL.
         dtype: of parameters and computation, "float32" or "bfloat16".
         lengths: token limits, {"inputs": T, "targets": S}; by default those of the prompt file.
         too_long: what to do with a longer text: "truncate" it and warn, or "refuse" it.

@@ -45,7 +45,7 @@ GIN_HELP = """\
 configuration:
   --gin.NAME=VALUE   set a macro (--gin.TRAIN_STEPS=100) or a function's argument
                      (--gin.utils.SaveCheckpointConfig.period=5); repeatable, wins over files.
-                     A VALUE that is no gin literal or reference is a string:
+                     A VALUE that is not a gin literal or reference is a string:
                      --gin.MODEL_DIR=/tmp/run needs no inner quotes.
 """
 
@@ -163,7 +163,7 @@ def _parser() -> argparse.ArgumentParser:
                 "--engine",
                 choices=engines.ENGINES,
                 default=engines.OWN,
-                help="what runs it: this package, or the T5X installed beside it (docs/t5x.md)",
+                help="what runs it: this package, or an installed T5X (docs/t5x.md)",
             )
             command.add_argument(
                 "--dry_run",
@@ -188,7 +188,7 @@ def _plain(name: str) -> ModuleType:
 
 
 def _add_process_flags(command: argparse.ArgumentParser) -> None:
-    """How a run of several processes finds together; T5X's names, but for the first."""
+    """How the processes of a run find each other; T5X's names, except the first."""
     group = command.add_argument_group(
         "several hosts", "start the same command on each of them; MODEL_DIR is a shared folder"
     )

@@ -1,6 +1,6 @@
 """`make demo`: the paper's recipe on the embedded mini world, in a few minutes and offline.
 
-Runs the very commands of the README as subprocesses (source training, few-shot adaptation,
+Runs `t5x` as a user would type it, in subprocesses (source training, few-shot adaptation,
 prompt tuning from scratch for comparison, evaluation, prediction), then prints a table and draws
 the learning curves.
 """
@@ -31,7 +31,7 @@ LINES = (
 
 
 def main() -> None:
-    """Run the whole recipe into `runs/demo`, which is made anew."""
+    """Run the whole recipe into `runs/demo`, which is deleted first."""
     console, start = Console(), time.monotonic()
     shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir(parents=True)

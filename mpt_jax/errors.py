@@ -30,7 +30,7 @@ def shown(text: str) -> str:
 def did_you_mean(name: str, known: Iterable[str], count: int = 3) -> str:
     """A hint to append to a message about an unknown name: the nearest known names, or "".
 
-    Names that differ in case alone come first. None for a known name, which is not what is wrong,
+    Names that differ only in case come first. None for a known name, which is not what is wrong,
     and for what is too long to be a misspelt name: comparing takes the square of the length.
     """
     known = [candidate for candidate in known if len(candidate) <= _SHOWN]

@@ -236,20 +236,20 @@ def parse_json(text: str | bytes, where: str) -> Any:
     try:
         value = _JSON.decode(text if isinstance(text, str) else text.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{where} is no valid JSON ({error}): copy it again.") from error
+        raise UserError(f"{where} is not valid JSON ({error}): copy it again.") from error
     level = [value]
     for _ in range(_DEEPEST_JSON):
         containers = (v for v in level if isinstance(v, dict | list))
         level = [x for v in containers for x in (v.values() if isinstance(v, dict) else v)]
         if not level:
             return value
-    raise UserError(f"{where} is no usable JSON (over {_DEEPEST_JSON} brackets deep).")
+    raise UserError(f"{where} is not usable JSON (over {_DEEPEST_JSON} brackets deep).")
 
 
 def check_fields(
     values: Mapping[str, Any], kinds: Mapping[str, type | tuple[type, ...]], where: str
 ) -> None:
-    """Raises UserError unless `values` has each field, of its kind; a bool is no number here."""
+    """Raises UserError unless `values` has each field, of its kind; a bool is not a number here."""
     for name, kind in kinds.items():
         value = values.get(name)
         kinds_of_it = kind if isinstance(kind, tuple) else (kind,)
@@ -296,7 +296,7 @@ def _json_object(text: bytes, where: str) -> dict[str, Any]:
 
 
 def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON number")
+    raise ValueError(f"{name} is not a JSON number")
 
 
 def _finite_float(text: str) -> float:

@@ -10,7 +10,7 @@ from mpt_jax.engine import gin_source
 from mpt_jax.engine.run_record import RECORD_FILE
 from mpt_jax.errors import UserError
 
-# Settings of a training run that the next command needs too; the others are of training alone.
+# Settings of a training run that the next command needs too; the others are only for training.
 _KEPT = (
     "INITIAL_CHECKPOINT_PATH",
     "MIXTURE_OR_TASK_MODULE",
@@ -34,7 +34,7 @@ def command(
     if stage not in ("source", "target"):
         return None
     adapts = stage == "source"
-    # The next command has a method of its own, and after a source run other tasks.
+    # The next command has its own method, and after a source run other tasks.
     own = {"method", "MIXTURE_OR_TASK_NAME"} if adapts else {"method"}
     kept = [name for name in gin_files if not own & _set_by(name, search_paths)]
     line = ["t5x", *(["train"] if adapts else ["eval"])]

@@ -1,6 +1,6 @@
 """Several processes in one run, one per host: joining, reading arrays that span them, agreeing.
 
-Every process runs the same program on its own part of the data; the first one alone writes files
+Every process runs the same program on its own part of the data; only the first one writes files
 and prints. With one process everything here is immediate.
 """
 

@@ -66,7 +66,7 @@ class Start:
         if (here := digest(self.vocabulary)) and info.vocabulary not in ("", here):
             raise UserError(
                 f"prompt file {path} was trained with another vocabulary than this run's: one of "
-                "the two SentencePiece files is another or was damaged; copy the backbone's again."
+                "the two SentencePiece files is wrong or damaged; copy the backbone's again."
             )
 
 

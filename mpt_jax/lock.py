@@ -76,7 +76,7 @@ def _locked(path: epath.Path, refusal: str) -> Iterator[None]:
 def _marked(path: epath.Path, refusal: str) -> Iterator[None]:
     if path.exists():
         found = path.read_text()
-        note = f"t5x: note: {path} was left by {_signature(found)}, or that still runs: waiting"
+        note = f"t5x: note: {path} belongs to {_signature(found)}, which may still run: waiting"
         print(note, file=sys.stderr, flush=True)
         time.sleep(2.5 * _RENEWAL)
         if path.exists() and path.read_text() != found:
@@ -113,4 +113,4 @@ def _refused(refusal: str, owner: str) -> UserError:
 
 
 def _signature(owner: str) -> str:
-    return next(iter(owner.splitlines()), "") or "one that did not sign"
+    return next(iter(owner.splitlines()), "") or "an unknown process"

@@ -50,7 +50,7 @@ class EncoderDecoderModel:
         optimizer_def: an `engine.optimizers.OptimizerDef`; None for evaluation and inference.
         label_words: task -> label words, for initialisers and the prompt file.
         input_forms: task -> how its inputs are written, for the prompt file.
-        distillation: teachers to learn from; None: L_PLM alone.
+        distillation: teachers to learn from; None: only L_PLM.
         label_smoothing: share of the target mass given to the other V-1 pieces.
         z_loss: weight of T5X's penalty `log(Z)^2` on the softmax normaliser.
         decode_fn: `decoding.generate` with its options (beams, sampling) bound.
@@ -150,7 +150,7 @@ class EncoderDecoderModel:
         return backbones.load(path, {t: shapes[t] for t in trees}, {t: shardings[t] for t in trees})
 
     def start(self, params: Mapping, rng: jax.Array) -> dict:
-        """Put what the method adds beside or into a loaded backbone, initialised (host side).
+        """Put what the method adds next to or into a loaded backbone, initialised (host side).
 
         Raises:
             UserError: source or teacher prompts that are missing or of another backbone.
@@ -361,7 +361,7 @@ class EncoderDecoderModel:
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
         """Decoded ids [B, S] int32 and {"scores": [B]} (log-probability of the output).
 
-        A row whose task id is none of the run's, [0, K), is -1 throughout, and its score NaN.
+        A row whose task id is not one of the run's, [0, K), is -1 throughout, and its score NaN.
         """
         with self._adapted(params):
             encoded, valid = self._encode(params, batch)

@@ -165,7 +165,7 @@ class Predictor:
         Args:
             rows: at least one.
             size: rows of the batch.
-            number: of the batch; sampling draws anew in each.
+            number: of the batch; sampling draws again in each.
         """
         batch = self._batch(rows, size)
         batch["decoder_input_tokens"] = np.zeros((size, self._lengths["targets"]), np.int32)
@@ -239,14 +239,14 @@ class Predictor:
         if text is None and method.compose is not prompts.compose:
             raise UserError("this method's prompts depend on the text: give one, text=TEXT.")
         if not method.bank_shapes(len(self.model.tasks), self.model.config.emb_dim):
-            raise UserError("there is no prompt to embed: what was trained is no prompt bank.")
+            raise UserError("there is no prompt to embed: what was trained is not a prompt bank.")
         size = self._partitioner.data_partitions
         return self._run(self._embed, self._batch([row], size))[0].astype(np.float32)
 
     def _batch(self, rows: Sequence[Row], size: int) -> dict[str, np.ndarray]:
         """Tokens [size, T'] and task ids; rows are added by repeating the last one.
 
-        A row of padding alone might be answered at length, and the others would wait for it.
+        A row of only padding might be answered at length, and the others would wait for it.
         """
         longest = max(_SHORTEST["text"], *(len(row.ids) for row in rows))
         width = min(_power_of_two(longest), self._lengths["inputs"])
@@ -255,7 +255,7 @@ class Predictor:
         for row in rows:
             if not 0 <= row.task_id < max(1, len(self.model.tasks)):
                 raise UserError(
-                    f"task id {row.task_id} is none of the {len(self.model.tasks)} tasks, which "
+                    f"task id {row.task_id} is not one of the {len(self.model.tasks)} tasks, which "
                     "count from 0."
                 )
         for r in range(size):

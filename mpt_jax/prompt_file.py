@@ -2,7 +2,7 @@
 
 Kilobytes, self-describing, and refused with a clear message on a backbone that it was not
 trained on (contract 5 of the design). A method that tunes more than prompts writes the same
-description beside other tensors, named by their path in the parameters: `adapter.safetensors`, or
+description with other tensors, named by their path in the parameters: `adapter.safetensors`, or
 the whole backbone, `backbone/model.safetensors`.
 """
 
@@ -204,10 +204,10 @@ def not_held(task: str | None, held: Sequence[str]) -> UserError:
 
 
 def check_label(word: str) -> None:
-    """Refuses what is no label word, as each is scored at its full length (UserError)."""
+    """Refuses what is not a label word, as each is scored at its full length (UserError)."""
     if not isinstance(word, str) or len(word) > LONGEST_LABEL:
         raise UserError(
-            f"the label {shown(str(word))} is no text of at most {LONGEST_LABEL:,} characters."
+            f"the label {shown(str(word))} is not a text of at most {LONGEST_LABEL:,} characters."
         )
 
 

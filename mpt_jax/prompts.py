@@ -5,7 +5,7 @@ A bank is a flat dict of arrays. Which leaves it holds is the method's choice:
 - `shared` [P, D], `task_u` [K, P, R], `task_v` [K, R, D]: multitask prompt tuning,
   `P_k = P* ∘ (U_k V_k)` (Wang et al. 2023, section 3.1; R = 1 in the paper);
 - `task_prompts` [K, P, D]: one whole prompt per task (Lester et al. 2021);
-- `shared` [P, D] alone: one prompt for all tasks.
+- only `shared` [P, D]: one prompt for all tasks.
 
 A method may bring further leaves and compose them in its own way (`methods/attempt.py`).
 Letters: B batch, T input length, P prompt length, D model width, K tasks, R rank.
@@ -55,7 +55,7 @@ def compose(bank: Bank, task_ids: jax.Array, text: Text | None = None) -> jax.Ar
     if "task_prompts" in bank:
         return bank["task_prompts"][task_ids]
     if "shared" not in bank or ("task_u" in bank) != ("task_v" in bank):
-        raise UserError(f"a prompt bank of {', '.join(sorted(bank))} alone makes no prompt.")
+        raise UserError(f"a prompt bank with only {', '.join(sorted(bank))} makes no prompt.")
     shared = bank["shared"]
     if "task_u" not in bank:
         return jnp.broadcast_to(shared, (task_ids.shape[0], *shared.shape))
@@ -102,7 +102,7 @@ def mean_factors(bank: Bank) -> Bank:
 
 
 def select_task(bank: Bank, tasks: tuple[str, ...], name: str) -> Bank:
-    """The bank of one task of `tasks` [K] alone (K = 1).
+    """The bank of only one task of `tasks` [K] (K = 1).
 
     Raises:
         UserError: `name` is not one of the bank's tasks.

@@ -24,7 +24,7 @@ def teacher_prompts(prompt_file_path: str | None, train: Callable[..., str], mod
         path of the prompt file.
 
     Raises:
-        UserError: `prompt_file_path` is no prompt file.
+        UserError: `prompt_file_path` is not a prompt file.
     """
     if prompt_file_path is not None:
         return prompt_file.resolve(prompt_file_path)

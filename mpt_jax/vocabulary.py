@@ -97,7 +97,7 @@ def _check_pieces(model: Any) -> None:
     """Raises a ValueError for what SentencePiece itself would only stumble over later."""
     for piece in model.pieces:
         if isinstance(piece.piece, bytes):  # what protobuf gives where it is no UTF-8
-            raise ValueError(f"the piece {piece.piece!r} is no text")
+            raise ValueError(f"the piece {piece.piece!r} is not text")
         if not math.isfinite(piece.score):
             raise ValueError(f"the score of {piece.piece!r} is {piece.score}")
 

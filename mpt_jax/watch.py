@@ -1,8 +1,8 @@
 """Notices that another process of a run is gone, and ends this one with a line that says which.
 
-jax alone would wait for it for a minute and a half, or abort with a native stack trace. Here each
-process holds a connection to the first one, which the kernel closes when its process dies, however
-that comes; what the first one notices it tells the others.
+jax by itself would wait for it for a minute and a half, or abort with a native stack trace. Here
+each process holds a connection to the first one, which the kernel closes when its process dies for
+any reason. What the first one notices it tells the others.
 """
 
 import contextlib
@@ -106,7 +106,7 @@ class Watch:
             return
         if word == _FAILED:
             time.sleep(_GRACE)
-            if self._failing:  # with an error of its own to tell
+            if self._failing:  # with its own error to tell
                 return
             self._end(f"process {other} of {self._count} ended with an error: see its messages.")
         lost = int(which[0]) if which else other

@@ -93,7 +93,7 @@ class BoundTask(seqio.Task):
         num_epochs: int | None = 1,
         **settings: Any,
     ) -> tf.data.Dataset:
-        """As SeqIO's; but for one pass in order, rows hold the output features alone."""
+        """As SeqIO's; except for one pass in order, rows hold only the output features."""
         read = self._passes if shuffle or num_epochs != 1 else super().get_dataset
         with reading(self, use_cached):
             return read(

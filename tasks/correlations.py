@@ -1,4 +1,4 @@
-"""Correlation of numbers [N] with predictions of them [N], NaN where a prediction is no number.
+"""Correlation of numbers [N] with predictions of them [N], NaN where a prediction is not a number.
 
 A NaN counts as the number that makes the correlation the lowest, all NaNs together. So they cannot
 help: with them a correlation is at most that of any numbers in their place (for Pearson, any from
@@ -63,7 +63,7 @@ def spearman(x: np.ndarray, y: np.ndarray) -> float:
 
 
 def garbled(lowest: float, plain: float) -> float:
-    """The score of predictions with garbage: garbage alone never makes it negative.
+    """The score of predictions with garbage: garbage by itself never makes it negative.
 
     Args:
         lowest: the score where garbage counts as the worst that there is.

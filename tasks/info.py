@@ -40,7 +40,7 @@ def info(name: str) -> TaskInfo:
 def key_metric(name: str, found: Iterable[str]) -> str | None:
     """The key metric of task `name` among those that its functions return; None: it is not there.
 
-    It is the one that is stated; in place of the default, which nothing may have stated, the first.
+    It is the one that is stated. A task may lack the default, which nobody stated: then the first.
     """
     found, stated = list(found), info(name).metric
     if stated in found:

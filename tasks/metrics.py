@@ -1,8 +1,8 @@
 """Metrics of text targets and predictions, as SeqIO calls them; all in percent.
 
-A prediction that is no valid answer ("garbage": no label among the targets, no number) counts as
+A prediction that is not a valid answer ("garbage": no label among the targets, no number) counts as
 wrong and is never left out. Garbage cannot help: a score with it is at most what any valid answers
-in its place would give, or 0 if they would give less than 0, which garbage alone never does.
+in its place would give, or 0 if they would give less than 0, which garbage by itself never does.
 
 Targets and predictions are strings that the task has postprocessed, one per example, unless said
 otherwise.
@@ -96,8 +96,8 @@ def multirc(positive: str, negative: str) -> MetricFn:
 def correlation(targets: Sequence[str], predictions: Sequence[str]) -> dict[str, float]:
     """Pearson and Spearman correlation of numbers written as text (`correlations`).
 
-    Garbage, which is no finite number, counts as the numbers that make the correlation the lowest.
-    Where the targets or the predictions are constant the correlation is 0.
+    Garbage, which is not a finite number, counts as the numbers that make the correlation lowest.
+    If the targets or the predictions are constant, the correlation is 0.
     """
     x = np.array([float(target) for target, _ in _zip(targets, predictions)])
     y = np.array([_number(prediction) for prediction in predictions])

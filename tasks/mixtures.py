@@ -116,7 +116,7 @@ def bind_tasks(
       few_shot_seed: seed of that draw.
       min_tasks_per_batch: each batch draws K tasks, K uniform between this and all of them, and
         is filled from these by rate (`task_sampling`); None mixes example by example.
-      batch_size: examples of a global batch; needed by task sampling alone.
+      batch_size: examples of a global batch; needed only by task sampling.
       maximum: the cap on a task's rows in the mixing rate.
       seed: seed of the task sampling; None: that of the dataset.
       module: imported first, to register the tasks.
@@ -196,7 +196,7 @@ def _provider(name: str) -> seqio.Task | seqio.Mixture:
 def _position(name: str, order: Sequence[str]) -> int:
     if name not in order:
         raise UserError(
-            f"Task {name!r} is none of this run's tasks: {', '.join(order)}."
+            f"Task {name!r} is not one of this run's tasks: {', '.join(order)}."
             f"{did_you_mean(name, order)}"
         )
     return order.index(name)

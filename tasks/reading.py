@@ -77,7 +77,7 @@ def _place(task: seqio.Task, cached: bool) -> tuple[str, str]:
         folder = stored.data_dir or "~/tensorflow_datasets, TFDS's own folder"
         return (
             f"in TFDS, {stored.name} in {folder}",
-            'Prepare them once, where there is a network: python -c "import tensorflow_datasets '
+            'Prepare them once, on a machine with a network: python -c "import tensorflow_datasets '
             f"as tfds; tfds.builder('{stored.name}', data_dir={stored.data_dir!r})"
             '.download_and_prepare()"; or name their folder as tfds_data_dir.',
         )

@@ -26,7 +26,7 @@ _READ_BATCH = 512
 class RowSource(seqio.DataSource):
     """`source`, of which `train`, and what is shuffled, is in memory where it has few rows.
 
-    A larger split is streamed, and shuffled through the task's buffer alone; but the files of a
+    A larger split is streamed, and shuffled only through the task's buffer; but the files of a
     `seqio.FileDataSource` come in another order in each pass, and so do all rows of a source with
     ORDER_BY_SEED = True, whose order must be a function of the seed, an int64 scalar tensor.
 

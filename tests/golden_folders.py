@@ -63,7 +63,7 @@ def save_orbax(folder: pathlib.Path, tree: dict, item: str = "state", **options)
 
 
 def save_legacy(folder: pathlib.Path, target: dict, in_zarr: str = "kernel") -> None:
-    """T5X's first layout: arrays whose name ends in `in_zarr` beside the tree, the others in it."""
+    """T5X's first layout: arrays whose name ends in `in_zarr` next to the tree, others in it."""
     folder.mkdir(parents=True)
 
     def leaf(name, value):

@@ -221,7 +221,7 @@ def test_a_task_id_that_is_none_is_refused(t5):
             lambda rows: t5.predictor.rank(rows, [["good"]] * 2, 2),
             lambda rows: t5.predictor.embed_prompt(rows[1].task_id),
         ):
-            with pytest.raises(UserError, match=f"task id {task_id} is none of the 3 tasks"):
+            with pytest.raises(UserError, match=f"task id {task_id} is not one of the 3 tasks"):
                 use([row, wrong])
 
 
@@ -233,7 +233,7 @@ def test_lengths_have_bounds(lengths, folder):
 
 @pytest.mark.parametrize("label", ["label" * 20_000, 7])
 def test_a_label_has_a_bound(label, t5):
-    with pytest.raises(UserError, match=r"the label '.*no text of at most 1,000 characters"):
+    with pytest.raises(UserError, match=r"the label '.*not a text of at most 1,000 characters"):
         t5.score(TEXTS[:1], [label], task="sst")
 
 

@@ -142,7 +142,7 @@ def rewritten(work, name, **facts):
         # backbone
         (SOURCE, {"INITIAL_CHECKPOINT_PATH": "nowhere"}, "'nowhere' does not exist"),
         (EVAL, {"INITIAL_CHECKPOINT_PATH": "nowhere"}, "'nowhere' does not exist"),
-        (INFER, {"INITIAL_CHECKPOINT_PATH": "source"}, "'source' is no backbone folder"),
+        (INFER, {"INITIAL_CHECKPOINT_PATH": "source"}, "'source' is not a backbone folder"),
         (TARGET, {"T5Config__emb_dim": 32}, "the sizes of the model gin or of config.json ask for"),
         # prompts
         (TARGET, {"SOURCE_PROMPTS": "nowhere"}, "no prompt file at 'nowhere'"),
@@ -157,7 +157,7 @@ def rewritten(work, name, **facts):
         (INFER, {"TASK": None}, "no task was given; it holds toy_a, toy_b"),
         (INFER, {"OUTPUT": "file/out"}, "cannot write file/out: "),
         (INFER, {"INPUT_FORMAT": "xml"}, "INPUT_FORMAT must be None or one of text, jsonl"),
-        (INFER, {"INPUT_FORMAT": "jsonl"}, "'lines.txt', line 1 is no JSON object"),
+        (INFER, {"INPUT_FORMAT": "jsonl"}, "'lines.txt', line 1 is not a JSON object"),
         (INFER, {"TOO_LONG": "cut"}, "too_long must be 'truncate' or 'refuse', got 'cut'"),
         (EVAL, {"EVAL_OUTPUT_DIR": "file/out"}, "another place with --gin.EVAL_OUTPUT_DIR=PATH"),
         # run folder

@@ -22,6 +22,7 @@ from mpt_jax.tasks.mini import pretrain
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+RECORDS = [ROOT / "CHANGELOG.md", *sorted((ROOT / "benchmarks").glob("*.md"))]  # show no commands
 
 TINY_RUN = (
     "TRAIN_STEPS=2",
@@ -61,10 +62,21 @@ COMMANDS = _commands()
 T5X = [c for c in COMMANDS if "t5x " in c[1] and "--engine=t5x" not in c[1]]
 
 
-def test_the_readme_shows_the_two_commands_and_ten_more():
+def test_the_readme_shows_the_two_commands_and_three_more():
     lines = [line for page, line in COMMANDS if page == "README.md"]
     assert lines[:2] == ["make demo", "make test"]
-    assert sum("t5x " in line for line in lines) >= 9
+    assert [line.split()[:2] for line in lines[2:]] == [
+        ["t5x", "train"],
+        ["t5x", "train"],
+        ["t5x", "eval"],
+    ]
+
+
+def test_the_readme_quotes_scores_of_the_results_pages():
+    quoted = re.findall(r"\d+\.\d ± \d+\.\d", (ROOT / "README.md").read_text())
+    results = [ROOT / f"docs/{name}_results.md" for name in ("mini", "real")]
+    means = re.findall(r"\*\*(.+?)\*\* \|", "".join(page.read_text() for page in results))
+    assert len(quoted) >= 5 and set(quoted) <= set(means)
 
 
 @pytest.fixture(name="workplace", scope="module")
@@ -110,6 +122,19 @@ def test_command_runs(workplace, monkeypatch, command):
     assert cli.main([*words, *_tiny(words)]) == 0
 
 
+def test_the_python_of_the_readme_runs(workplace, monkeypatch, capsys):
+    """On what `make demo` leaves behind, of two steps."""
+    monkeypatch.chdir(workplace)
+    run = ["train", "--gin_file=gin/mpt_target.gin", "--gin_file=gin/methods/prompt_tuning.gin"]
+    sizes = [f"--gin.{size}" for size in (*TINY_RUN, UNEVALUATED)]
+    names = {"MIXTURE_OR_TASK_NAME": demo.TASK, "MODEL_DIR": demo.FOLDER / "mpt"}
+    assert cli.main([*run, *sizes, *(f"--gin.{k}={v}" for k, v in names.items())]) == 0
+    capsys.readouterr()
+    runpy.run_path("quickstart.py")
+    answer, scores = capsys.readouterr().out.splitlines()[-2:]
+    assert answer.startswith("['") and "('entailment', 'neutral', 'contradiction')" in scores
+
+
 def test_the_python_of_using_runs(workplace, monkeypatch, capsys):
     monkeypatch.chdir(workplace)
     runpy.run_path("using.py")
@@ -138,7 +163,7 @@ def _tiny(words: list[str]) -> list[str]:
 
 
 def test_documented_paths_exist():
-    for page in PAGES:
+    for page in [*PAGES, *RECORDS]:
         text = page.read_text()
         for path in re.findall(r"`((?:mpt_jax|gin|tasks|tests|benchmarks|docs)/[\w./]+)`", text):
             assert (ROOT / path).exists(), f"{page.name}: {path}"

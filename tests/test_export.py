@@ -131,7 +131,7 @@ def test_a_card_of_many_tasks_and_odd_names(folder):
         (["{folder}", "{folder}"], "exists: remove it, or name a folder that is new"),
         (["{folder}", "new", "--platforms=gpu"], "--platforms has 'gpu'."),
         (["nowhere", "new"], "no prompt file at 'nowhere'"),
-        (["{folder}", "new", "--backbone=nowhere"], "'nowhere' is no backbone"),
+        (["{folder}", "new", "--backbone=nowhere"], "'nowhere' is not a backbone"),
         (["{folder}", "{folder}/config.json/new"], "cannot"),
         (["{folder}", "new", "--platform=cpu"], "Did you mean '--platforms'"),
     ],

@@ -80,9 +80,9 @@ def test_a_new_folder_that_fails_leaves_nothing_behind(tmp_path):
     ("text", "reason"),
     [
         ('{"a": 1', "Expecting"),
-        ('{"a": NaN}', "NaN is no JSON number"),
-        ('{"a": [-Infinity]}', "-Infinity is no JSON number"),
-        ('{"a": 1e999}', "1e999 is no JSON number"),
+        ('{"a": NaN}', "NaN is not a JSON number"),
+        ('{"a": [-Infinity]}', "-Infinity is not a JSON number"),
+        ('{"a": 1e999}', "1e999 is not a JSON number"),
         ('{"a": 1, "b": 2, "a": 3}', "'a' is there twice"),
         ("[" * 200_000, "recursion"),
         ('{"a": ' * 101 + "1" + "}" * 101, "over 100 brackets deep"),

@@ -1,4 +1,4 @@
-"""Training under T5X beside equal numbers: resuming, stopping, other methods, bad input."""
+"""Training under T5X besides equal numbers: resuming, stopping, other methods, bad input."""
 
 import json
 import pathlib

@@ -25,7 +25,7 @@ class Corpus:
       name: of its folder and its task.
       inputs: fields with the input's texts.
       answer: "label", "score", or the field with the text to generate.
-      evaluated: files beside train that are used: of targets alone, since sst2's validation rows
+      evaluated: files besides train that are used, only for targets, since sst2's validation rows
         are sst5's. A share of train takes its place.
     """
 
@@ -117,7 +117,7 @@ def copy(data: pathlib.Path, to: pathlib.Path) -> dict[str, int]:
 
 
 def training_texts(copied: pathlib.Path) -> tuple[dict[str, list[str]], int]:
-    """The texts to learn a vocabulary and a backbone from: of the train splits alone.
+    """The texts to learn a vocabulary and a backbone from: only of the train splits.
 
     Stricter than `copy`: a text that is only one of an evaluated pair is left out too.
 

@@ -21,7 +21,7 @@ EMPTY = "To be written: this section stays as it is when the page is written aga
 
 
 def write(path: pathlib.Path, plan: Plan, root: pathlib.Path, times: Mapping[str, float]) -> None:
-    """Write the page, but for its last section, and the cells as CSV beside it.
+    """Write the page, except its last section, and the cells as CSV next to it.
 
     Args:
       path: of the page.

@@ -49,7 +49,7 @@ def generate(
         num_beams: N hypotheses per example.
         length_penalty: a beam's score is its log-probability / length ** length_penalty, the end
             token counted, as in Hugging Face's search, whose default is 1 too. T5X divides by
-            ((5 + length) / 6) ** alpha, with 0.6 by default: a number of one is none of the other.
+            ((5 + length) / 6) ** alpha, with 0.6 by default: the two numbers are not comparable.
         temperature: divides the logits before sampling; 0 takes the most probable token.
         top_k: samples among the k most probable tokens; 0 among all.
         top_p: samples among the fewest tokens whose probabilities reach top_p.
@@ -346,7 +346,7 @@ def _check(
     if temperature < 0.0:
         raise UserError(f"temperature must not be negative, got {temperature}.")
     if top_k < 0:
-        raise UserError(f"top_k must not be negative (0 is no limit), got {top_k}.")
+        raise UserError(f"top_k must not be negative (0 means no limit), got {top_k}.")
     if not 0.0 < top_p <= 1.0:
         raise UserError(f"top_p must be in (0, 1], got {top_p}.")
     if temperature == 0.0 and (top_k or top_p < 1.0):

@@ -34,7 +34,7 @@ def save(
         params: nested dict of parameters, whole on this host; only `BACKBONE_TREES` are written.
         config: its sizes.
         dtype: of the stored weights, "float32" or "bfloat16" (half the size).
-        header: texts to write into the weights' file beside the tensors.
+        header: texts to write into the weights' file with the tensors.
 
     Raises:
         UserError: the files cannot be written.
@@ -117,7 +117,7 @@ def identify(params: Mapping, tuned: str = "") -> Identity:
 
 
 def fingerprint(params: Mapping, tuned: str = "") -> str:
-    """The fingerprint of `identify` alone: a copy in bfloat16 has that of its original."""
+    """Only the fingerprint of `identify`: a copy in bfloat16 has that of its original."""
     return identify(params, tuned).fingerprint
 
 

@@ -73,14 +73,14 @@ def open_file(file: str | os.PathLike) -> tuple[dict[str, Tensor], dict[str, str
     tensor against the tensor's.
 
     Raises:
-        UserError: it is no safetensors file, truncated, or damaged.
+        UserError: it is not a safetensors file, or is truncated or damaged.
     """
     file = os.fspath(file)
     described = {}
     try:
         with safetensors.safe_open(file, framework="np") as handle:
             metadata = handle.metadata() or {}
-            for name in handle.keys():  # noqa: SIM118 a handle is no dict
+            for name in handle.keys():  # noqa: SIM118 a handle is not a dict
                 part = handle.get_slice(name)
                 described[name] = (part.get_dtype(), tuple(part.get_shape()))
         sums = checksums.read(described, metadata)
@@ -109,7 +109,7 @@ def _reader(file: str, name: str, sums: str | None) -> Callable[[Index], np.ndar
             verified.add(number)
 
     def read(index: Index) -> np.ndarray:
-        # Opened anew for each part: what an open file has mapped counts as this process's memory.
+        # Opened again for each part: what an open file has mapped counts as this process's memory.
         try:
             with safetensors.safe_open(file, framework="np") as handle:
                 part = handle.get_slice(name)

@@ -41,5 +41,5 @@ def rows_of(tasks: Sequence[str], names: Sequence[str]) -> np.ndarray:
 
 
 def take(bank: Bank, rows: np.ndarray) -> dict[str, Any]:
-    """The bank of the tasks in `rows` [K'] alone."""
+    """The bank of only the tasks in `rows` [K']."""
     return {name: leaf[rows] if name in PER_TASK else leaf for name, leaf in bank.items()}

@@ -48,7 +48,7 @@ def numbers_per_task(bank: Bank) -> int:
 
 
 def choose(bank: Bank, info: PromptInfo, names: Sequence[str]) -> tuple[Bank, PromptInfo]:
-    """The bank of the tasks `names` alone, in that order.
+    """The bank of only the tasks `names`, in that order.
 
     Raises:
         UserError: a task that the bank does not hold, or one named twice.
@@ -98,7 +98,7 @@ def join(parts: Iterable[tuple[str, Bank, PromptInfo]]) -> tuple[Bank, PromptInf
             once, so that thousands of files can be given.
 
     Returns:
-        the bank, described as the first part but for what is told of each task; its feature
+        the bank, described as the first part except for what is stated of each task; its feature
         lengths are the largest among the parts'.
 
     Raises:
@@ -131,7 +131,7 @@ def join(parts: Iterable[tuple[str, Bank, PromptInfo]]) -> tuple[Bank, PromptInf
 
 
 def _restricted(info: PromptInfo, tasks: Sequence[str]) -> PromptInfo:
-    """The description with `tasks` alone, and what is told of them."""
+    """The description with only `tasks`, and what is stated of them."""
     told: dict[str, Any] = {}
     for field in _TOLD:
         values = getattr(info, field)

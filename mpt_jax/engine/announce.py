@@ -35,7 +35,7 @@ def start(
         facts: those of `run_record.write`.
         dataset_cfg: what is trained on.
         restore: the backbone; None: it starts from random numbers.
-        step: of the checkpoint that the run goes on from; 0: it starts anew.
+        step: of the checkpoint that the run goes on from; 0: it starts from the beginning.
     """
     named, others = ", ".join(model.tasks[:_NAMED]), len(model.tasks) - _NAMED
     named += f" and {others} more" if others > 0 else ""
@@ -73,9 +73,9 @@ def already_finished(model_dir: str, step: int) -> None:
     except UserError:  # a damaged log does not unmake the product
         means = {}
     hosts.note(
-        f"the run in {model_dir} is finished, so that nothing is trained: "
+        f"the run in {model_dir} is finished, so nothing is trained: "
         f"{_outcome(model_dir, step, means)}. To train on, raise --gin.TRAIN_STEPS; to train "
-        "anew, choose another --gin.MODEL_DIR."
+        "again, choose another --gin.MODEL_DIR."
     )
 
 

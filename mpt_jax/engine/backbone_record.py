@@ -1,6 +1,6 @@
 """Which backbone a run was first started on, so that it does not go on with another.
 
-Part of `run.json`; checkpoints hold what trains alone.
+Part of `run.json`; checkpoints hold only what trains.
 """
 
 from collections.abc import Mapping
@@ -33,6 +33,6 @@ def checked(model_dir: str, model: Any, params: Mapping, resumed: bool) -> dict[
         raise UserError(
             f"INITIAL_CHECKPOINT_PATH holds another backbone ({found}) than when the run in "
             f"{model_dir} was started ({noted}): it was changed or damaged. Put back what was "
-            "there, or start anew with another --gin.MODEL_DIR."
+            "there, or start again with another --gin.MODEL_DIR."
         )
     return found

@@ -186,8 +186,8 @@ class Checkpointer:
             first = first or failure or UserError("another process cannot read its checkpoint.")
         if isinstance(first, _CorruptError):
             raise UserError(
-                f"{first} No earlier one can be used either: put back a copy of one, or start anew "
-                "with another MODEL_DIR."
+                f"{first} No earlier one can be used either: put back a copy of one, or start "
+                "again with another MODEL_DIR."
             )
         raise first or UserError(f"There is no checkpoint in {self.directory}.")
 

@@ -42,7 +42,7 @@ gin.config.register_finalize_hook(gin_types.refuse_wrong_types)
 
 @gin.config.register_finalize_hook
 def refuse_t5xs_own(config: gin_types.Config) -> None:
-    """Called by gin when all is read; both engines take their settings from `mpt_jax.t5x` alone.
+    """Called by gin when all is read; both engines take all settings from `mpt_jax.t5x`.
 
     Raises:
         UserError: a binding of T5X's own function or class, which would have no effect.
@@ -86,7 +86,7 @@ def parse(
     Args:
         files: gin files, later ones win. Looked for as `gin_files.find` says, includes too.
         overrides: "NAME=VALUE", NAME as after `--gin.`: a macro, or `module.function.argument` with
-          as much of the module as is needed. A VALUE that is no gin literal is taken as a string.
+          as much of the module as is needed. A VALUE that is not a gin literal is a string.
         search_paths: folders for gin files, after the working directory.
         presets: as overrides, before them; a command's own, which may be without effect.
 

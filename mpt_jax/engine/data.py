@@ -2,7 +2,7 @@
 
 Everything random or stateful (order, mixing, few-shot rows, prefetched batches) lives inside one
 tf.data iterator, so that its checkpoint resumes with the next unseen batch; what comes after it
-(numpy, the cut to length buckets) is a function of the batch alone.
+(numpy, the cut to length buckets) is a function of only the batch.
 
 SeqIO and TensorFlow are imported where they are used: the command line reads `DatasetConfig`
 before it needs them.
@@ -152,7 +152,7 @@ def train_dataset(
 
 
 def pad_rows(batch: Batch, batch_size: int) -> Batch:
-    """The batch with rows of zeros added up to `batch_size`: padding alone, loss weight 0."""
+    """The batch with rows of zeros added up to `batch_size`: only padding, loss weight 0."""
     missing = batch_size - len(next(iter(batch.values())))
     if not missing:
         return batch
@@ -230,7 +230,7 @@ def _check_split(task: "BoundTask", cfg: DatasetConfig, min_rows: int) -> None:
         check_cache(task)
     elif task.requires_caching:
         raise UserError(
-            f"Task {task.name!r} is read from its cache alone: set --gin.USE_CACHED_TASKS=True."
+            f"Task {task.name!r} is read only from its cache: set --gin.USE_CACHED_TASKS=True."
         )
     count = task.num_input_examples(split, cfg.use_cached)
     if count < min_rows:
@@ -254,16 +254,16 @@ def _check_same_size(mixture: "seqio.Mixture", cfg: DatasetConfig) -> None:
 def _note_lost_end(task: "BoundTask", cfg: DatasetConfig) -> None:
     """Warns of a task that ends long texts without the end token, which prediction always adds.
 
-    It is no error: short texts are as they should be, and T5's own tasks are registered so.
+    It is not an error: short texts are as they should be, and T5's own tasks are registered so.
     """
     from mpt_jax.tasks.ending import sides_without_end
 
     sides = sides_without_end(task, cfg.split, cfg.use_cached)
     if sides:
         hosts.note(
-            f"task {task.name!r} cuts the end token off its longer {' and '.join(sides)}, so that "
-            "it trains on other tokens than it will meet: end its preprocessors with "
-            "seqio.preprocessors.append_eos_after_trim, in place of append_eos."
+            f"task {task.name!r} cuts the end token off its longer {' and '.join(sides)}, so it "
+            "trains on other tokens than it will see: end its preprocessors with "
+            "seqio.preprocessors.append_eos_after_trim instead of append_eos."
         )
 
 
@@ -283,8 +283,8 @@ def check_resumable(iterator: "tf.data.Iterator", cfg: DatasetConfig) -> None:
     ]
     raise UserError(
         f"Task {', '.join(culprits)} cannot be trained on, because a stopped run could not go on "
-        f"where it was: its source or a preprocessor keeps a state of its own ({error}). "
-        "Use TensorFlow's stateless functions there in place of Python and tf.random (SeqIO's "
+        f"where it was: its source or a preprocessor keeps its own state ({error}). "
+        "Use TensorFlow's stateless functions there instead of Python and tf.random (SeqIO's "
         "map_over_dataset(num_seeds=1) gives seeds), or cache the task (seqio_cache_tasks)."
     )
 
@@ -323,7 +323,7 @@ def _check_answers(task: "seqio.Task", cfg: DatasetConfig) -> None:
     if same := spelling.collision(task, words):
         raise UserError(
             f"The label words {shown(same[0])} and {shown(same[1])} of task {task.name!r} are the "
-            "same tokens in its vocabulary, so that no answer tells them apart: rename one."
+            "same tokens in its vocabulary, so no answer can tell them apart: rename one."
         )
     rows = spelling.sample(task, cfg.split, cfg.task_feature_lengths, use_cached=cfg.use_cached)
     if not rows:

@@ -1,7 +1,7 @@
 """What a run read when it was first started, so that it does not go on with other rows.
 
 Part of `run.json`: for each task and split the number of rows and, where they lie in files, each
-file's size and digest. Of a split of more than a gigabyte the sizes alone are noted; of a source
+file's size and digest. Of a split of more than a gigabyte only the sizes are noted; of a source
 without files (a function) the number of rows.
 """
 
@@ -83,5 +83,5 @@ def _compare(before: Mapping[str, Any], now: Splits, model_dir: str) -> None:
 def _changed(what: str, model_dir: str) -> UserError:
     return UserError(
         f"{what} than when the run in {model_dir} was started, which would go on with other rows. "
-        "Put back what was there, or start anew with another --gin.MODEL_DIR."
+        "Put back what was there, or start again with another --gin.MODEL_DIR."
     )

@@ -13,7 +13,7 @@ from mpt_jax.engine.history import MEAN
 from mpt_jax.errors import UserError
 
 FILE = "metrics.json"
-OF = "evaluated"  # beside the tasks and MEAN: what was evaluated, as `facts` says
+OF = "evaluated"  # next to the tasks and MEAN: what was evaluated, as `facts` says
 
 KEYS, ANSWERS = _BY_TASK = ("key_metrics", "answers")  # in it, by task
 _LONGEST_HEADER = 2**24  # bytes

@@ -238,7 +238,7 @@ def _seqio_evaluator(
 
 @contextlib.contextmanager
 def _registered(mixture: seqio.Mixture) -> Iterator[str]:
-    """A name for a mixture while SeqIO's Evaluator is built: it takes names alone."""
+    """A name for a mixture while SeqIO's Evaluator is built: it takes only names."""
     name = f"{mixture.name}_{uuid.uuid4().hex}"
     seqio.MixtureRegistry.add_provider(name, mixture)
     try:

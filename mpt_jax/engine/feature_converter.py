@@ -1,4 +1,4 @@
-"""SeqIO's encoder-decoder features with the task of each example beside them."""
+"""SeqIO's encoder-decoder features, and the task of each example."""
 
 from collections.abc import Mapping
 from typing import ClassVar
@@ -14,7 +14,7 @@ class TaskIdFeatureConverter(seqio.EncDecFeatureConverter):
     """`EncDecFeatureConverter` whose batches also hold `task_ids` [B] int32.
 
     The tasks carry `task_ids` as a vector of length 1 (`mpt_jax.tasks.mixtures.bind_tasks`):
-    a Mixture drops what is no output feature and SeqIO's Evaluator cannot measure a scalar.
+    a Mixture drops what is not an output feature and SeqIO's Evaluator cannot measure a scalar.
     Feature lengths may name `task_ids` or leave it out.
 
     Raises:

@@ -12,7 +12,7 @@ from mpt_jax.errors import UserError, did_you_mean
 def shipped_root() -> pathlib.Path:
     """The folder of the gin files that ship with the package.
 
-    A wheel has them at `mpt_jax/gin`, a checkout beside `mpt_jax`.
+    A wheel has them at `mpt_jax/gin`, a checkout next to `mpt_jax`.
     """
     package = pathlib.Path(__file__).resolve().parents[1]
     installed = package / "gin"

@@ -133,7 +133,7 @@ def references(value: object) -> Iterator[Reference]:
 
 
 def normalise_override(override: str) -> str:
-    """`NAME=VALUE` as gin reads it: a VALUE that is no gin literal or reference is a string.
+    """`NAME=VALUE` as gin reads it: a VALUE that is not a gin literal or reference is a string.
 
     So `MODEL_DIR=/tmp/run` needs no inner quotes. A value that only looks like a literal (an open
     bracket or quote, `true`) is an error rather than a surprising string.
@@ -141,7 +141,7 @@ def normalise_override(override: str) -> str:
     name, _, value = override.partition("=")
     name, value = name.strip(), value.strip()
     if not _NAME.fullmatch(name):
-        raise UserError(f"--gin.{override}: {name!r} is no gin name (scope/module.fn.argument).")
+        raise UserError(f"--gin.{override}: {name!r} is not a gin name (scope/module.fn.argument).")
     if not value:
         raise UserError(
             f"--gin.{name}= has no value; an empty string is written --gin.{name}='\"\"'."

@@ -80,7 +80,7 @@ def _declared(selector: str, argument: str) -> Any:
         return parameter.annotation
     try:
         return eval(parameter.annotation, names)  # as typing.get_type_hints does
-    except NameError:  # of a module that is imported for type checkers alone
+    except NameError:  # of a module that is imported only for type checkers
         return Any
 
 

@@ -49,8 +49,8 @@ def evaluate(
         dataset_cfg: tasks, split, lengths and batch size.
         restore_checkpoint_cfg: the backbone.
         partitioner: the mesh.
-        output_dir: made where it is missing; None: `evaluated.folder`, beside the prompts.
-        rank_labels: answer with the most likely of the task's label words, in place of decoding.
+        output_dir: made where it is missing; None: `evaluated.folder`, next to the prompts.
+        rank_labels: answer with the most likely of the task's label words, instead of decoding.
 
     Returns:
         {task: {metric: value}}, and the mean of the key metrics under "mean".
@@ -171,7 +171,7 @@ def infer(
         output: file to write; None: standard output.
         input_format: "text", "jsonl", "csv" or "tsv", where the name does not say it.
         too_long: "truncate" longer texts, and say how many, or "refuse" them.
-        rank_labels: predict the most likely of the task's label words, in place of decoding.
+        rank_labels: predict the most likely of the task's label words, instead of decoding.
 
     Raises:
         UserError: unknown task, bad input (the line is named), an output that cannot be written

@@ -116,7 +116,7 @@ class InputLines:
         for task in (task for task, fit in fits.items() if not fit):
             hosts.warn(
                 f"no input for the task {task!r} in {self.path!r} is written as in its training, "
-                f"{self.forms[task]!r}, so that the answers may be worse: write them so, or give "
+                f"{self.forms[task]!r}, so the answers may be worse: write them so, or give "
                 "the fields as JSONL, CSV or TSV."
             )
 
@@ -174,9 +174,9 @@ class InputLines:
             row = json.loads(text)
             as_json = json.dumps(row, ensure_ascii=False, allow_nan=False)  # as in its answer
         except (ValueError, RecursionError) as error:
-            raise UserError(f"{place} is no JSON object: {error}.") from error
+            raise UserError(f"{place} is not a JSON object: {error}.") from error
         if not isinstance(row, dict):
-            raise UserError(f'{place} is no JSON object: write {{"input": "..."}}.')
+            raise UserError(f'{place} is not a JSON object: write {{"input": "..."}}.')
         task = row.get("task", self.task)
         if task is not None and not isinstance(task, str):
             raise UserError(f'{place}: "task" is {task!r}, not a name.')

@@ -1,7 +1,7 @@
 """Ctrl-C and SIGTERM, from the first line of a command to its last.
 
 Python raises KeyboardInterrupt wherever the main thread is: also within a callback of native code,
-which may drop it; and as long as native code works, not at all. So a thread of its own hears of a
+which may drop it; and as long as native code works, not at all. So a separate thread hears of a
 signal. It ends the process; or, where there is state to save, raises the flag that the loop asks.
 """
 

@@ -1,6 +1,6 @@
 """Batches cut to the smallest of a few lengths.
 
-Padding costs as much as text, and every new shape costs a compilation: hence few lengths.
+Padding costs as much as text, and every new shape costs a compilation, so there are few lengths.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -226,7 +226,7 @@ def train(
             means.update((other, None) for other in list(means) if other != saved)
             hosts.note(
                 f"the product of step {best}, the best so far, is gone or damaged: that of "
-                "another evaluation takes its place."
+                "another evaluation replaces it."
             )
 
     # ------------------------------------------------------------------ the loop

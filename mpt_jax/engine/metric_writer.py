@@ -26,7 +26,7 @@ class MetricWriter:
     """
 
     def __init__(self, model_dir: str | os.PathLike[str], *, resume_step: int = 0):
-        """Opens the files; what they hold of steps after `resume_step` will be written anew.
+        """Opens the files; what they hold of steps after `resume_step` will be written again.
 
         Args:
             model_dir: the run folder; it exists.

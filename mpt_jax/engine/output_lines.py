@@ -15,7 +15,7 @@ from mpt_jax.files import unwritable
 Record = Mapping[str, Any]  # task, input, prediction, score, and other fields of the input
 ANSWER = ("prediction", "score")
 
-_ANOTHER = "it was left by another run. Delete it to start anew, or choose another OUTPUT."
+_ANOTHER = "it was left by another run. Delete it to start again, or choose another OUTPUT."
 _TOLERANCE = 1e-2  # of scores: the same program on another machine rounds otherwise
 
 
@@ -116,7 +116,7 @@ class OutputLines:
             )
         self._file.close()
         if self._finished:
-            hosts.note(f"{self._path} was finished before, and has these very answers.")
+            hosts.note(f"{self._path} was finished before, with the same answers.")
         else:
             os.replace(self._partial, self._path)
 
@@ -129,9 +129,9 @@ class OutputLines:
             same = all(left[name] == row[name] for name in row if name not in ANSWER)
             score = left["score"]
         except (ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{place} is no prediction: {_ANOTHER}") from error
+            raise UserError(f"{place} is not a prediction: {_ANOTHER}") from error
         if not same:
-            raise UserError(f"{place} is of another input than that of INPUTS: {_ANOTHER}")
+            raise UserError(f"{place} belongs to another input than that of INPUTS: {_ANOTHER}")
         if "prediction" in row and not (
             left["prediction"] == row["prediction"]
             and math.isclose(score, row["score"], rel_tol=_TOLERANCE, abs_tol=_TOLERANCE)
@@ -164,7 +164,7 @@ def as_json(row: Record) -> str:
     """One line of the output.
 
     Raises:
-        UserError: a score that is no number, which JSON does not have.
+        UserError: a score that is not a number, which JSON does not have.
     """
     try:
         return json.dumps(row, ensure_ascii=False, allow_nan=False)

@@ -20,7 +20,7 @@ class Progress:
     """Phase, steps, loss, score, steps per second and time left, on stderr.
 
     Drawn only within `begin`, `update` and `log`, with numbers that the caller has already
-    fetched, so a training step waits for nothing. On a terminal: these alone, whatever its width.
+    fetched, so a training step waits for nothing. On a terminal: only these, whatever its width.
     Without one: a plain line every few seconds at most, with all other metrics at its end, and
     always the first and the last.
 
@@ -165,7 +165,7 @@ def _live_line(
 ) -> "table.Table":
     """The facts whole; in what they leave of the line the bar, then the description.
 
-    Where no bar fits beside them, they go below it.
+    If no bar fits on their line, they go below it.
     """
     from rich import progress_bar, table, text
 

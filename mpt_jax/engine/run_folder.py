@@ -41,7 +41,7 @@ def prepare(model_dir: str, config_text: str, engine: str = "mpt_jax") -> epath.
     """Makes `model_dir` the folder of a run with the configuration `config_text`.
 
     Creates it, or checks that it holds the same run, and writes `config.gin` atomically. A start
-    that failed before its first checkpoint is no run: its configuration is replaced. The folder
+    that failed before its first checkpoint is not a run: its configuration is replaced. The folder
     may be remote (gs://). In a multi-host run only the first process calls this.
 
     Args:

@@ -88,7 +88,7 @@ def create_learning_rate_scheduler(
         decay_every             decay_factor ** floor(t / steps_per_decay)
         cosine_decay            (1 + cos(pi c)) / 2, c = the fraction of a cycle since w
 
-    Names and meanings are T5X's but for `linear_decay`, which is a plain factor measured to
+    Names and meanings are T5X's except for `linear_decay`, which is a plain factor measured to
     `total_steps` (T5X's holds the warm-up and the constant as well, and a slope).
 
     Args:

@@ -81,7 +81,7 @@ def train_step(
 ) -> tuple[TrainState, Metrics]:
     """One optimizer step.
 
-    The result does not depend on `num_microbatches` (but for dropout and rounding): losses are
+    The result does not depend on `num_microbatches` (except dropout and rounding): losses are
     normalized by the whole batch, so those of its microbatches sum up to its own.
 
     Args:

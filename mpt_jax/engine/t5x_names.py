@@ -2,7 +2,7 @@
 
 _HERE = {
     "EVAL_STEPS": "an evaluation reads the whole split",
-    "TRAIN_EVAL": "an evaluation decodes (scope infer_eval); there is none of the loss",
+    "TRAIN_EVAL": "an evaluation decodes (scope infer_eval); no evaluation computes the loss",
     "LOSS_NORMALIZING_FACTOR": "the loss is the mean over the target tokens of a batch",
     "SHUFFLE_TRAIN_EXAMPLES": "set train/utils.DatasetConfig.shuffle",
     "TRAIN_DATASET_SEED": "set RANDOM_SEED, or train/utils.DatasetConfig.seed",
@@ -12,8 +12,8 @@ _HERE = {
     "DTYPE": "what trains is saved as it is, in float32",
     "CHECKPOINT_STEPS": "set utils.SaveCheckpointConfig.period",
     "SAVE_DATASET": "a checkpoint always has the position in the data",
-    "USE_HARDWARE_RNG": "keys come from random_seed alone, so that a run can be repeated",
-    "HARDWARE_RNG": "keys come from RANDOM_SEED alone, so that a run can be repeated",
+    "USE_HARDWARE_RNG": "keys come only from random_seed, so that a run can be repeated",
+    "HARDWARE_RNG": "keys come only from RANDOM_SEED, so that a run can be repeated",
     "RELATIVE_STEPS": "set TRAIN_STEPS, the steps of the whole run",
     "RUN_EVAL_BEFORE_TRAINING": "t5x eval evaluates without training",
     "JSON_WRITE_N_RESULTS": "all predictions are written",

@@ -32,7 +32,7 @@ def check_metrics(evaluator: seqio.Evaluator) -> dict[str, str]:
     It predicts the targets, and scores them by their lengths.
 
     Raises:
-        UserError: a metric raises, the key metric is none of a task's, or no metric is a number.
+        UserError: a metric raises, the key metric is not one of a task's, or no metric is a number.
     """
 
     def predict(rows) -> list:
@@ -63,15 +63,15 @@ def failures_named(evaluator: seqio.Evaluator) -> Iterator[None]:
         task = next(task for task in evaluator.eval_tasks if task.name == name)
         raise UserError(
             f"{_culprit(task, error)} of task {name!r} fails: {type(error).__name__}: {error}. "
-            "Mend it where the task is registered; it must take any prediction."
+            "Fix it where the task is registered; it must take any prediction."
         ) from error
 
 
 def with_mean(found: Mapping[str, Mapping], keys: Mapping[str, str]) -> Metrics:
     """SeqIO's metrics per task, and under "mean" the mean of their key metrics.
 
-    What is no number (`seqio.metrics.Text`, a dict of examples) is left out. A key metric that is
-    missing counts as NaN.
+    What is not a number (`seqio.metrics.Text`, a dict of examples) is left out. A missing key
+    metric counts as NaN.
 
     Args:
         found: task -> metric -> value, as SeqIO gives it.
@@ -109,7 +109,7 @@ def _key(task: str, names: list[str]) -> str:
         raise UserError(f"No metric of task {task!r} is a number: register one that is.")
     if key is None:
         raise UserError(
-            f"The key metric {stated!r} of task {task!r} (tasks.info) is none of its metrics: "
+            f"The key metric {stated!r} of task {task!r} (tasks.info) is not one of its metrics: "
             f"{', '.join(names)}."
         )
     if key != stated and hosts.is_first():

@@ -105,7 +105,7 @@ def greedy_program(
 def _about(
     loaded: api.LoadedModel, weights: Mapping[str, np.ndarray], platforms: Sequence[str]
 ) -> dict[str, Any]:
-    """What a program needs to know that has this folder alone."""
+    """What a program needs to know that has only this folder."""
     vocabulary = loaded.predictor.model.input_vocabulary
     shapes = {name: {"shape": x.shape, "dtype": str(x.dtype)} for name, x in weights.items()}
     return {

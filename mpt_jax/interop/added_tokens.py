@@ -1,4 +1,4 @@
-"""Tokens that Hugging Face's tokenizer files add to a vocabulary, beside its SentencePiece model.
+"""Tokens that Hugging Face's tokenizer files add to the SentencePiece model of a vocabulary.
 
 T5's own special tokens and sentinels stand there too, and are read from the model itself. Any other
 has a trained row in the embedding that a text would never reach here, so its folder is refused.
@@ -44,7 +44,7 @@ def check(folder: str, vocabulary: SentencePiece) -> None:
             strange = [token for token in tokens_in(files.read_json(file)) if not is_there(*token)]
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise UserError(
-                f"{file} is no tokenizer file of Hugging Face's: copy it again."
+                f"{file} is not a Hugging Face tokenizer file: copy it again."
             ) from error
         if strange:
             some = ", ".join(shown(text) + _at(number) for text, number in strange[:_LISTED])

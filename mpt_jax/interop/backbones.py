@@ -24,10 +24,10 @@ from mpt_jax.vocabulary import SentencePiece
 if TYPE_CHECKING:
     import seqio
 
-# Pickles, which run code as they are read, and what else frameworks save beside safetensors.
+# Pickles, which run code as they are read, and what else frameworks save besides safetensors.
 _REFUSED = (".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".pkl")
 
-_TOKENIZER = "tokenizer.json"  # what transformers 5 writes in place of a spiece.model
+_TOKENIZER = "tokenizer.json"  # what transformers 5 writes instead of a spiece.model
 
 _FILES = (".safetensors", ".index.json")  # a path to one of these is to the folder around it
 
@@ -53,16 +53,16 @@ def open_weights(path: str) -> Weights:
         return found
     if "://" in path:
         raise UserError(
-            f"INITIAL_CHECKPOINT_PATH {path!r} is no checkpoint of T5X: of a bucket only those are "
-            "read; copy other formats to a disk."
+            f"INITIAL_CHECKPOINT_PATH {path!r} is not a T5X checkpoint: only those are read from a "
+            "bucket; copy other formats to a disk."
         )
     names = os.listdir(path) if os.path.isdir(path) else []
     for name in sorted(names):
         if name.endswith(_REFUSED):
             raise _unsafe(os.path.join(path, name))
     raise UserError(
-        f"INITIAL_CHECKPOINT_PATH {path!r} is no backbone folder: it has no {store.WEIGHTS}, no "
-        f"{huggingface.INDEX} and no checkpoint of T5X."
+        f"INITIAL_CHECKPOINT_PATH {path!r} is not a backbone folder: it has no {store.WEIGHTS}, no "
+        f"{huggingface.INDEX} and no T5X checkpoint."
     )
 
 
@@ -79,7 +79,7 @@ def config_of(path: str, **choices: Any) -> T5Config:
 
     Args:
         path: INITIAL_CHECKPOINT_PATH.
-        **choices: fields of `T5Config` that are no sizes: dtype, dropout_rate, remat, scan_layers.
+        **choices: fields of `T5Config` that are not sizes: dtype, dropout_rate, remat, scan_layers.
 
     Raises:
         UserError: no backbone there, or a config.json that is not of these tensors.
@@ -105,10 +105,10 @@ def checked(found: Weights) -> T5Config:
 def vocabulary_of(
     path: str | None, spiece_model: str | None = None
 ) -> "seqio.SentencePieceVocabulary":
-    """The vocabulary that lies beside the weights, with T5's sentinels where it lacks them.
+    """The vocabulary in the folder of the weights, with T5's sentinels if it lacks them.
 
     Args:
-        path: INITIAL_CHECKPOINT_PATH; None only beside a `spiece_model`.
+        path: INITIAL_CHECKPOINT_PATH; None only with a `spiece_model`.
         spiece_model: SPIECE_MODEL, another file to take in its place.
 
     Raises:
@@ -140,7 +140,7 @@ def identify(path: str) -> fingerprints.Identity:
 
 
 def fingerprint_of(path: str) -> str:
-    """The fingerprint of `identify` alone, which people see."""
+    """Only the fingerprint of `identify`, which people see."""
     return identify(path).fingerprint
 
 
@@ -182,7 +182,7 @@ def _no_vocabulary(file: str) -> UserError:
 
 
 def _open_safetensors(folder: str, file: str) -> Weights:
-    """Ours or Hugging Face's, as the config.json beside says."""
+    """Ours or Hugging Face's, as its config.json says."""
     config = os.path.join(folder, store.CONFIG)
     values = files.read_json(config) if os.path.isfile(config) else {}
     if "model_type" in values:
@@ -194,7 +194,7 @@ def _open_safetensors(folder: str, file: str) -> Weights:
 
 def _unsafe(file: str) -> UserError:
     return UserError(
-        f"{file} is no format that is read here: pickles run code. Where you trust it, save it as "
+        f"{file} is not read here, because pickles run code. If you trust it, save it as "
         'safetensors: python -c "import transformers as t; t.AutoModelForSeq2SeqLM'
         ".from_pretrained('FOLDER').save_pretrained('NEW_FOLDER')\"; add from_tf=True for .h5, "
         "from_flax=True for .msgpack (transformers 4)."

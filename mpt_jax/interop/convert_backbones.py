@@ -28,7 +28,7 @@ def convert(src: str, dst: str, to: str, dtype: str | None = None) -> str:
         its fingerprint.
 
     Raises:
-        UserError: `src` is no whole backbone, `dst` is taken or cannot be written.
+        UserError: `src` is not a whole backbone, `dst` is taken or cannot be written.
     """
     write = _WRITERS[to]
     step = _step(dst) if to == "t5x" else None

@@ -89,7 +89,7 @@ def convert(
     elif dst.endswith(".npy"):
         npy.write(dst, bank, info)
     else:
-        raise UserError(f"{dst} is to be a NumPy file: call it {dst.rstrip('/')}.npy.")
+        raise UserError(f"{dst} must be the name of a NumPy file: call it {dst.rstrip('/')}.npy.")
 
 
 def _read(src: str, tasks: Sequence[str] | None, backbone: str | None) -> tuple[Bank, PromptInfo]:

@@ -18,7 +18,7 @@ def refuse_pickle(path: str, target: str) -> None:
     """Refuse a file that only torch reads, with the way to make `target` of it (UserError)."""
     if path.endswith(PICKLES):
         raise UserError(
-            f"{path} is a pickle, which may run any program when it is read. Where you trust it: "
+            f"{path} is a pickle, which may run any program when it is read. If you trust it: "
             f"tensors = torch.load({os.path.basename(path)!r}, weights_only=True), then "
             f"safetensors.torch.save_file(tensors, {target!r}), or numpy.save of one prompt [P, D]."
         )
@@ -122,4 +122,4 @@ def _check_names(path: str, names: Sequence[str], count: int) -> None:
         )
     for name in names:
         if not TASK_NAME.fullmatch(name):
-            raise UserError(f"{name!r} is no name of a task: use letters, digits and _ . : -")
+            raise UserError(f"{name!r} is not a task name: use letters, digits and _ . : -")

@@ -142,14 +142,14 @@ def open_weights(folder: str, file: str, values: Mapping[str, Any]) -> Weights:
 
 
 def native_name(name: str) -> str:
-    """Hugging Face's name for T5X's; a name that is none of a T5 stays as it is."""
+    """Hugging Face's name for T5X's; a name that no T5 has stays as it is."""
     layer = re.search(r"/layers_(\d+)/", name)
     template = re.sub(r"/layers_\d+/", "/layers_{}/", name, count=1)
     return _THEIRS[template].format(layer and layer[1]) if template in _THEIRS else name
 
 
 def t5x_name(name: str) -> str | None:
-    """T5X's name for Hugging Face's; None for a name that is none of a T5."""
+    """T5X's name for Hugging Face's; None for a name that no T5 has."""
     if name in _OURS:
         return _OURS[name]
     layer = re.search(r"\.block\.(\d+)\.", name)
@@ -189,7 +189,7 @@ def _of_shards(folder: str, index: str) -> dict[str, Tensor]:
     for shard in sorted(set(places.values())):
         if not re.fullmatch(r"[\w.-]+\.safetensors", shard, re.ASCII):
             raise UserError(
-                f"{index} names the shard {shard!r}: shards are .safetensors files beside it."
+                f"{index} names the shard {shard!r}: shards are .safetensors files in its folder."
             )
         shards[shard] = tensor_file.open_file(os.path.join(folder, shard))[0]
     for name, shard in places.items():
@@ -269,8 +269,8 @@ def _activations(config: str, values: Mapping[str, Any]) -> tuple[str, ...]:
     gated = values.get("is_gated_act", kind == "gated")
     if kind not in ("", "gated") or name not in _ACTIVATIONS:
         raise UserError(
-            f"{config}: feed_forward_proj {projection!r} with dense_act_fn {name!r} is none of "
-            "T5's; known are relu, gated-gelu (by tanh), gated-silu."
+            f"{config}: feed_forward_proj {projection!r} with dense_act_fn {name!r} is not one "
+            "of T5's; known are relu, gated-gelu (by tanh), gated-silu."
         )
     return (_ACTIVATIONS[name], "linear") if gated else (_ACTIVATIONS[name],)
 
@@ -301,5 +301,5 @@ def _values(config: T5Config) -> dict[str, Any]:
         _TIED: config.logits_via_embedding,
         _SCALED: config.logits_via_embedding,
         **_FIXED_IDS,
-        "eos_token_id": config.eos_id or 1,  # T5's, where there was no vocabulary to ask
+        "eos_token_id": config.eos_id or 1,  # T5's, if there was no vocabulary to ask
     }

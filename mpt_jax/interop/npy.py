@@ -19,7 +19,7 @@ from mpt_jax.interop import foreign
 from mpt_jax.prompt_file import PromptInfo
 
 MAGIC = b"\x93NUMPY"
-DIGEST = ".sha256"  # of the file beside it
+DIGEST = ".sha256"  # after the name of the file that it is the digest of
 _DTYPES = {"<f4": np.float32, "<f2": np.float16}  # both of which float32 holds without loss
 _HEADER = re.compile(
     r"\{'descr': '(?P<dtype>[^']*)', 'fortran_order': (?P<columns>True|False), "
@@ -47,7 +47,7 @@ def read(path: str, task: str, backbone: str) -> tuple[Bank, PromptInfo]:
         with open(path, "rb") as stream:
             prompt = _array(stream, os.path.getsize(path))
     except (OSError, ValueError) as error:
-        raise UserError(f"{path} is no NumPy file of a prompt [P, D]: {error}.") from error
+        raise UserError(f"{path} is not a NumPy file of a prompt [P, D]: {error}.") from error
     bank = {"task_prompts": prompt[None]}
     return bank, foreign.describe(path, bank, [task], backbone)
 
@@ -55,7 +55,7 @@ def read(path: str, task: str, backbone: str) -> tuple[Bank, PromptInfo]:
 def write(path: str, bank: Bank, info: PromptInfo) -> None:
     """Write the composed prompt of a bank of one task, or the one that all tasks share.
 
-    Beside it goes its digest, as `sha256sum --check PATH.sha256` reads it: the format has no place
+    Its digest goes next to it, as `sha256sum --check PATH.sha256` reads it: the format has no place
     for one.
 
     Args:
@@ -86,7 +86,7 @@ def write(path: str, bank: Bank, info: PromptInfo) -> None:
 
 
 def _check_digest(path: str) -> None:
-    """Raises a ValueError where a digest beside the file is another than the file's."""
+    """Raises a ValueError if the file has a digest next to it that differs from its own."""
     if not os.path.isfile(path + DIGEST):
         return
     with open(path + DIGEST, "rb") as noted, open(path, "rb") as stream:

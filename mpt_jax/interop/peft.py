@@ -7,7 +7,7 @@ An adapter is a folder with `adapter_config.json` and `adapter_model.safetensors
     prefix_task_rows [K, R, D]    `task_v`
 
 for one encoder (`num_transformer_submodules` = 1). PEFT's default for T5 is 2: it also trains a
-prompt in front of the decoder's inputs. Its `generate` uses the encoder's half alone: so do we.
+prompt in front of the decoder's inputs. Its `generate` uses only the encoder's half, and so do we.
 """
 
 import json

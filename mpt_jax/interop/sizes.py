@@ -60,7 +60,7 @@ def _inferred(weights: Weights) -> dict[str, tuple[Any, str]]:
     }
     for field, (size, tensor) in found.items():
         stated = weights.stated.get(field, size)
-        # Of activations, shapes tell the number alone.
+        # Shapes tell only the number of activations.
         if stated != size and (field != "mlp_activations" or len(stated) != len(size)):
             raise UserError(_lie(weights, field, stated, tensor))
     return found
@@ -72,11 +72,11 @@ def _wi(name: str) -> str:
 
 def _shape(weights: Weights, name: str, rank: int) -> tuple[int, ...]:
     if name not in weights.tensors:
-        raise UserError(f"{weights.place} is no T5: it lacks the tensor {weights.called(name)}.")
+        raise UserError(f"{weights.place} is not a T5: it lacks the tensor {weights.called(name)}.")
     shape = weights.tensors[name].shape
     if len(shape) != rank:
         raise UserError(
-            f"{weights.place} is no T5: tensor {weights.called(name)} has shape {shape}."
+            f"{weights.place} is not a T5: tensor {weights.called(name)} has shape {shape}."
         )
     return shape
 
@@ -94,5 +94,5 @@ def _lie(weights: Weights, field: str, stated: Any, tensor: str) -> str:
     fact = f"has shape {there.shape}" if there else "is not there"
     return (
         f"{weights.place}: config.json states {field} = {stated!r}, but the tensor "
-        f"{weights.called(tensor)} {fact}: one of the two is of another backbone."
+        f"{weights.called(tensor)} {fact}: one of the two belongs to another backbone."
     )

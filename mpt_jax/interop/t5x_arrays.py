@@ -26,7 +26,7 @@ Keys = tuple[str, ...]
 def backbone_of(place: str, leaves: Mapping[Keys, Any]) -> dict[str, Any]:
     """Those of a checkpoint's leaves that are its backbone, by T5X's name.
 
-    Ignored: the optimizer's state and step, and parameters beside `store.BACKBONE_TREES`.
+    Ignored: the optimizer's state and step, and parameters outside `store.BACKBONE_TREES`.
 
     Raises:
         UserError: there is no backbone among them, or one whose layers are stacked.
@@ -97,7 +97,7 @@ def open_arrays(place: str, specs: Mapping[str, Mapping[str, Any]]) -> dict[str,
     waiting = {}
     try:
         for name, spec in specs.items():
-            strict = {**spec, "fill_missing_data_reads": False}  # a file not copied is no zeros
+            strict = {**spec, "fill_missing_data_reads": False}  # a missing file is not zeros
             waiting[name] = tensorstore.open(strict, open=True, read=True)
         return {name: _tensor(place, name, future.result()) for name, future in waiting.items()}
     except (ValueError, OSError) as error:

@@ -11,7 +11,7 @@ from mpt_jax.interop import t5x_arrays, t5x_legacy, t5x_orbax
 def open_weights(path: str) -> Weights | None:
     """The backbone of the checkpoint at `path`; None where there is none.
 
-    T5X keeps the sizes of a model in gin files elsewhere; `t5x convert` puts a config.json beside.
+    T5X keeps the sizes of a model in gin files elsewhere; `t5x convert` adds a config.json.
 
     Args:
         path: its folder, or the single file of an early one.

@@ -1,4 +1,4 @@
-"""T5X's first checkpoints: `checkpoint_<step>/checkpoint`, a msgpack tree, with zarr arrays beside.
+"""T5X's first checkpoints: `checkpoint_<step>/checkpoint`, a msgpack tree, next to zarr arrays.
 
 Both modes of today's T5X read them, where orbax's are read by one; they are written one array at a
 time, and every host reads its slices of them. So this is the layout that is written.
@@ -49,7 +49,7 @@ def open_weights(folder: str, file: str = FILE) -> Weights:
 
 
 def write(directory: str, weights: Weights, step: int) -> None:
-    """Writes a checkpoint of the weights alone, one tensor at a time.
+    """Writes a checkpoint of only the weights, one tensor at a time.
 
     Raises:
         OSError: the files cannot be written.
@@ -116,7 +116,7 @@ def _tensor(
 def _spec(folder: str, place: str, value: Any) -> dict[str, Any]:
     """Tensorstore's description of the zarr array that a leaf names, by whatever driver it was."""
     if not isinstance(value, dict) or value.get("driver") != "zarr":
-        raise ValueError(f"a leaf that is no array: {value!r:.80}")
+        raise ValueError(f"a leaf that is not an array: {value!r:.80}")
     store = value["kvstore"]
     path = store.get("path", value.get("path")) if isinstance(store, dict) else None
     array = t5x_arrays.check_name(place, str(path).rstrip("/"))
@@ -124,4 +124,4 @@ def _spec(folder: str, place: str, value: Any) -> dict[str, Any]:
 
 
 def _broken(place: str, error: Exception) -> UserError:
-    return UserError(f"{place} is no checkpoint of T5X, or truncated ({error}): copy it again.")
+    return UserError(f"{place} is not a T5X checkpoint, or is truncated ({error}): copy it again.")

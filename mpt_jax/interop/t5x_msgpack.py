@@ -106,7 +106,7 @@ def _walk(stream: BinaryIO, path: tuple[str, ...], whole: Set[str], found: dict)
     for _ in range(size):
         kind, length = _head(stream)
         if kind != "str" or length > _LARGEST:
-            raise ValueError("a key that is no text")
+            raise ValueError("a key that is not text")
         key = _take(stream, length).decode()
         keys.add(key)
         _walk(stream, (*path, key), whole, inside)

@@ -1,4 +1,4 @@
-"""The SentencePiece vocabulary beside a backbone, and how many sentinels it lacks.
+"""The SentencePiece vocabulary of a backbone, and how many sentinels it lacks.
 
 T5's vocabulary is its pieces and 100 sentinels, `<extra_id_99>` first and `<extra_id_0>` last.
 Google's file (`cc_all.32000.100extra`) and mT5's have them among the pieces; Hugging Face's
@@ -27,7 +27,7 @@ def extra_ids_of(file: str, rows: int | None = None) -> int:
         rows: of the embedding, V; None where there is no backbone to compare with.
 
     Raises:
-        UserError: it is no SentencePiece file, or has more ids than the embedding has rows.
+        UserError: it is not a SentencePiece file, or has more ids than the embedding has rows.
     """
     pieces = SentencePiece(file).pieces
     extra_ids = 0 if any(map(SENTINEL.fullmatch, pieces)) else _noted(file)
@@ -35,8 +35,8 @@ def extra_ids_of(file: str, rows: int | None = None) -> int:
     if rows is not None and ids > rows:
         raise UserError(
             f"{file} has {len(pieces)} pieces and, with {extra_ids} sentinels, {ids} ids, but the "
-            f"backbone's embedding has {rows} rows: it is of another backbone, or of another "
-            f'number of sentinels, which a {SETTINGS} beside it states: {{"extra_ids": 100}}.'
+            f"backbone's embedding has {rows} rows: it belongs to another backbone, or has another "
+            f'number of sentinels, which a {SETTINGS} next to it can state: {{"extra_ids": 100}}.'
         )
     return extra_ids
 

@@ -35,7 +35,7 @@ class Method(abc.ABC):
         tuned_backbone: pattern of the backbone's own parameters that train; "": none.
         prompt_length, rank: P and R of its prompts; 0: no prompt, no factors.
         bank_axes: logical axes of the leaves of its prompt bank.
-        axis_rules: logical axes of what it adds beside a bank (see `backbone.axes`).
+        axis_rules: logical axes of what it adds besides a bank (see `backbone.axes`).
         needs_backbone: whether a run without a loaded backbone is an error.
         independent_tasks: no trained parameter serves two tasks, so each task's loss is a mean
             over its own target tokens and one program equals K separate runs.
@@ -58,7 +58,7 @@ class Method(abc.ABC):
         return {}
 
     def added_shapes(self, backbone: Mapping) -> Mapping[str, Any]:
-        """What the method adds beside a bank: nested dict of shapes, given the backbone's."""
+        """What the method adds besides a bank: nested dict of shapes, given the backbone's."""
         return {}
 
     @staticmethod

@@ -54,7 +54,7 @@ class PromptTuning(PromptMethod):
         return {"shared": (self.prompt_length, width)}
 
     def start(self, start: initializers.Start, rng: jax.Array):
-        """Each task's prompt starts from its own draw, whichever tasks run beside it."""
+        """Each task's prompt starts from its own draw, whichever other tasks there are."""
         if not self.per_task:
             return {"prompt_bank": {"shared": self.initializer(rng, self.prompt_length, start)}}
         prompts = own_prompts(self.initializer, self.prompt_length, start, rng)

@@ -161,7 +161,7 @@ def lengths_of(path: str, instead: Mapping[str, int] | None = None) -> dict[str,
         instead: other limits (TASK_FEATURE_LENGTHS), which win; the user is told.
 
     Raises:
-        UserError: the product is unreadable; `instead` is no pair of limits.
+        UserError: the product is unreadable; `instead` is not a pair of limits.
     """
     trained = {**feature_lengths.DEFAULT, **prompt_file.load(path)[1].feature_lengths}
     if instead is None:

@@ -16,7 +16,7 @@ class Model:
     """The members that T5X's trainer, evaluator and inference use, over the model protocol.
 
     T5X differentiates the loss by all parameters and hands them over as FrozenDicts. Here the
-    gradient is that of `engine.step`: of the trainable leaves alone, over microbatches whose
+    gradient is that of `engine.step`: of only the trainable leaves, over microbatches whose
     losses are normalized by the whole batch. (T5X's own microbatches would add up their means.)
 
     Args:

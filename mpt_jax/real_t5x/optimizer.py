@@ -17,7 +17,7 @@ from mpt_jax.real_t5x.model import step_mean
 
 
 class Optimizer(optimizers.OptaxWrapper):
-    """State and updates of the trainable leaves alone; the others pass through untouched.
+    """State and updates of only the trainable leaves; the others pass through untouched.
 
     T5X's OptaxWrapper drops the learning rate that T5X computes. Here the schedule scales each
     group's rate inside optax, by the group's own count, as in our engine; T5X logs the schedule's

@@ -13,7 +13,7 @@ Start = Callable[[jax.Array], Mapping]
 
 
 class Initializer(utils.TrainStateInitializer):
-    """For T5X's training: a run without a checkpoint of its own starts from `start`.
+    """For T5X's training: a run that has no checkpoint yet starts from `start`.
 
     T5X would trace an initialisation, with a large backbone as a constant of the program, or map a
     checkpoint of its own onto the parameters; here the weights are read straight onto the mesh.
@@ -42,7 +42,7 @@ class Initializer(utils.TrainStateInitializer):
 
 
 class Restorer:
-    """For T5X's evaluation and inference, in place of its checkpoint manager: reads once."""
+    """For T5X's evaluation and inference, instead of its checkpoint manager: reads once."""
 
     def __init__(self, *, start: Start, train_state: train_state_lib.TrainState, **unused: Any):
         self._start = start

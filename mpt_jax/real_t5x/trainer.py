@@ -28,7 +28,7 @@ class Trainer(trainer_lib.Trainer):
         self._ended = ended
 
     def close(self) -> None:
-        """T5X's; it calls this at the end alone."""
+        """T5X's; it calls this only at the end."""
         self._ended()
         super().close()
 

@@ -15,7 +15,7 @@ from mpt_jax.report.folders import CONFIG_FILE, METRICS_FILE
 
 TRAIN = "train"
 _MINI = "@assets.path()"  # in folders from before `mini` was a name
-# A long value stands on a line of its own.
+# A long value gets its own line.
 _PATH = re.compile(r"^INITIAL_CHECKPOINT_PATH = (?:\\\n\s*)?(\S.*)$", re.MULTILINE)
 
 

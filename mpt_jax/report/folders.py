@@ -11,7 +11,7 @@ RECORD_FILE = "run.json"
 METRICS_FILE = "metrics.jsonl"
 CONFIG_FILE = "config.gin"
 
-# What a run folder holds of its own: no other runs are looked for there.
+# What belongs to a run folder: no other runs are looked for there.
 _PARTS = {"backbone", "checkpoints", "eval", "teachers", "tensorboard", "test"}
 # A folder with one of these is a run, if only one that failed at its start.
 _MARKS = (RECORD_FILE, CONFIG_FILE, METRICS_FILE)
@@ -21,7 +21,7 @@ def find(paths: Sequence[str]) -> list[epath.Path]:
     """The run folders that `paths` are or contain, at any depth; sorted within each, each once.
 
     Raises:
-        UserError: a path that is missing, is no folder, or neither is nor contains a run.
+        UserError: a path that is missing, is not a folder, or neither is nor contains a run.
     """
     found: dict[str, epath.Path] = {}
     for path in paths:
@@ -33,8 +33,9 @@ def find(paths: Sequence[str]) -> list[epath.Path]:
         runs = list(_below(folder, set()))
         if not runs:
             raise UserError(
-                f"{path!r} is no run folder and contains none: none of {', '.join(_MARKS)} is in "
-                "it or below. Give the MODEL_DIR of a `t5x train`, or a folder that holds some."
+                f"{path!r} is not a run folder and contains none: there is no "
+                f"{', no '.join(_MARKS)} in it or below. Give the MODEL_DIR of a `t5x train`, or a "
+                "folder that holds some."
             )
         for run in runs:
             found.setdefault(os.path.realpath(run), run)

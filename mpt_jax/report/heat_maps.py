@@ -48,7 +48,7 @@ def _picture(stage: str, settings: Sequence[Setting], of_factors: bool) -> Pictu
                 caption += "The rows are those of each run's prompt bank."
             return Picture(name, title, caption, _draw(maps))
     kind = "factors" if of_factors else "prompts"
-    why = f"no method has {kind} of its own for each of several tasks in finished {stage} runs"
+    why = f"no method has separate {kind} for several tasks in finished {stage} runs"
     return Picture(name, title, reason=f"{why}.")
 
 

@@ -160,16 +160,16 @@ def _table(setting: Setting) -> str:
         notes.append("Best in bold.")
     if any(any(row.tied) for row in body):
         notes.append(
-            "Underlined: not told apart, because the deviations of the best and of these overlap; "
+            "Underlined: not told apart, because their deviations overlap with the best one's; "
             "then none is bold."
         )
     cells = [cell for row in body for cell in row.cells if cell]
     if len(body) > 1 and any(cell.seeds == 1 for cell in cells):
-        notes.append("A single seed has no deviation: what it is ahead by may be chance.")
+        notes.append("A single seed has no deviation: its lead may be chance.")
     if any(cell.validation for cell in cells):
         notes.append(
-            f"{DAGGER} best validation score, for want of a test evaluation: it is chosen to be "
-            "high, and bold only where the column has no other."
+            f"{DAGGER} best validation score, because there is no test score: it is chosen to be "
+            "high, so it is bold only if the column has no other."
         )
     others = {split for cell in cells for split in cell.splits} - {TEST, VALIDATION}
     if others:

@@ -1,4 +1,4 @@
-"""What the paper reports (Wang et al. 2023, T5-Base, all training examples), to set beside runs."""
+"""What the paper reports (Wang et al. 2023, T5-Base, all training examples), next to runs."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -51,5 +51,5 @@ TABLE = (
 
 
 def group_of(tasks: Sequence[str]) -> str:
-    """The average to set beside runs on `tasks`: GLUE's, unless all are SuperGLUE's."""
+    """The average to compare with runs on `tasks`: GLUE's, unless all are SuperGLUE's."""
     return SUPER_GLUE if set(tasks) <= _SUPER_GLUE_TASKS else GLUE

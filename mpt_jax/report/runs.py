@@ -18,7 +18,7 @@ from mpt_jax.report.folders import METRICS_FILE, RECORD_FILE
 TEST, VALIDATION = "test", "validation"
 SOURCE, TARGET = "source", "target"
 
-# Of run.json, of metrics.jsonl's lines. What is longer or larger than these is no run's.
+# Of run.json, of metrics.jsonl's lines. What is longer or larger than these is not from a run.
 _LONGEST_NAME = 200
 _LARGEST_NUMBER = 2**62
 _FIELDS = {
@@ -109,7 +109,7 @@ def read(folders: Sequence[epath.Path]) -> tuple[list[Run], list[Problem]]:
     for folder in folders:
         try:
             run = _read_run(folder, problems)
-            # "mpt" beside "MPT" is no other method.
+            # "mpt" and "MPT" are one method.
             label = spellings.setdefault(run.label.casefold(), run.label)
             run = dataclasses.replace(run, label=label)
             _check_is_first(run, counted)
@@ -140,7 +140,7 @@ def _read_run(folder: epath.Path, problems: list[Problem]) -> Run:
     evals = [line for line in lines if line["kind"] == "eval"]
     split, scores = _scores(folder, keys, evals)
     if unevaluated := [task for task in keys if task not in scores]:
-        reason = f"{', '.join(unevaluated)}: not evaluated, for want of a {split} split"
+        reason = f"{', '.join(unevaluated)}: not evaluated, because there is no {split} split"
         problems.append(Problem(folder.as_posix(), "not counted", reason))
     bank, bank_tasks = _bank(folder, problems)
     return Run(
@@ -176,7 +176,7 @@ def _record(folder: epath.Path) -> dict[str, Any]:
         files.check_fields(record, _FIELDS, RECORD_FILE)
     names = [record["label"], record["method"], *record["tasks"], *record["key_metrics"].values()]
     if not all(isinstance(name, str) and _is_name(name) for name in names):
-        reason = f"{RECORD_FILE}: a name is no line of 1 to {_LONGEST_NAME} characters"
+        reason = f"{RECORD_FILE}: a name is not a line of 1 to {_LONGEST_NAME} characters"
         raise _UnusableError("unreadable", reason)
     for name in ("total_steps", "batch_size", "tuned_parameters", "few_shot"):
         if record[name] is not None and not 1 <= record[name] <= _LARGEST_NUMBER:
@@ -286,7 +286,7 @@ def _bank(folder: epath.Path, problems: list[Problem]) -> tuple[dict, tuple[str,
     try:
         bank, info = prompt_file.load((folder / prompt_file.FILE_NAME).as_posix())
     except UserError as error:
-        reason = f"{error} It is left out of the heat maps alone."
+        reason = f"{error} It is left out only of the heat maps."
         problems.append(Problem(folder.as_posix(), "unreadable", reason))
         return {}, ()
     return bank, info.tasks

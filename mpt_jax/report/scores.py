@@ -57,7 +57,7 @@ def against_parameters(
     if as_reported and full:
         caption += f" {reported.CAPTION}"
     elif as_reported:
-        caption += " The paper's figures are of all training examples, of which there are no runs."
+        caption += " The paper's figures are for all training examples, and there are no such runs."
     return Picture(name, title, caption + _notes(points), figure)
 
 
@@ -81,7 +81,7 @@ def few_shot(found: Sequence[Setting], looks: dict[str, Look]) -> list[Picture]:
     style.legend_below(figure, [panel])
     caption = (
         f"{_task_list(tasks)}; bands: ± standard deviation over seeds. The horizontal "
-        "axis is logarithmic; “all” stands beside it."
+        "axis is logarithmic; “all” is not on its scale."
     )
     pictures = [Picture(name, title, caption, figure)]
     if len(tasks) > 1:
@@ -157,7 +157,7 @@ def families(labels: Sequence[str]) -> dict[str, list[str]]:
     """Method -> its variants: "MPT" -> ["MPT without distillation"]; those that have any.
 
     A variant's label is the method's and further words. A variant of a variant counts for the
-    first one alone.
+    first one only.
     """
     found: dict[str, list[str]] = {}
     for label in sorted(labels, key=len):

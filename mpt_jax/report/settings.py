@@ -152,7 +152,7 @@ def _cell(by_seed: dict[int, float], splits: Iterable[str]) -> Cell | None:
 
 
 def _tell_joint_apart(runs: list[Run]) -> list[Run]:
-    """Runs on several tasks jointly are a row of their own beside the same method's single ones."""
+    """Joint runs on several tasks get their own row if the same method has single ones too."""
     sizes: dict[str, set[int]] = {}
     for run in runs:
         sizes.setdefault(run.label, set()).add(len(run.tasks))

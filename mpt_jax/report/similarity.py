@@ -77,7 +77,7 @@ def rows_of_bank(bank: Mapping[str, np.ndarray], num_tasks: int, of_factors: boo
     """[K, P, D]: the factors or prompts of each task of a bank.
 
     None where it has none: no factors, one prompt for several tasks, or leaves that its method
-    composes in a way of its own.
+    composes in its own way.
     """
     if of_factors:
         return factors(bank) if set(bank) >= _FACTORS else None

@@ -144,7 +144,7 @@ def target_runs(plan: Plan, folder: pathlib.Path) -> list[Run]:
 def target_run(
     plan: Plan, folder: pathlib.Path, method: Method, task: str, shots: str, seed: int
 ) -> Run:
-    """One cell. Cells of other methods differ from it in what the plan says of the methods alone.
+    """One cell. Cells of other methods differ from it only in what the plan says of the methods.
 
     Raises:
         UserError: a setting of the plan that is the sweep's own to set.

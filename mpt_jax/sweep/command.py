@@ -22,14 +22,14 @@ FLAGS = {
         "default": 1,
         "help": "runs at a time; on CPUs as many as there are, with one accelerator 1 (default: 1)",
     },
-    "--methods": {**_ITEMS, "help": "these of the plan's methods alone, by label"},
-    "--tasks": {**_ITEMS, "help": "these of its tasks"},
-    "--shots": {**_ITEMS, "help": "these of its shots"},
-    "--seeds": {**_ITEMS, "help": "these of its seeds"},
+    "--methods": {**_ITEMS, "help": "only these of the plan's methods, by label"},
+    "--tasks": {**_ITEMS, "help": "only these of its tasks"},
+    "--shots": {**_ITEMS, "help": "only these of its shots"},
+    "--seeds": {**_ITEMS, "help": "only these of its seeds"},
     "--dry_run": {"action": "store_true", "help": "show what is done and what is left"},
     "--emit": {
         "action": "store_true",
-        "help": "print the commands of what is left, for a job scheduler, and run none",
+        "help": "print the commands of what is left, for a job scheduler, and run nothing",
     },
 }
 
@@ -58,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
     plan = plan_file.load(arguments.plan)
     folder = pathlib.Path(arguments.folder or f"runs/{pathlib.Path(arguments.plan).stem}")
     if "://" in str(arguments.folder):
-        raise UserError(f"--folder={arguments.folder}: a sweep's folder lies on a disk.")
+        raise UserError(f"--folder={arguments.folder}: a sweep's folder must be on a disk.")
     cells.check(plan, folder)
     plan = _selected(plan, arguments)
     runs = cells.all_runs(plan, folder)

@@ -1,7 +1,7 @@
 """Finds, before the first run, the tasks, splits and numbers of examples that there are not.
 
-This takes SeqIO and the tasks' modules, and reads the data, so it is done in a process of its own:
-the sweep itself stays small beside its workers.
+This takes SeqIO and the tasks' modules, and reads the data, so it is done in a separate process:
+the sweep itself stays small compared with its workers.
 """
 
 import json

@@ -29,7 +29,7 @@ class Outcome:
 
     @property
     def faults(self) -> str:
-        """What failed and why, and what was not run therefore; "" if all runs are finished."""
+        """What failed and why, and what was not run as a result; "" if all runs are finished."""
         lines = []
         if self.failed:
             lines.append(f"{_count(len(self.failed))} failed:")
@@ -37,7 +37,7 @@ class Outcome:
             lines += [f"  {run.name}: {error}", f"    log: {run.log}"]
         for name in dict.fromkeys(self.not_run.values()):
             cells = [cell for cell, needs in self.not_run.items() if needs == name]
-            lines.append(f"{_count(len(cells))} not started, for want of {name}:")
+            lines.append(f"{_count(len(cells))} not started, because they need {name}:")
             lines += [f"  {cell}" for cell in cells]
         return "\n".join(lines)
 

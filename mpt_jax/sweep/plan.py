@@ -74,7 +74,7 @@ class Plan:
     Attributes:
         name: what messages call it, e.g. its file.
         methods, sources: labels and names are unique.
-        tasks: SeqIO tasks, each a target of its own.
+        tasks: SeqIO tasks, each a separate target.
         shots: numbers of training examples as text, or FULL.
         seeds: each decides the source run, the draw of the examples and their order.
         source, target, evaluation: of all source runs, target runs, evaluations on the test split.
@@ -197,7 +197,7 @@ def _check_seeds(seeds: Sequence[int]) -> None:
         raise UserError("seeds is empty: give at least one.")
     for seed in seeds:
         if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-            raise UserError(f"seeds: {seed!r} is no whole number of at least 0.")
+            raise UserError(f"seeds: {seed!r} is not a whole number of at least 0.")
     _check_unique("seeds", seeds)
 
 

@@ -20,7 +20,7 @@ def load(name: str) -> Plan:
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UserError(f"{name} is no TOML file: {error}.") from None
+        raise UserError(f"{name} is not a TOML file: {error}.") from None
     plan = _Table(content, name)
     target = plan.table("target")
     fields = {
@@ -65,7 +65,7 @@ class _Table:
         values = self._value(key, list, "a list of strings", list(default))
         for value in values:
             if not isinstance(value, str):
-                raise UserError(f"{self._where}: {key} holds {value!r}, which is no string.")
+                raise UserError(f"{self._where}: {key} holds {value!r}, which is not a string.")
         return tuple(values)
 
     def all_strings(self) -> dict[str, tuple[str, ...]]:
@@ -79,7 +79,7 @@ class _Table:
         found = []
         for number, row in enumerate(self.items(key), 1):
             if not isinstance(row, dict):
-                raise UserError(f"{self._where}: {key} holds {row!r}, which is no table.")
+                raise UserError(f"{self._where}: {key} holds {row!r}, which is not a table.")
             found.append(read(_Table(row, f"{self._where}: {key}, row {number}")))
         return tuple(found)
 

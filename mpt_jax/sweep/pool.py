@@ -85,7 +85,7 @@ class _Worker:
             stdout=subprocess.PIPE,
             text=True,
             env=environment,
-            start_new_session=True,  # a Ctrl-C reaches the sweep alone, which passes it on once
+            start_new_session=True,  # a Ctrl-C reaches only the sweep, which passes it on once
             pass_fds=lock.descriptors(),  # the sweep's folder is taken until its workers have ended
         )
         self._run: Run | None = None
@@ -118,8 +118,8 @@ class _Worker:
 
 def _environment(processes: int, compiled: pathlib.Path) -> dict[str, str]:
     environment = {
-        # On a CPU a step allocates its buffers anew; without large pages, page faults cost a third
-        # of the time. glibc reads this at the start of a process alone.
+        # On a CPU a step allocates its buffers again; without large pages, page faults cost a third
+        # of the time. glibc reads this only at the start of a process.
         "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
         "JAX_COMPILATION_CACHE_DIR": str(compiled.absolute()),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2",

@@ -50,7 +50,7 @@ def check(runs: Sequence[Run]) -> None:
         raise UserError(
             "these runs were made with other settings than the plan's:\n"
             + "\n".join([*lines[:_MOST_SHOWN], *more])
-            + "\nGive the edited plan another --folder; or, to have them made anew, delete their "
+            + "\nGive the edited plan another --folder; or, to repeat these runs, delete their "
             "folders and those of the runs that start from them."
         )
 
@@ -109,7 +109,7 @@ def _without_effect(bindings: Bindings) -> set[str]:
 
 
 def _shown(value: Any) -> str:
-    """A value as text, in which functions have their last name alone."""
+    """A value as text, in which functions have only their last name."""
     if isinstance(value, gin_source.Reference):
         scope, slash, function = value.name.rpartition("/")
         mark = "%" if value.is_macro else "@"

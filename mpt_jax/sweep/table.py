@@ -17,7 +17,7 @@ def collect(plan: Plan, folder: pathlib.Path) -> list[dict]:
     plan's split.
 
     Raises:
-        UserError: a cell is not finished, its score is no number, or it was made with other
+        UserError: a cell is not finished, its score is not a number, or it was made with other
             settings than the plan's.
     """
     recorded.check(cells.all_runs(plan, folder))

@@ -196,7 +196,7 @@ def names(tasks: Sequence[Task]) -> list[str]:
     """The names of `tasks`, for a run on all of them.
 
     Raises:
-      UserError: they are no list of tasks, or two have one name.
+      UserError: they are not a list of tasks, or two have one name.
     """
     if not isinstance(tasks, list | tuple) or not all(isinstance(task, Task) for task in tasks):
         raise UserError(f"TASKS = {tasks!r} must be a list: TASKS = [@reviews/local.Task()].")

@@ -46,7 +46,7 @@ def reader_of(name: str) -> Callable[[Iterator[str], pathlib.Path], NumberedRows
     """What reads a file of this name.
 
     Raises:
-      UserError: the suffix is none of those known.
+      UserError: the suffix is unknown.
     """
     suffix = pathlib.PurePath(name).suffix.lower()
     if suffix not in _READERS:
@@ -83,14 +83,14 @@ def _json_object(line: str) -> RawRow | BadRow:
     try:
         row = _JSON.decode(line.strip())
     except json.JSONDecodeError as error:
-        return BadRow(f"it is no JSON: {error.msg} (column {error.colno})")
+        return BadRow(f"it is not JSON: {error.msg} (column {error.colno})")
     except (ValueError, RecursionError) as error:
-        return BadRow(f"it is no JSON: {error}")
-    return row if isinstance(row, dict) else BadRow(f"it is no JSON object: {line.strip()[:40]}")
+        return BadRow(f"it is not JSON: {error}")
+    return row if isinstance(row, dict) else BadRow(f"it is not a JSON object: {line.strip()[:40]}")
 
 
 def _refused(constant: str) -> Any:
-    raise ValueError(f"{constant} is no JSON number")
+    raise ValueError(f"{constant} is not a JSON number")
 
 
 # Numbers stay as they are written.
@@ -120,7 +120,7 @@ def _table(records: Any, path: pathlib.Path, delimiter: str) -> NumberedRows:
     except csv.Error as error:
         raise UserError(
             f"{path}, the row that begins on line {line}: {error}. Texts with commas, quotes or "
-            'line breaks stand in double quotes, and "" is a quote inside them.'
+            'line breaks must be in double quotes, and "" is a quote inside them.'
         ) from None
 
 

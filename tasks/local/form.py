@@ -76,7 +76,7 @@ class Form:
         try:
             "".join((inputs, *answers)).encode("utf-8")
         except UnicodeEncodeError:
-            raise BadRow("its text holds half of a surrogate pair, which is no character") from None
+            raise BadRow("its text holds half a character (a lone surrogate)") from None
         return Example(inputs, answers)
 
     def _answer(self, text: str) -> str:
@@ -91,14 +91,14 @@ class Form:
     def _word(self, text: str) -> str:
         if text not in self._words:
             raise BadRow(
-                f"the label {shown(text)} is none of {some(self._words)}."
+                f"the label {shown(text)} is not one of {some(self._words)}."
                 f"{did_you_mean(text, self._words, 1)}"
             )
         return self._words[text]
 
     def _number(self, text: str) -> str:
         if not _is_number(text):
-            raise BadRow(f"the target {shown(text)} is no number")
+            raise BadRow(f"the target {shown(text)} is not a number")
         if self._step is None:
             return text.strip()
         steps = (decimal.Decimal(text) / self._step).to_integral_value(decimal.ROUND_HALF_EVEN)
@@ -127,7 +127,7 @@ def _words(label_words: Sequence[str] | Mapping[Any, str]) -> dict[str, str]:
     words = {plain(raw): word for raw, word in pairs}
     for word in words.values():
         if not isinstance(word, str) or not word.strip():
-            raise UserError(f"label_words: {word!r} is no word.")
+            raise UserError(f"label_words: {word!r} is not a word.")
     return words
 
 

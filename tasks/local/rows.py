@@ -56,7 +56,7 @@ def examples(
 def held_out(rows: Sequence[Example], share: float) -> tuple[list[Example], list[Example]]:
     """The rows to train on, and about `share` of them to validate with, each in order.
 
-    Which side a row is on hangs on its inputs alone: neither on the order of the rows nor on the
+    Which side a row is on depends only on its inputs: neither on the order of the rows nor on the
     label, and rows with equal inputs are on the same side.
     """
     train, validation = [], []

@@ -31,12 +31,12 @@ class Template:
         try:
             self._pieces = list(string.Formatter().parse(text))
         except (ValueError, TypeError) as error:
-            raise UserError(f"{setting} = {text!r} is no template: {error}.") from None
+            raise UserError(f"{setting} = {text!r} is not a template: {error}.") from None
         for _, field, form, conversion in self._pieces:
             if field == "" or form or conversion:
                 raise UserError(
-                    f"{setting} = {text!r} is no template: write the name of a field between the "
-                    "braces, as in {text}, and {{ or }} for a brace itself."
+                    f"{setting} = {text!r} is not a template: write the name of a field between "
+                    "the braces, as in {text}, and {{ or }} for a brace itself."
                 )
         self.fields = tuple(dict.fromkeys(field for _, field, _, _ in self._pieces if field))
         if not self.fields:
@@ -54,7 +54,7 @@ class Template:
         )
 
     def is_blank(self, row: RawRow) -> bool:
-        """Whether none of the fields holds any text, so that `fill` would give the literals alone.
+        """Whether none of the fields holds any text, so that `fill` would give only the literals.
 
         Raises:
           BadRow: as `fill`.

@@ -35,7 +35,7 @@ def _list(fact: Fact) -> str:
 
 
 def compare(rng: random.Random) -> Row:
-    """For each part of two facts: same, different, opposite, more general, or said by one alone."""
+    """For each part of two facts: same, different, opposite, more general, or said only by one."""
     one = world.draw_fact(rng, wording.some_genre(rng), 0.45)._replace(negated=chance(rng, 0.1))
     relate = pick(
         rng, (world.weaken, world.contradict, world.unsettled, _change_some, _change_some)

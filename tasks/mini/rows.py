@@ -1,7 +1,7 @@
 """The rows of the mini suite: six source tasks that mirror the paper's, eight targets.
 
 Each `<task>(rng, label)` writes one row whose label is true by construction. A row's text holds
-fields alone, no task name and no instruction, and field names are shared between tasks: what to
+only fields, no task name and no instruction, and field names are shared between tasks: what to
 do with the fields is for the prompt to say.
 """
 

@@ -1,6 +1,6 @@
 """Text-to-text skills with an instruction in words: what the mini backbone is pretrained on.
 
-As real T5 was pretrained on a supervised mixture beside span corruption, this backbone learns to
+As real T5 was pretrained on a supervised mixture and on span corruption, this backbone learns to
 follow instructions about the mini world: the source tasks' skills and the parts that the targets
 are made of, never a target itself. Instructions vary in wording and field names; a soft prompt can
 then say what an instruction says.

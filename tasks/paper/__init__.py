@@ -45,7 +45,7 @@ def register(
     prefix: bool = True,
     data_dir: str | None = None,
 ) -> str:
-    """Registers all tasks and mixtures, in place of those of an earlier call.
+    """Registers all tasks and mixtures, instead of those of an earlier call.
 
     Args:
       vocabulary: of inputs and targets, the backbone's.
@@ -58,7 +58,7 @@ def register(
       The name of this module, to be the run's MIXTURE_OR_TASK_MODULE.
 
     Raises:
-      UserError: on a verbaliser, text form or prefix that is none of these.
+      UserError: on an unknown verbaliser, text form or prefix.
     """
     _check("verbaliser", verbaliser, VERBALISERS)
     _check("text_form", text_form, TEXT_FORMS)
@@ -102,7 +102,7 @@ def _tasks(names: str | Sequence[str] | None) -> list[PaperTask]:
         if not set(members) <= TASKS.keys():
             known = [*TASKS, *SUITES]
             raise UserError(
-                f"{name!r} is none of the paper's tasks and mixtures: {', '.join(known)}."
+                f"{name!r} is not one of the paper's tasks and mixtures: {', '.join(known)}."
                 f"{did_you_mean(name, known)} For other tasks give TASK_FEATURE_LENGTHS and "
                 "TRAIN_STEPS yourself."
             )
@@ -113,6 +113,6 @@ def _tasks(names: str | Sequence[str] | None) -> list[PaperTask]:
 def _check(argument: str, value: str | bool, known: Sequence[str | bool]) -> None:
     if value not in known:
         raise UserError(
-            f"{argument} = {value!r} is none of {', '.join(map(repr, known))}."
+            f"{argument} = {value!r} is not one of {', '.join(map(repr, known))}."
             f"{did_you_mean(str(value), map(str, known))}"
         )

@@ -14,7 +14,7 @@ _MOST_REFERENCES = 1000  # to one meaning: far more than there are
 def references_together(rows: tf.data.Dataset, training: bool) -> tf.data.Dataset:
     """E2E: trained on row by row; else all texts of one meaning representation are one row.
 
-    TFDS stores each text as a row of its own, in no order.
+    TFDS stores each text as a separate row, in no order.
     """
     texts = rows.map(
         lambda row: {

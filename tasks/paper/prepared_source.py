@@ -61,7 +61,7 @@ class PreparedSource(seqio.DataSource):
           UserError: the data are not prepared, lack a split or have too few rows for one.
         """
         source = functools.partial(seqio.TfdsDataSource, self._name, self._data_dir, read_only=True)
-        # Built anew: SeqIO would remember the dataset as it was before it was prepared.
+        # Built again: SeqIO would remember the dataset as it was before it was prepared.
         builder = tfds.builder(self._name, data_dir=source().tfds_dataset.data_dir)
         if not builder.info.splits:
             raise UserError(self._not_prepared(builder))
@@ -90,7 +90,7 @@ class PreparedSource(seqio.DataSource):
         root = builder.data_dir_root
         return (
             f"The data of task {self._task!r} are not prepared: there is no {self._name} in "
-            f"{root}. Prepare them once, where there is a network, with\n"
+            f"{root}. Prepare them once, on a machine with a network, with\n"
             f'  python -c "import tensorflow_datasets as tfds; '
             f"tfds.builder('{self._name}', data_dir='{root}').download_and_prepare()\"\n"
             "or say where they are (DATA_DIR in the suites of the paper)."

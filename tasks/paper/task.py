@@ -44,7 +44,7 @@ class Form(NamedTuple):
 
 
 def accuracy(words: Sequence[str]) -> list[MetricFn]:
-    """Accuracy; an answer that is no label word is wrong."""
+    """Accuracy; an answer that is not a label word is wrong."""
     del words
     return [metrics.accuracy]
 

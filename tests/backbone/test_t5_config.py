@@ -76,8 +76,8 @@ def test_json_round_trip():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "no valid JSON"),
-        ("[" * 200_000, "no valid JSON"),
+        ("{", "not valid JSON"),
+        ("[" * 200_000, "not valid JSON"),
         ("[1]", "must be a JSON object"),
         ('{"emb_dims": 3}', "no field 'emb_dims'. Did you mean 'emb_dim'"),
         ('{"emb_dim": 3}', "lacks vocab_size, num_heads"),

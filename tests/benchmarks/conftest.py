@@ -1,4 +1,4 @@
-"""Benchmarks import what lies beside them, as a script does; and miniature corpora for them."""
+"""Benchmarks import what is in their folder, as a script does; and miniature corpora for them."""
 
 import json
 import pathlib

@@ -183,7 +183,7 @@ def test_an_override_macro_that_no_file_knows():
         ("WIDTH='3", "is not a complete gin value"),
         ("WIDTH=true", "gin writes True"),
         ("WIDTH=", "has no value"),
-        ("9x=1", "'9x' is no gin name"),
+        ("9x=1", "'9x' is not a gin name"),
         ("toylib.bild.depth=1", "matching 'toylib.bild'. Did you mean 'toylib.build'"),
         ("bild.depth=1", "matching 'bild'. Did you mean 'build'"),
         ("build.dept=1", "doesn't have a parameter named 'dept'. Did you mean 'depth'"),

@@ -215,10 +215,10 @@ def test_what_another_run_has_left_is_refused(echo, tmp_path):
     left = output.read_text()
     output.unlink()
     for content, message in (
-        (left.replace("two", "2"), "line 2 is of another input than that of INPUTS"),
+        (left.replace("two", "2"), "line 2 belongs to another input than that of INPUTS"),
         (left.replace('"prediction": "', '"prediction": "x', 1), "line 1 holds another prediction"),
         (left * 2, "has 6 lines, INPUTS has 3: it was left by another run. Delete it"),
-        ("[1]\n", "line 1 is no prediction"),
+        ("[1]\n", "line 1 is not a prediction"),
     ):
         partial.write_text(content)
         with pytest.raises(UserError, match=message):
@@ -232,7 +232,7 @@ def test_what_another_run_has_left_is_refused(echo, tmp_path):
     output.write_text(left)
     with pytest.raises(UserError, match="has 3 lines, INPUTS has more: it was left by another run"):
         echo(text + "four\nfive\n")
-    with pytest.raises(UserError, match="line 1 is of another input"):
+    with pytest.raises(UserError, match="line 1 belongs to another input"):
         echo(text, task="toy_b")
     assert output.read_text() == left
 

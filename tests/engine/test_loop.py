@@ -252,7 +252,7 @@ def test_a_finished_run_returns_at_once_and_changes_nothing(
     before = contents(whole[0])
     assert run(whole[0], backbone) == whole[0]
     assert contents(whole[0]) == before
-    assert f"note: the run in {whole[0]} is finished, so that nothing is trained: step 6, best" in (
+    assert f"note: the run in {whole[0]} is finished, so nothing is trained: step 6, best" in (
         capfd.readouterr().err
     )
 

@@ -1,7 +1,7 @@
 """Makes tests/golden/huggingface/: tiny backbones as transformers saves them, and their logits.
 
     t5_v1_0, t5_v1_1   the models of t5_v1_0.npz and t5_v1_1.npz, which hold their logits
-    mt5                gated and untied, in shards; logits.npz beside: of the batch in t5_v1_0.npz
+    mt5                gated and untied, in shards; with logits.npz: of the batch in t5_v1_0.npz
     sentinels.json     ids that transformers gives to a text in the mini vocabulary
 
 Run in the environment of make_t5_golden.py, with sentencepiece==0.2.3 and protobuf:

@@ -1,6 +1,6 @@
 """Writes seqio_cache/: a task of eight rows, as SeqIO's own tool leaves it.
 
-Run once, in an environment of its own, since the tool needs Apache Beam:
+Run once, in a separate environment, since the tool needs Apache Beam:
 
     python -m venv beam
     beam/bin/pip install seqio tensorflow-datasets apache-beam crcmod

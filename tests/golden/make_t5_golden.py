@@ -2,7 +2,7 @@
 
 Tiny random T5 v1.0 and v1.1 models, their weights under T5X's names, and what they compute:
 logits, greedy and beam search, with a padded batch, without and with a soft prompt. Run in an
-environment of its own; the tests need only the files:
+separate environment; the tests need only the files:
 
     python3.11 -m venv golden-venv
     golden-venv/bin/pip install torch==2.13.0 transformers==5.23.0 numpy==2.4.6

@@ -1,6 +1,6 @@
 """Writes t5_tasks.json: what T5's own preprocessors and metrics make of a few rows.
 
-Run once, in an environment of its own, since t5's dependencies replace seqio and
+Run once, in a separate environment, since t5's dependencies replace seqio and
 tensorflow-datasets by older nightlies:
 
     python -m venv t5_oracle

@@ -86,5 +86,5 @@ def test_a_token_without_an_id_is_refused(folder):
 )
 def test_broken_files_are_named(name, values, folder):
     (folder / name).write_text(json.dumps(values))
-    with pytest.raises(UserError, match=f"{name} is no tokenizer file"):
+    with pytest.raises(UserError, match=f"{name} is not a Hugging Face tokenizer file"):
         backbones.tokenizer_of(str(folder))

@@ -37,7 +37,7 @@ def test_our_own_config_is_held_against_the_tensors(tmp_path):
 
 @pytest.mark.parametrize("path", ["nowhere", "."])
 def test_not_a_backbone_folder(tmp_path, path):
-    with pytest.raises(UserError, match="INITIAL_CHECKPOINT_PATH.*no backbone folder"):
+    with pytest.raises(UserError, match="INITIAL_CHECKPOINT_PATH.*not a backbone folder"):
         backbones.open_weights(str(tmp_path / path))
 
 
@@ -85,7 +85,7 @@ def test_how_many_sentinels_a_file_lacks(tmp_path):
     [
         ('{"extra_ids": 65}', r"960 pieces and, with 65 sentinels, 1025 ids.*1024 rows"),
         ('{"extra_ids": -1}', "extra_ids = -1"),
-        ('{"extra_ids"', "no valid JSON"),
+        ('{"extra_ids"', "not valid JSON"),
         ("[]", "no JSON object"),
     ],
 )

@@ -73,7 +73,7 @@ def test_bfloat16_and_the_vocabulary_go_along(tmp_path, capsys):
 MT5 = str(golden.HUGGINGFACE / "mt5")
 MISTAKES = {
     "no source": (["nowhere", "new", "--to=t5x"], "'nowhere' does not exist"),
-    "no backbone": ([".", "new", "--to=mpt_jax"], "no backbone folder"),
+    "no backbone": ([".", "new", "--to=mpt_jax"], "not a backbone folder"),
     "taken": ([MT5, "taken", "--to=mpt_jax"], "taken exists"),
     "a file": ([MT5, "taken/file", "--to=mpt_jax"], "taken/file exists"),
     "no step": ([MT5, "new", "--to=t5x"], "new/checkpoint_0"),

@@ -131,7 +131,7 @@ LIES = {
     ),
     "text": ({"d_ff": "many"}, "mlp_dim = 'many'.*wi_0"),
     "absent": ({"d_ff": None}, "lacks d_ff"),
-    "exact gelu": ({"dense_act_fn": "gelu"}, "none of T5's"),
+    "exact gelu": ({"dense_act_fn": "gelu"}, "not one of T5's"),
     "epsilon": ({"layer_norm_epsilon": "small"}, "layer_norm_epsilon"),
     "kind": ({"model_type": "umt5"}, "model_type 'umt5'.*t5, mt5"),
 }
@@ -224,5 +224,7 @@ def test_sizes_that_cannot_be_are_named(folder, theirs, ours, value):
         return
     config = folder / "config.json"
     config.write_text(json.dumps({**json.loads(config.read_text()), theirs: value}))
-    with pytest.raises(UserError, match=f"folder.*( {ours} |T5Config.{ours} must|no JSON number)"):
+    with pytest.raises(
+        UserError, match=f"folder.*( {ours} |T5Config.{ours} must|not a JSON number)"
+    ):
         backbones.config_of(str(folder))

@@ -205,7 +205,7 @@ def test_other_names_than_tasks_and_another_width_are_refused(at_once, monkeypat
     folder = foreign_prompts.adapter(tmp_path / "adapter")
     with pytest.raises(UserError, match="of 2 tasks, and --tasks names 1"):
         peft.read(folder, ["a"], foreign_prompts.BACKBONE)
-    with pytest.raises(UserError, match="'../a' is no name"):
+    with pytest.raises(UserError, match="'../a' is not a task name"):
         peft.read(folder, ["../a", "b"], foreign_prompts.BACKBONE)
     wide = dataclasses.replace(t5_golden.CONFIGS["v1_1"], emb_dim=32)
     monkeypatch.setattr("mpt_jax.interop.backbones.config_of", lambda path: wide)

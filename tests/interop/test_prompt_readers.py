@@ -186,5 +186,5 @@ def test_a_file_in_place_of_a_folder_and_back(tmp_path):
     (tmp_path / "adapter" / peft.CONFIG).mkdir()
     for read in (npy.read, peft.read):
         for name in ("folder.npy", "adapter", "nowhere"):
-            with pytest.raises(UserError, match=f"(no NumPy file|no adapter).*|.*{name}"):
+            with pytest.raises(UserError, match=f"(not a NumPy file|no adapter).*|.*{name}"):
                 read(str(tmp_path / name), "a", foreign_prompts.BACKBONE)

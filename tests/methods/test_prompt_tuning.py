@@ -1,4 +1,4 @@
-"""How whole prompts start, and that a task's start does not depend on the tasks beside it."""
+"""How whole prompts start, and that a task's start does not depend on the other tasks."""
 
 import jax
 import numpy as np

@@ -90,7 +90,7 @@ def test_the_papers_figures_are_not_set_beside_few_examples(make_run, draw):
     make_run("a", shots=16)
     picture = draw(scores.against_parameters, True)
     assert not any("as reported" in label for label in _legend(picture.figure))
-    assert "of which there are no runs" in picture.caption
+    assert "and there are no such runs" in picture.caption
 
 
 def test_few_shot_curves(make_run, draw):
@@ -100,7 +100,7 @@ def test_few_shot_curves(make_run, draw):
     (picture,) = draw(scores.few_shot)  # of one task: no picture by task
     (panel,) = picture.figure.axes
     line = _lines(panel)["MPT"]
-    assert line.get_xdata().tolist() == [2, 4, 5.5]  # log2, and "all" beside it
+    assert line.get_xdata().tolist() == [2, 4, 5.5]  # log2, and "all" after it
     assert line.get_ydata().tolist() == [41, 51, 71]
     assert [tick.get_text() for tick in panel.get_xticklabels()] == ["4", "16", "all"]
     band = panel.collections[0].get_paths()[0].vertices[:, 1]

@@ -161,9 +161,9 @@ def test_only_unfinished_runs_make_a_report_that_says_so(make_run, tmp_path, cap
     [
         ([], "required: RUN_DIR"),
         (["nowhere"], "there is no folder 'nowhere'"),
-        (["empty"], "'empty' is no run folder and contains none"),
+        (["empty"], "'empty' is not a run folder and contains none"),
         (["file"], "'file' is a file"),
-        (["runs/a", "empty"], "'empty' is no run folder"),
+        (["runs/a", "empty"], "'empty' is not a run folder"),
         (["runs", "--output=file"], "cannot write file/report.html"),
         (["runs", "--ouput=x"], "unknown flag '--ouput'. Did you mean '--output'?"),
         (["runs", "--gin.SEED=1"], "t5x report takes no --gin.SEED"),

@@ -59,10 +59,10 @@ def _edit(path, old, new):
     ("break_it", "status", "reason"),
     [
         (lambda f: (f / "run.json").unlink(), "unreadable", "no run.json"),
-        (lambda f: (f / "run.json").write_text("{"), "unreadable", "run.json is no valid JSON"),
+        (lambda f: (f / "run.json").write_text("{"), "unreadable", "run.json is not valid JSON"),
         (lambda f: (f / "run.json").write_text("[]"), "unreadable", "holds no JSON object"),
         (lambda f: (f / "run.json").write_text("[" * 200_000), "unreadable", "recursion"),
-        (lambda f: (f / "run.json").write_bytes(b"\xff"), "unreadable", "no valid JSON"),
+        (lambda f: (f / "run.json").write_bytes(b"\xff"), "unreadable", "not valid JSON"),
         (lambda f: _edit(f / "run.json", ": 16", ": Infinity"), "unreadable", "Infinity is no"),
         (lambda f: _edit(f / "run.json", ": 16", ": -16"), "unreadable", "usable 'batch_size'"),
         (lambda f: _edit(f / "run.json", ": 16", f": {10**400}"), "unreadable", "'batch_size'"),
@@ -70,7 +70,7 @@ def _edit(path, old, new):
         (lambda f: _edit(f / "run.json", '["mini_rte"]', "[3]"), "unreadable", "a name is no"),
         (lambda f: _edit(f / "run.json", '"MPT"', f'"{"M" * 100_000}"'), "unreadable", "a name"),
         (lambda f: _edit(f / "run.json", '"MPT"', r'"\ud800"'), "unreadable", "a name is no"),
-        (lambda f: _edit(f / "run.json", '"MPT"', '" "'), "unreadable", "a name is no line"),
+        (lambda f: _edit(f / "run.json", '"MPT"', '" "'), "unreadable", "a name is not a line"),
         (lambda f: _edit(f / "run.json", "true", "false"), "incomplete", "its last evaluation"),
         (lambda f: _edit(f / "run.json", '"seed"', '"sead"'), "unreadable", "usable 'seed'"),
         (lambda f: _edit(f / "run.json", '"mini_rte": "acc', '"x": "acc'), "unreadable", "metric"),
@@ -86,8 +86,8 @@ def _edit(path, old, new):
             "a step that is none",
         ),
         (lambda f: (f / "test/metrics.json").write_text("{}"), "unreadable", "none of the tasks"),
-        (lambda f: (f / "test/metrics.json").write_text(""), "unreadable", "no valid JSON"),
-        (lambda f: _edit(f / "test/metrics.json", "61.0", "NaN"), "unreadable", "no JSON number"),
+        (lambda f: (f / "test/metrics.json").write_text(""), "unreadable", "not valid JSON"),
+        (lambda f: _edit(f / "test/metrics.json", "61.0", "NaN"), "unreadable", "a JSON number"),
         (lambda f: _edit(f / "test/metrics.json", "61.0", "null"), "unreadable", "not a number"),
         (lambda f: _edit(f / "test/metrics.json", "61.0", "[]"), "unreadable", "not a number but"),
     ],
@@ -157,8 +157,8 @@ def test_a_task_that_has_no_such_split_is_left_out_alone(make_run, read):
     assert (first.scores, first.tasks, first.tuned_per_task) == ({"x": 50}, ("x",), 25)
     assert second.scores == {"y": 7}
     assert [(p.status, p.reason) for p in problems] == [
-        ("not counted", "y: not evaluated, for want of a validation split"),
-        ("not counted", "x: not evaluated, for want of a test split"),
+        ("not counted", "y: not evaluated, because there is no validation split"),
+        ("not counted", "x: not evaluated, because there is no test split"),
     ]
 
 
@@ -180,7 +180,7 @@ def test_a_bad_prompt_file_costs_the_heat_maps_alone(make_run, read):
     (folder / "prompts.safetensors").write_bytes(content[:-4])
     (run,), (problem,) = read()
     assert run.bank == {}
-    assert "heat maps alone" in problem.reason
+    assert "left out only of the heat maps" in problem.reason
 
 
 def test_a_second_run_of_the_same_cell_is_not_another_seed(make_run, read):
@@ -232,7 +232,7 @@ def test_paths_that_hold_no_run(tmp_path):
     for name, message in (
         ("nowhere", "there is no folder"),
         ("file", "is a file"),
-        ("empty", "is no run folder and contains none"),
+        ("empty", "is not a run folder and contains none"),
     ):
         with pytest.raises(UserError, match=message):
             folders.find([str(tmp_path / name)])

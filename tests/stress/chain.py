@@ -118,7 +118,7 @@ def _log(run: pathlib.Path) -> pathlib.Path:
 
 
 def _results(run: pathlib.Path, lines: bool) -> dict[str, str]:
-    """In a process of its own: reading checkpoints takes jax's devices."""
+    """In a separate process: reading checkpoints takes jax's devices."""
     out = run.with_name(f"{run.name}.results")
 
     def write() -> None:

@@ -15,7 +15,7 @@ from mpt_jax.tasks.mini import vocabulary
 
 TINY = str(pathlib.Path(__file__).with_name("tiny.gin"))
 TARGET, SOURCE = "gin/mpt_target.gin", "gin/mpt_source.gin"
-SEQIO_TASKS = "[@local.register(), 'stress.seqio_tasks']"  # beside the tasks of tiny.gin
+SEQIO_TASKS = "[@local.register(), 'stress.seqio_tasks']"  # next to the tasks of tiny.gin
 MINI_TASKS = "[@local.register(), 'mpt_jax.tasks.mini']"
 STREAMED_ROWS = 10_100  # more than are kept in memory
 _WORDS = ("the", "judge", "saw", "a", "red", "house", "and", "cold", "water", "near", "town")

@@ -95,7 +95,8 @@ def test_what_a_failed_run_would_have_fed_is_not_started(fake, monkeypatch, tmp_
     assert len(outcome.finished) + len(outcome.failed) + len(outcome.not_run) == len(runs)
     assert "2 runs failed:\n  sources/mpt-3: a reason\n" in outcome.faults
     assert f"    log: {tmp_path / 'sources' / 'mpt-3' / 'log.txt'}" in outcome.faults
-    assert "4 runs not started, for want of sources/mpt-3:\n  sources/shared-3" in outcome.faults
+    lost = "4 runs not started, because they need sources/mpt-3:\n  sources/shared-3"
+    assert lost in outcome.faults
     printed = capsys.readouterr().out.splitlines()
     assert printed[-1].startswith(f"[{len(runs)}/{len(runs)}] ")
     assert any(line.endswith("sources/mpt-3: FAILED: a reason") for line in printed)

@@ -29,8 +29,8 @@ PLAN = sweep_plans.PLAN
         ({"shots": ("Full",)}, "shots: Full is neither"),
         ({"shots": ("1.5",)}, "shots: 1.5 is neither"),
         ({"shots": ("32",)}, "by_shots: 16 is not among shots, which are 32"),
-        ({"seeds": (-1,)}, "seeds: -1 is no whole number of at least 0"),
-        ({"seeds": (True,)}, "seeds: True is no whole number"),
+        ({"seeds": (-1,)}, "seeds: -1 is not a whole number of at least 0"),
+        ({"seeds": (True,)}, "seeds: True is not a whole number"),
         (
             {"methods": (Method("a", source="mtp"),)},
             "method 'a': there is no source run 'mtp'. Did you mean 'mpt'? "

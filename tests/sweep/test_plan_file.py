@@ -75,7 +75,7 @@ def test_the_shipped_run_files_are_the_default(load):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("tasks = [", "my.toml is no TOML file: "),
+        ("tasks = [", "my.toml is not a TOML file: "),
         (SHORT + "tsks = []", "my.toml: unknown key 'tsks'. Did you mean 'tasks'? Known keys: "),
         (SHORT.replace("label =", "lable ="), "methods, row 1: unknown key 'lable'. Did you mean"),
         (SHORT.replace('label = "one"', ""), "my.toml: methods, row 1: label is missing."),
@@ -83,13 +83,13 @@ def test_the_shipped_run_files_are_the_default(load):
         (SHORT + "[source]\nby_shots = {}", "my.toml: source: unknown key 'by_shots'"),
         (SHORT + "[target]\nstep = 3", "my.toml: target: unknown key 'step'. Known keys:"),
         (SHORT.replace('["a"]', '"a"'), "tasks must be a list of strings, not 'a'"),
-        (SHORT.replace('["a"]', "[1]"), "tasks holds 1, which is no string"),
+        (SHORT.replace('["a"]', "[1]"), "tasks holds 1, which is not a string"),
         (SHORT.replace("[16]", "16"), "shots must be a list, not 16"),
         (SHORT.replace("[16]", "[0]"), 'shots: 0 is neither a positive number nor "full"'),
         (SHORT.replace("[16]", "[true]"), "shots: True is neither"),
-        (SHORT.replace("[0]", '["0"]'), "seeds: '0' is no whole number"),
+        (SHORT.replace("[0]", '["0"]'), "seeds: '0' is not a whole number"),
         (SHORT.replace("[0]", "[]"), "my.toml: seeds is empty"),
-        (SHORT.replace('{ label = "one" }', '"one"'), "methods holds 'one', which is no table"),
+        (SHORT.replace('{ label = "one" }', '"one"'), "methods holds 'one', which is not a table"),
         (SHORT + "source = 's'", "source must be a table, not 's'"),
         (SHORT.replace("tasks", "settings"), "my.toml: tasks is empty"),
     ],
@@ -103,7 +103,7 @@ def test_each_mistake_is_one_message(text, message, load):
 def test_bytes_that_are_no_text(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my.toml").write_bytes(b"\xff\xfe")
-    with pytest.raises(UserError, match=r"my\.toml is no TOML file"):
+    with pytest.raises(UserError, match=r"my\.toml is not a TOML file"):
         plan_file.load("my.toml")
 
 

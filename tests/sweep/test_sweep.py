@@ -238,7 +238,7 @@ def test_from_the_plan_to_the_scores(sweep, tmp_path):
         assert f"    log: {log}\n" in err
         assert why in (tmp_path / log).read_text()
     assert "Traceback" not in err
-    lost = "2 runs not started, for want of sources/lost-0:\n  targets/lost/toy_a-12-0\n"
+    lost = "2 runs not started, because they need sources/lost-0:\n  targets/lost/toy_a-12-0\n"
     assert lost in err
 
     before = sweep_plans.files(folder)

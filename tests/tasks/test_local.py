@@ -1,4 +1,4 @@
-"""Tasks of a user's files from the declaration to tokens; what readers and forms do is beside."""
+"""Tasks of a user's files from the declaration to tokens; readers and forms have other files."""
 
 import json
 
@@ -199,7 +199,7 @@ def test_few_shot_and_task_ids_work_as_for_any_task():
         ({"splits": "train.jsonl"}, "splits = 'train.jsonl' must name a file"),
         ({"splits": {"train": "train.json"}}, "'train.json' is: known are .jsonl, .csv, .tsv"),
         ({"splits": {"train": 3}}, "'3' is: known are"),
-        ({"inputs": "{text"}, "inputs = '{text' is no template"),
+        ({"inputs": "{text"}, "inputs = '{text' is not a template"),
         ({"inputs": "text"}, "inputs = 'text' names no field"),
         ({"targets": ["{stars}"]}, r"targets = \['{stars}'\] must be text"),
         ({"metrics": ["accurcy"]}, "unknown metric 'accurcy'. Did you mean 'accuracy'"),
@@ -240,7 +240,7 @@ def test_tasks_are_a_list_of_different_names():
         ),
         (
             {"label_words": {1: "negative"}},
-            "1 bad of 2 rows:\n  line 2: the label '5' is none of '1'",
+            "1 bad of 2 rows:\n  line 2: the label '5' is not one of '1'",
         ),
         ({"splits": {"train": "empty.jsonl"}}, "empty.jsonl (task 'reviews') holds no rows"),
         ({"splits": {"train": "latin.csv"}}, "latin.csv, line 2, is not UTF-8"),

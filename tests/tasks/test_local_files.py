@@ -33,11 +33,11 @@ def test_jsonl_keeps_numbers_as_they_are_written(read):
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        ('{"a": 1', "it is no JSON: Expecting ',' delimiter (column 8)"),
-        ("[1, 2]", "it is no JSON object: [1, 2]"),
-        ("3", "it is no JSON object: 3"),
-        ('{"a": NaN}', "it is no JSON: NaN is no JSON number"),
-        ("[" * 100_000, "it is no JSON: maximum recursion depth"),
+        ('{"a": 1', "it is not JSON: Expecting ',' delimiter (column 8)"),
+        ("[1, 2]", "it is not a JSON object: [1, 2]"),
+        ("3", "it is not a JSON object: 3"),
+        ('{"a": NaN}', "it is not JSON: NaN is not a JSON number"),
+        ("[" * 100_000, "it is not JSON: maximum recursion depth"),
         ('{"a": ' + "9" * 10_000 + "}", None),
     ],
 )

@@ -75,12 +75,16 @@ def test_several_right_answers():
         (
             {"label_words": ("negative", "positive")},
             {"text": "t", "label": "postive"},
-            "'postive' is none of 'negative', 'positive'. Did you mean 'positive'?",
+            "'postive' is not one of 'negative', 'positive'. Did you mean 'positive'?",
         ),
-        ({"label_words": {0: "no", 1: "yes"}}, {"text": "t", "label": "yes"}, "none of '0', '1'"),
-        ({"round_to": 0.2}, {"text": "t", "label": "high"}, "the target 'high' is no number"),
-        ({"numbers": True}, {"text": "t", "label": "nan"}, "the target 'nan' is no number"),
-        ({}, {"text": "t\ud800", "label": "x"}, "half of a surrogate pair"),
+        (
+            {"label_words": {0: "no", 1: "yes"}},
+            {"text": "t", "label": "yes"},
+            "not one of '0', '1'",
+        ),
+        ({"round_to": 0.2}, {"text": "t", "label": "high"}, "the target 'high' is not a number"),
+        ({"numbers": True}, {"text": "t", "label": "nan"}, "the target 'nan' is not a number"),
+        ({}, {"text": "t\ud800", "label": "x"}, "half a character"),
     ],
 )
 def test_bad_rows(settings, row, reason):
@@ -93,13 +97,13 @@ def test_bad_rows(settings, row, reason):
     [
         ({"label_words": "positive"}, "give the words"),
         ({"label_words": ()}, "give the words"),
-        ({"label_words": {0: 1}}, "1 is no word"),
-        ({"label_words": ("yes", " ")}, "' ' is no word"),
+        ({"label_words": {0: 1}}, "1 is not a word"),
+        ({"label_words": ("yes", " ")}, "' ' is not a word"),
         ({"label_words": ("low", "5"), "numbers": True}, "'low' is none"),
         ({"label_words": ("0", "5"), "round_to": 0.2}, "exclude each other"),
         ({"round_to": 0}, "round_to = 0 must be a number above 0"),
         ({"round_to": "0.2"}, "round_to = '0.2' must be"),
-        ({"inputs": "{"}, "inputs = '{' is no template"),
+        ({"inputs": "{"}, "inputs = '{' is not a template"),
         ({"targets": "label"}, "targets = 'label' names no field"),
     ],
 )

@@ -28,9 +28,9 @@ def test_bad_rows_of_one_cause_are_one_line_the_most_frequent_first():
         read(rows)
     assert str(error.value).splitlines()[:-1] == [
         "x.csv: 1,252 bad of 1,253 rows:",
-        "  1,249 lines (4, 5, 6, 7, 8, ...): the label 'd' is none of 'a', 'b'.",
+        "  1,249 lines (4, 5, 6, 7, 8, ...): the label 'd' is not one of 'a', 'b'.",
         "  line 1: it is torn",
-        "  line 3: the label 'c' is none of 'a', 'b'.",
+        "  line 3: the label 'c' is not one of 'a', 'b'.",
         "  line 1300: there is no field 'text', only 'label'.",
     ]
     with pytest.raises(UserError, match=r"\n  3 lines \(3, 4, 5\): the label 'c'"):
@@ -44,7 +44,7 @@ def test_the_first_ten_causes_are_listed_and_the_rest_counted():
     lines = str(error.value).splitlines()
     assert lines[0] == "x.csv: 12 bad of 15 rows:"
     assert lines[1:11] == [
-        f"  line {number}: the label {label!r} is none of 'a', 'b'."
+        f"  line {number}: the label {label!r} is not one of 'a', 'b'."
         for number, label in enumerate("cdefghijkl", 3)
     ]
     assert lines[11] == "  and 2 more"
@@ -63,7 +63,7 @@ def test_skipped_rows_are_counted(capsys):
     ]
     err = capsys.readouterr().err
     assert err == (
-        "x.csv: 1 bad of 3 rows skipped:\n  line 3: the label 'x' is none of 'a', 'b'.\n"
+        "x.csv: 1 bad of 3 rows skipped:\n  line 3: the label 'x' is not one of 'a', 'b'.\n"
     )
     read(numbered("ab"), skip_bad_rows=True)
     assert capsys.readouterr().err == ""

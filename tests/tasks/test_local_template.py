@@ -56,7 +56,7 @@ def test_bad_rows(template, row, reason):
         ("{a!r}", "write the name of a field"),
         ("{a:>3}", "write the name of a field"),
         ("no field", "names no field"),
-        (3, "is no template"),
+        (3, "is not a template"),
     ],
 )
 def test_what_is_no_template_is_refused(template, expected):

@@ -120,7 +120,7 @@ def test_unknown_names_come_with_the_nearest():
 
 
 def test_a_task_without_id_is_refused():
-    with pytest.raises(UserError, match="'toy_b' is none of this run's tasks: toy_a, toy_c"):
+    with pytest.raises(UserError, match="'toy_b' is not one of this run's tasks: toy_a, toy_c"):
         bind_tasks("toy_b", tasks=["toy_a", "toy_c"])
 
 

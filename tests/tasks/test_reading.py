@@ -44,7 +44,7 @@ def test_a_task_without_a_cache_names_the_folders_looked_in(tmp_path):
 def test_a_task_that_is_read_from_its_cache_alone_says_so(monkeypatch):
     monkeypatch.setattr(data_kinds, "CACHE", seqio.CacheDatasetPlaceholder(required=True))
     name = data_kinds.add("only", data_kinds.function_source("only"))
-    assert "'only' is read from its cache alone: set" in refusal(name)
+    assert "'only' is read only from its cache: set" in refusal(name)
 
 
 def test_cached_rows_are_counted_and_drawn_in_the_cache():
@@ -77,7 +77,7 @@ def test_missing_and_damaged_records_name_their_place(tmp_path):
         with pytest.raises(UserError, match=r"'records': cannot read its data in .*\*\.tfrecord"):
             train_batches(settings("records"), TaskIdFeatureConverter, shard=ALL)
         seqio.TaskRegistry.remove("records")
-    (tmp_path / "0.tfrecord").write_bytes(b"this is no record of TensorFlow")
+    (tmp_path / "0.tfrecord").write_bytes(b"this is not a TensorFlow record")
     data_kinds.add("records", seqio.TFExampleDataSource({"train": pattern}, {}))
     assert "'records': cannot read its data in" in refusal("records")
 
