@@ -43,9 +43,8 @@ def of(
 
 def _count(folder: epath.Path, record: Mapping[str, Any], task: str, split: str) -> int | None:
     """The lines of the file of a task's predictions; else what the run says of the split."""
-    predictions = folder / f"{task.replace('/', '_')}.jsonl"
     try:
-        return predictions.read_bytes().count(b"\n")
+        return evaluated.file_of(folder, task, "jsonl").read_bytes().count(b"\n")
     except OSError:
         return recorded_rows.count(record, task, split)
 
