@@ -22,11 +22,6 @@ INVALID, CONSTANT = "invalid_answers", "constant_answer"
 Predicted = Mapping[str, Sequence[np.ndarray]]  # task -> token ids [S] of each of its N rows
 
 
-def labelled(evaluator: seqio.Evaluator) -> list[seqio.Task]:
-    """The evaluated tasks that have label words."""
-    return [task for task in evaluator.eval_tasks if info(task.name).label_words]
-
-
 def told(
     evaluator: seqio.Evaluator, keys: Mapping[str, str], predicted: Predicted
 ) -> dict[str, dict[str, float]]:
@@ -44,7 +39,7 @@ def told(
     Raises:
         UserError: a metric fails.
     """
-    tasks = labelled(evaluator)
+    tasks = _labelled(evaluator)
     constant = _constant_scores(evaluator, keys) if tasks else {}
     found: dict[str, dict[str, float]] = {}
     for task in tasks:
@@ -59,7 +54,7 @@ def told(
 def confusions(evaluator: seqio.Evaluator, predicted: Predicted) -> dict[str, Confusion]:
     """The confusion of each task with label words whose answers were predicted."""
     found = {}
-    for task in labelled(evaluator):
+    for task in _labelled(evaluator):
         if task.name in predicted:
             words = _words(task)
             found[task.name] = confusion.of(
@@ -72,12 +67,17 @@ def confusions(evaluator: seqio.Evaluator, predicted: Predicted) -> dict[str, Co
 
 def check_confusions(evaluator: seqio.Evaluator) -> None:
     """Raises UserError unless `confusions` will find one."""
-    if not any(ModelOutputType.PREDICTION in _outputs(task) for task in labelled(evaluator)):
+    if not any(ModelOutputType.PREDICTION in _outputs(task) for task in _labelled(evaluator)):
         names = ", ".join(task.name for task in evaluator.eval_tasks)
         raise UserError(
             f"CONFUSION: of {names} no task has label words, or none has metrics of its answers; "
             "leave CONFUSION out, or name another with --gin.MIXTURE_OR_TASK_NAME."
         )
+
+
+def _labelled(evaluator: seqio.Evaluator) -> list[seqio.Task]:
+    """The evaluated tasks that have label words."""
+    return [task for task in evaluator.eval_tasks if info(task.name).label_words]
 
 
 def _outputs(task: seqio.Task) -> set[ModelOutputType]:
@@ -92,7 +92,8 @@ def _indices(task: seqio.Task, words: Sequence[str], rows: Sequence[np.ndarray])
     """Which of the `words` each row of tokens reads, [N] int; their number for none of them."""
     decode = task.output_features["targets"].vocabulary.decode
     places = {spelling.respelled(task, word): place for place, word in enumerate(words)}
-    return np.array([places.get(decode(np.asarray(row).tolist()), len(words)) for row in rows])
+    texts = (decode(np.trim_zeros(np.asarray(row), "b").tolist()) for row in rows)  # no padding
+    return np.array([places.get(text, len(words)) for text in texts])
 
 
 def _targets(dataset) -> list[np.ndarray]:
