@@ -220,6 +220,18 @@ def read_json_lines(path: str | os.PathLike) -> list[dict[str, Any]]:
     return found
 
 
+def read_text(path: str | os.PathLike) -> str:
+    """The text in a small file, UTF-8.
+
+    Raises:
+        UserError: it cannot be read, or is something else.
+    """
+    try:
+        return _read(path, _LARGEST_JSON).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is no UTF-8 text ({error}): copy it again.") from error
+
+
 def parse_json(text: str | bytes, where: str) -> Any:
     """The value that JSON text stands for.
 

@@ -120,16 +120,20 @@ def is_first() -> bool:
     return jax.process_index() == 0
 
 
-def note(text: str) -> None:
-    """Tells the user something that does not stop the run, on standard error, once."""
+def tell(*lines: str) -> None:
+    """Tells the user something, on standard error, once."""
     if is_first():
-        print(f"t5x: note: {text}", file=sys.stderr, flush=True)
+        print(*lines, sep="\n", file=sys.stderr, flush=True)
+
+
+def note(text: str) -> None:
+    """Tells the user something that does not stop the run."""
+    tell(f"t5x: note: {text}")
 
 
 def warn(text: str) -> None:
     """As `note`, of what may give other answers than the user expects."""
-    if is_first():
-        print(f"t5x: warning: {text}", file=sys.stderr, flush=True)
+    tell(f"t5x: warning: {text}")
 
 
 def on_first(work: Callable[[], Any]) -> None:

@@ -47,12 +47,23 @@ def test_source_training_gives_our_numbers(source, settings, tmp_path):
 
 def test_evaluation_and_inference(source, settings, tmp_path):
     prompts = f'--gin.PROMPTS="{source}"'
+    evaluation = (*settings, prompts, "--gin.CONFUSION=True")
     output = f'--gin.EVAL_OUTPUT_DIR="{tmp_path}"'
-    status, out, err = t5x_main("eval", "gin/mpt_eval.gin", *settings, prompts, output)
+    status, out, err = t5x_main("eval", "gin/mpt_eval.gin", *evaluation, output)
     assert status == 0, err[-3000:]
     assert out.splitlines()[0].startswith("toy_a likeness ")
     written = json.loads((tmp_path / "metrics.json").read_text())
     assert {"toy_a", "toy_b", "mean", "evaluated"} == written.keys()
+    # SeqIO's own log has the evaluation alone, without what was tried before it.
+    logs = [path.read_text() for path in (tmp_path / "inference_eval").glob("*-metrics.jsonl")]
+    assert [log.count("\n") for log in logs] == [1, 1]
+    ours = f'--gin.EVAL_OUTPUT_DIR="{tmp_path / "ours"}"'
+    assert shell.succeeds("eval", "--gin_file=gin/mpt_eval.gin", *evaluation, ours) == out
+    found = json.loads((tmp_path / "ours/metrics.json").read_text())
+    assert found["evaluated"] == written["evaluated"]
+    for task in ("toy_a", "toy_b"):
+        ours, theirs = (f / f"{task}.confusion.csv" for f in (tmp_path / "ours", tmp_path))
+        assert ours.read_text() == theirs.read_text()
 
     (tmp_path / "lines.txt").write_text("av0 red\nav1 blue\n")
     inputs, task = f'--gin.INPUTS="{tmp_path / "lines.txt"}"', '--gin.TASK="toy_b"'

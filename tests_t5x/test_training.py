@@ -47,10 +47,18 @@ def _whole(command, tmp_path_factory):
 
 
 def test_a_resumed_run_ends_as_one_that_never_stopped(command, whole, tmp_path):
-    shell.succeeds(*command("t5x", tmp_path, "--gin.train.train.total_steps=4"))
+    schedule = "--gin.SCHEDULE_STEPS=8"  # else it ends with the run as first started
+    shell.succeeds(*command("t5x", tmp_path, schedule, "--gin.train.train.total_steps=4"))
     assert sorted(metrics(tmp_path))[-1] == (4, "train")
-    shell.succeeds(*command("t5x", tmp_path))
+    status, _, err = shell.t5x(*command("t5x", tmp_path, schedule))
+    assert status == 0, err[-3000:]
     assert set(assert_equal_numbers(whole, tmp_path).values()) == {0.0}
+
+    told = [line for line in err.splitlines() if line.startswith(("training ", "  ", "finished "))]
+    starts = ("training mpt: ", "  backbone  ", "  tasks     toy_a, toy_b: 48 training rows")
+    ends = (f"  folder    {tmp_path}: 8 steps, from step 4", f"finished {tmp_path}: step 8, best ")
+    assert len(told) == 5, told
+    assert all(map(str.startswith, told, (*starts, *ends))), told
 
 
 def test_a_run_that_stopped_in_its_last_evaluation_makes_up_for_it(

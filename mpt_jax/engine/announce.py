@@ -1,15 +1,13 @@
 """What a training run says of itself at its start and at its end, on standard error."""
 
-import sys
 from collections.abc import Mapping
 from typing import Any
 
-import jax
-
 from mpt_jax import hosts, prompt_file
-from mpt_jax.engine import data_record, history
+from mpt_jax.engine import history, recorded_rows
 from mpt_jax.engine.data import DatasetConfig
 from mpt_jax.engine.initialize import RestoreCheckpointConfig
+from mpt_jax.engine.run_record import numbers
 from mpt_jax.errors import UserError
 
 _NAMED = 8  # tasks
@@ -39,11 +37,11 @@ def start(
     """
     named, others = ", ".join(model.tasks[:_NAMED]), len(model.tasks) - _NAMED
     named += f" and {others} more" if others > 0 else ""
-    rows = data_record.training_rows(facts["data"], dataset_cfg)
+    rows = sum(recorded_rows.count(facts, task, dataset_cfg.split) or 0 for task in model.tasks)
     resumed = f", from step {step}" if step else ""
-    _tell(
-        f"training {model.method.name}: {_count(trainable):,} numbers train, "
-        f"{_count(frozen):,} are frozen",
+    hosts.tell(
+        f"training {model.method.name}: {numbers(trainable):,} numbers train, "
+        f"{numbers(frozen):,} are frozen",
         f"  backbone  {restore and restore.path or 'none: random numbers'}",
         f"  tasks     {named}: {rows:,} training rows",
         f"  folder    {model_dir}: {facts['total_steps']:,} steps{resumed}",
@@ -58,7 +56,7 @@ def end(model_dir: str, step: int, means: Mapping[int, float | None]) -> None:
         step: its last.
         means: step -> mean key metric of each evaluation.
     """
-    _tell(f"finished {model_dir}: {_outcome(model_dir, step, means)}")
+    hosts.tell(f"finished {model_dir}: {_outcome(model_dir, step, means)}")
 
 
 def already_finished(model_dir: str, step: int) -> None:
@@ -88,12 +86,3 @@ def _outcome(model_dir: str, step: int, means: Mapping[int, float | None]) -> st
         return f"{reached}; product {prompt_file.resolve(model_dir)}"
     except UserError:  # a method of the user's own may save something else
         return reached
-
-
-def _count(parameters: Mapping) -> int:
-    return sum(leaf.size for leaf in jax.tree.leaves(parameters))
-
-
-def _tell(*lines: str) -> None:
-    if hosts.is_first():
-        print(*lines, sep="\n", file=sys.stderr, flush=True)

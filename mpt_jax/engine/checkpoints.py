@@ -300,11 +300,6 @@ class Checkpointer:
         )
 
     def _write_error(self, error: Exception) -> UserError:
-        if not self.directory.parent.exists():
-            return UserError(
-                f"The run folder {self.directory.parent} was deleted while the run was going, and "
-                "its checkpoints with it: start again."
-            )
         return UserError(
             f"Cannot write a checkpoint in {self.directory}: {_cause(error)}. Earlier checkpoints"
             " are intact; free some space or make the directory writable, and start again."

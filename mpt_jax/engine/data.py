@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import seqio
     import tensorflow as tf
 
+    from mpt_jax.tasks import spelling
     from mpt_jax.tasks.bound_task import BoundTask
 
 ConverterCls = Callable[..., "seqio.FeatureConverter"]
@@ -198,7 +199,7 @@ def check_vocabularies(cfg: DatasetConfig, inputs: "seqio.Vocabulary", targets: 
     """Refuses tasks that the model's vocabularies do not fit, or that give no example at all.
 
     A task whose other targets cannot be spelled in them is noticed on standard error: metrics may
-    overlook the difference, as SQuAD's do, or lose little by it.
+    overlook the difference, as SQuAD's do, or lose little by it. So is one with texts that are cut.
 
     Raises:
       UserError: a task is tokenised with another vocabulary, or two of its label words have the
@@ -345,6 +346,18 @@ def _check_answers(task: "seqio.Task", cfg: DatasetConfig) -> None:
             f"cannot be spelled in its vocabulary, as {shown(lost[0])}, which becomes "
             f"{shown(becomes)}: metrics that see this count such answers as wrong."
         )
+    _note_cut(task, cfg, rows)
+
+
+def _note_cut(task: "seqio.Task", cfg: DatasetConfig, rows: "Sequence[spelling.Row]") -> None:
+    from mpt_jax.tasks import cut_rows
+
+    for side, limit in cfg.task_feature_lengths.items():
+        if cut := cut_rows.count(task, rows, side, limit):
+            hosts.note(
+                f"{cut} of the first {len(rows)} {side} in {cfg.split!r} of task {task.name!r} are "
+                f"longer than the {limit} tokens of TASK_FEATURE_LENGTHS[{side!r}], and are cut."
+            )
 
 
 def _share(batch_size: int, num_shards: int) -> int:

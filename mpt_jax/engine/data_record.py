@@ -12,6 +12,7 @@ from typing import Any
 from etils import epath
 
 from mpt_jax import files
+from mpt_jax.engine import recorded_rows
 from mpt_jax.engine.data import DatasetConfig, load_mixture
 from mpt_jax.engine.run_record import RECORD_FILE
 from mpt_jax.errors import UserError
@@ -19,7 +20,7 @@ from mpt_jax.errors import UserError
 _READ_AT_MOST = 2**30  # bytes of a split; reading more would hold a run up for minutes
 _CHUNK = 2**22
 
-Splits = dict[str, dict[str, Any]]  # "TASK, split SPLIT" -> {"rows": count, "files": {path: fact}}
+Splits = dict[str, dict[str, Any]]  # by `recorded_rows.key`: {"rows": count, "files": {path: fact}}
 
 
 def checked(model_dir: str, cfgs: Sequence[DatasetConfig | None], resumed: bool) -> Splits:
@@ -34,7 +35,7 @@ def checked(model_dir: str, cfgs: Sequence[DatasetConfig | None], resumed: bool)
         UserError: names the first file or split that is another one now.
     """
     found = {
-        f"{task.name}, split {cfg.split}": _facts(task, cfg)
+        recorded_rows.key(task.name, cfg.split): _facts(task, cfg)
         for cfg in cfgs
         if cfg is not None
         for task in load_mixture(cfg, tell=False).tasks
@@ -43,12 +44,6 @@ def checked(model_dir: str, cfgs: Sequence[DatasetConfig | None], resumed: bool)
     if resumed and record.exists():
         _compare(files.read_json(record).get("data") or {}, found, model_dir)
     return found
-
-
-def training_rows(splits: Splits, cfg: DatasetConfig) -> int:
-    """The rows of all tasks together that a run with the configuration `cfg` trains on."""
-    end = f", split {cfg.split}"
-    return sum(facts["rows"] for name, facts in splits.items() if name.endswith(end))
 
 
 def _facts(task: Any, cfg: DatasetConfig) -> dict[str, Any]:

@@ -32,6 +32,11 @@ def folder(product: str, split: str) -> str:
     return os.path.join(place, re.sub(r"[^\w.-]+", "_", split))
 
 
+def file_of(place: str | os.PathLike, task: str, suffix: str) -> epath.Path:
+    """The file of a task in the folder of an evaluation."""
+    return epath.Path(place) / f"{task.replace('/', '_')}.{suffix}"
+
+
 def facts(
     product: str, split: str, lengths: Mapping[str, int], rank_labels: bool = False
 ) -> dict[str, Any]:

@@ -5,7 +5,6 @@ of the file. Here the rows of all tasks are read once, sorted by length and batc
 that one evaluation costs the decoding steps and little else.
 """
 
-import collections
 import contextlib
 import dataclasses
 import os
@@ -17,13 +16,12 @@ import seqio
 from seqio.metrics import ModelOutputType
 
 from mpt_jax import files, hosts
+from mpt_jax.engine import answers, evaluated
+from mpt_jax.engine.confusion import Confusion
 from mpt_jax.engine.data import ConverterCls, DatasetConfig, load_mixture, pad_rows
 from mpt_jax.engine.length_buckets import MODEL_FEATURES, Batch, cut_batch, used_length
 from mpt_jax.engine.task_metrics import Metrics, check_metrics, failures_named, with_mean
 from mpt_jax.errors import UserError
-from mpt_jax.tasks.info import info
-
-INVALID, CONSTANT = "invalid_answers", "constant_answer"
 
 PredictFn = Callable[[Batch], np.ndarray]  # batch of B rows -> token ids [B, S]
 ScoreFn = Callable[[Batch], np.ndarray]  # batch of B rows -> log likelihoods [B]
@@ -106,42 +104,16 @@ class Evaluator:
         return with_mean(future.result(), self.key_metrics)
 
     def answers(self) -> dict[str, dict[str, float]]:
-        """How to read the last run's metrics of each task with label words, in percent.
+        """How to read the last run's metrics, see `answers.told`."""
+        return answers.told(self._seqio, self.key_metrics, self._predicted)
 
-        Returns:
-          {task: {INVALID: answers that are none of its label words, CONSTANT: the key metric of
-          always answering with the most frequent target}}; INVALID where answers were predicted.
+    def confusions(self) -> dict[str, Confusion]:
+        """Which labels the last run has taken for which, see `answers.confusions`."""
+        return answers.confusions(self._seqio, self._predicted)
 
-        Raises:
-          UserError: a metric fails.
-        """
-        tasks = [task for task in self._seqio.eval_tasks if info(task.name).label_words]
-        constant = self._constant_scores() if tasks else {}
-        found = {task.name: {CONSTANT: constant[task.name]} for task in tasks}
-        for task in tasks:
-            if (tokens := self._predicted.get(task.name)) is not None:
-                vocabulary = task.output_features["targets"].vocabulary
-                words = info(task.name).label_words
-                valid = {vocabulary.decode(vocabulary.encode(word)) for word in words}
-                wrong = [vocabulary.decode(row.tolist()) not in valid for row in tokens]
-                found[task.name] = {INVALID: 100 * float(np.mean(wrong)), **found[task.name]}
-        return found
-
-    def _constant_scores(self) -> dict[str, float]:
-        """The key metric of each task where each row is answered with the most frequent target."""
-        tokens, scores = {}, {}
-        for name, rows in self._rows.items():
-            ((most, _),) = collections.Counter(rows.targets).most_common(1)
-            row = rows.features["decoder_target_tokens"][rows.targets.index(most)]
-            tokens[name], scores[name] = [row] * len(rows.targets), [0.0] * len(rows.targets)
-        with failures_named(self._seqio):
-            future, _ = self._seqio.evaluate(
-                compute_metrics=True,
-                predict_fn=lambda dataset: self._of_task(dataset, tokens),
-                score_fn=lambda dataset: self._of_task(dataset, scores),
-            )
-            found = with_mean(future.result(), self.key_metrics)
-        return {task: found[task].get(key, np.nan) for task, key in self.key_metrics.items()}
+    def check_confusions(self) -> None:
+        """Raises UserError as `answers.check_confusions`."""
+        answers.check_confusions(self._seqio)
 
     def _read(self, task: seqio.Task) -> _Rows:
         converted = self._seqio.cached_model_datasets[task.name].batch(self._cfg.batch_size)
@@ -209,7 +181,7 @@ class Evaluator:
             files.to_json(dict(zip(columns, line, strict=True)), ensure_ascii=False)
             for line in lines
         )
-        path = os.path.join(folder, f"{task.name.replace('/', '_')}.jsonl")
+        path = evaluated.file_of(folder, task.name, "jsonl")
         files.write_whole(path, "".join(f"{record}\n" for record in records))
 
 

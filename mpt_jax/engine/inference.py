@@ -1,7 +1,7 @@
 """Runs that train nothing: evaluation of a split, and prediction for lines of text."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -9,7 +9,9 @@ import numpy as np
 
 from mpt_jax import feature_lengths, files, hosts, prompt_file
 from mpt_jax.engine import config, evaluated
+from mpt_jax.engine import confusion as confusion_lib
 from mpt_jax.engine import step as step_lib
+from mpt_jax.engine.confusion import Confusion
 from mpt_jax.engine.data import DatasetConfig, check_vocabularies
 from mpt_jax.engine.evaluation import Evaluator, PredictFn
 from mpt_jax.engine.initialize import (
@@ -37,12 +39,13 @@ def evaluate(
     partitioner: PjitPartitioner,
     output_dir: str | None = None,
     rank_labels: bool = False,
+    confusion: bool = False,
 ) -> dict[str, dict[str, float]]:
     """Decode a split and score it; T5X's `eval.evaluate`.
 
     Prints the metrics, for tasks with label words `Evaluator.answers` too. Writes into
-    `output_dir` `metrics.json` (see `evaluated`), `<task>.jsonl` (inputs, targets, predictions) and
-    the configuration, `config_eval.gin`.
+    `output_dir` `metrics.json` (see `evaluated`), `<task>.jsonl` (inputs, targets, predictions),
+    `<task>.confusion.csv` where asked for, and the configuration, `config_eval.gin`.
 
     Args:
         model: with the prompts to evaluate, e.g. `methods.restored.Restored`.
@@ -51,6 +54,7 @@ def evaluate(
         partitioner: the mesh.
         output_dir: made where it is missing; None: `evaluated.folder`, next to the prompts.
         rank_labels: answer with the most likely of the task's label words, instead of decoding.
+        confusion: write and print the confusion matrix of each task with label words.
 
     Returns:
         {task: {metric: value}}, and the mean of the key metrics under "mean".
@@ -64,6 +68,8 @@ def evaluate(
     evaluator = Evaluator(dataset_cfg, model.FEATURE_CONVERTER_CLS)
     if rank_labels:
         _check_ranked(evaluator.tasks, model.method.info.label_words)
+    if confusion:
+        evaluator.check_confusions()
     lengths = dataset_cfg.task_feature_lengths
     params = _params(model, partitioner, restore_checkpoint_cfg, lengths, dataset_cfg.batch_size)
     predict = step_lib.make_eval_step(model.predict_batch, partitioner)
@@ -76,7 +82,7 @@ def evaluate(
     )
     of = evaluated.facts(model.method.path, dataset_cfg.split, lengths, rank_labels)
     of |= {evaluated.KEYS: evaluator.key_metrics, evaluated.ANSWERS: evaluator.answers()}
-    put_out_metrics(results, of, output_dir)
+    put_out_metrics(results, of, output_dir, evaluator.confusions() if confusion else {})
     return results
 
 
@@ -95,21 +101,45 @@ def check_evaluation(
     hosts.on_first(lambda: files.check_writable(path, setting="EVAL_OUTPUT_DIR"))
 
 
-def put_out_metrics(results: Metrics, of: Mapping[str, Any], output_dir: str) -> None:
-    """Prints the metrics and writes the configuration and `metrics.json`; every process calls it.
-
-    `of` is what was evaluated, as `evaluated.write` takes it.
+def put_out_metrics(
+    results: Metrics,
+    of: Mapping[str, Any],
+    output_dir: str,
+    confusions: Mapping[str, Confusion],
+) -> None:
+    """Prints what was found, and writes it with the configuration; every process calls it.
 
     The metrics are written last: where they are, the evaluation has come to its end.
+
+    Args:
+        results: the metrics.
+        of: what was evaluated, as `evaluated.write` takes it.
+        output_dir: of the evaluation.
+        confusions: by task; of a task without one the file of an earlier evaluation is removed.
     """
     path = os.path.join(output_dir, CONFIG_FILE)
     text = config.operative_config()
     hosts.on_first(lambda: files.write_whole(path, text, setting="EVAL_OUTPUT_DIR"))
+    hosts.on_first(lambda: _write_confusions(output_dir, of[evaluated.KEYS], confusions))
     hosts.on_first(lambda: evaluated.write(output_dir, results, of))
     if hosts.is_first():
         for task, metrics in results.items():
             told = {**metrics, **of[evaluated.ANSWERS].get(task, {})}
             print(task, "  ".join(f"{name} {value:.2f}" for name, value in told.items()))
+            if task in confusions:
+                print(*confusion_lib.told(confusions[task]), sep="\n")
+
+
+def _write_confusions(
+    output_dir: str, tasks: Iterable[str], confusions: Mapping[str, Confusion]
+) -> None:
+    for task in tasks:
+        path = evaluated.file_of(output_dir, task, confusion_lib.SUFFIX)
+        if task in confusions:
+            text = confusion_lib.to_csv(confusions[task])
+            files.write_whole(path, text, setting="EVAL_OUTPUT_DIR")
+        else:
+            path.unlink(missing_ok=True)
 
 
 def _check_ranked(tasks: Sequence[str], words: Mapping[str, Sequence[str]]) -> None:

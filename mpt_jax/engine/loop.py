@@ -234,6 +234,7 @@ def train(
     window = MetricWindow(model.tasks)
     description = f"{model.method.name} {os.path.basename(os.path.normpath(model_dir))}"
     with (
+        run_folder.going(model_dir),
         InterruptFlag() as interrupt,
         contextlib.closing(checkpointer),
         Reporter(model_dir, total_steps, description, step) as reporter,
@@ -253,6 +254,7 @@ def train(
             stop = _is_told_to_stop(interrupt, step, stats_period)
             saves = period and (step % period == 0 or step == total_steps or stop)
             if step % stats_period == 0 or evaluates() or saves:
+                run_folder.check_is_there(model_dir)
                 # summarize raises on a non-finite loss, before any saving
                 reporter.training(step, window.summarize())
             if saves:

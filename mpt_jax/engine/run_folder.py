@@ -3,7 +3,7 @@
 import contextlib
 import functools
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from etils import epath
@@ -82,6 +82,31 @@ def one_run_at_a_time(train: Callable[..., str]) -> Callable[..., str]:
                 taken.close()
 
     return run
+
+
+@contextlib.contextmanager
+def going(model_dir: str) -> Iterator[None]:
+    """In the block, what fails because the run's folder was deleted says so, and nothing else.
+
+    What a run writes brings parts of the folder back, so that its errors tell other stories.
+
+    Raises:
+        UserError: as `check_is_there`, in place of another error.
+    """
+    try:
+        yield
+    except Exception:
+        check_is_there(model_dir)
+        raise
+
+
+def check_is_there(model_dir: str) -> None:
+    """Raises UserError if the folder that `prepare` has made for a run was deleted since."""
+    if not (files.absolute(model_dir) / CONFIG_FILE).exists():
+        raise UserError(
+            f"the run folder {model_dir} was deleted while the run was going, and its checkpoints "
+            "with it: delete what is left of it, and start again."
+        )
 
 
 def _take(folder: epath.Path) -> None:

@@ -94,10 +94,15 @@ def write(model_dir: str, model: Any, trainable: Mapping, facts: Mapping[str, An
         "method": model.method.name,
         "tasks": list(model.tasks),
         "key_metrics": key_metrics(model.tasks, facts.get("key_metrics", {})),
-        "tuned_parameters": sum(leaf.size for leaf in jax.tree.leaves(trainable)),
+        "tuned_parameters": numbers(trainable),
         "finished": False,
     }
     _write(model_dir, record)
+
+
+def numbers(parameters: Mapping) -> int:
+    """How many numbers a nested dict of arrays holds."""
+    return sum(leaf.size for leaf in jax.tree.leaves(parameters))
 
 
 def amend(model_dir: str, **facts: Any) -> None:

@@ -6,7 +6,6 @@ SeqIO calls the functions, on both engines; they are a user's, and may give or r
 import contextlib
 import functools
 import inspect
-import sys
 import traceback
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -112,11 +111,10 @@ def _key(task: str, names: list[str]) -> str:
             f"The key metric {stated!r} of task {task!r} (tasks.info) is not one of its metrics: "
             f"{', '.join(names)}."
         )
-    if key != stated and hosts.is_first():
-        print(
-            f"t5x: note: task {task!r} has no metric {stated!r}; its key metric is the first of "
-            f"its own, {key!r} (register_info states another of: {', '.join(names)}).",
-            file=sys.stderr,
+    if key != stated:
+        hosts.note(
+            f"task {task!r} has no metric {stated!r}; its key metric is the first of "
+            f"its own, {key!r} (register_info states another of: {', '.join(names)})."
         )
     return key
 

@@ -13,7 +13,7 @@ from mpt_jax.engine.interrupt import InterruptFlag
 from mpt_jax.engine.reporter import Reporter
 from mpt_jax.engine.task_metrics import with_mean
 from mpt_jax.errors import UserError
-from mpt_jax.real_t5x.data import Batches
+from mpt_jax.real_t5x.data import Batches, Evaluator
 from mpt_jax.real_t5x.trainer import Trainer
 
 _NOT_OURS = ("timing/", "learning_rate/current")
@@ -77,11 +77,11 @@ class Callbacks:
             state = self._trainer.train_state
             self._export(state.params, int(state.step), {})
 
-    def on_evaluation(self, step: int, found: Mapping | None, keys: Mapping[str, str]) -> None:
+    def on_evaluation(self, step: int, found: Mapping | None, evaluator: Evaluator) -> None:
         """Keeps the product of an evaluation if it is the best so far, and reports it."""
         results, better = {}, False
         if hosts.is_first():
-            results = with_mean(found, keys)
+            results = with_mean(found, evaluator.key_metrics)
             self._means[step] = results[history.MEAN][history.KEY_METRIC]
             better = history.best_step(self._means) == step
         self._means.setdefault(step, None)  # the other processes only know that there was one

@@ -7,9 +7,10 @@ from typing import Any
 import clu.data
 import seqio
 import tensorflow as tf
+from seqio.metrics import ModelOutputType
 from t5x import utils
 
-from mpt_jax.engine import data
+from mpt_jax.engine import answers, data
 from mpt_jax.engine.task_metrics import check_metrics, failures_named
 from mpt_jax.errors import UserError
 
@@ -69,15 +70,21 @@ class Evaluator(seqio.Evaluator):
 
     Args:
         told: called in every process with (step, SeqIO's metrics in the first, None in others,
-            the tasks' key metrics).
+            this evaluator).
+        asks_for_confusions: whether `answers.confusions` will be asked for.
         arguments: as T5X gives them.
+
+    Attributes:
+        key_metrics: name of the key metric of each evaluated task.
+        predicted: the last answers, see `answers.Predicted`.
 
     Raises:
         UserError: no task has a metric (T5X would skip the evaluation), or one fails on right
-            answers (`task_metrics.check_metrics`).
+            answers (`task_metrics.check_metrics`); as `answers.check_confusions`.
     """
 
-    def __init__(self, *, told: Any, **arguments: Any):
+    def __init__(self, *, told: Any, asks_for_confusions: bool = False, **arguments: Any):
+        self._writes = False
         tf.io.gfile.makedirs(arguments["log_dir"])  # SeqIO's logger does not
         super().__init__(logger_cls=(seqio.JSONLogger,), **arguments)
         if not self.eval_tasks:
@@ -86,12 +93,27 @@ class Evaluator(seqio.Evaluator):
                 "no metric_fns."
             )
         self._told = told
+        if asks_for_confusions:
+            answers.check_confusions(self)
+        self.predicted: answers.Predicted = {}
         self.key_metrics = check_metrics(self)
+
+    @property
+    def loggers(self) -> tuple[seqio.Logger, ...]:
+        """Those of SeqIO; none while other answers than the model's are tried."""
+        return super().loggers if self._writes else ()
 
     def evaluate(self, *, step: int, **arguments: Any) -> tuple[Any, Mapping]:
         """As SeqIO's; waits for the metrics."""
+        self._writes = True
         with failures_named(self):
             future, outputs = super().evaluate(step=step, **arguments)
             found = future.result()
-        self._told(step, found, self.key_metrics)
+        self._writes = False
+        self.predicted = {
+            task: of[ModelOutputType.PREDICTION]
+            for task, of in outputs.items()
+            if ModelOutputType.PREDICTION in of
+        }
+        self._told(step, found, self)
         return future, outputs

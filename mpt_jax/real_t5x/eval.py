@@ -7,7 +7,7 @@ from typing import Any
 from t5x import eval as t5x_eval
 
 from mpt_jax import hosts
-from mpt_jax.engine import data, evaluated
+from mpt_jax.engine import answers, data, evaluated
 from mpt_jax.engine.inference import check_evaluation, put_out_metrics
 from mpt_jax.engine.initialize import RestoreCheckpointConfig
 from mpt_jax.engine.partitioning import PjitPartitioner
@@ -37,16 +37,20 @@ class _Results:
         results: {task: {metric: value}}, in the first process.
     """
 
-    def __init__(self, of: Mapping[str, Any], output_dir: str):
-        self._of, self._output_dir = of, output_dir
+    def __init__(self, of: Mapping[str, Any], output_dir: str, confusion: bool):
+        self._of, self._output_dir, self._confusion = of, output_dir, confusion
         self.results: Metrics = {}
 
-    def __call__(self, step: int, found: Any, keys: Mapping[str, str]) -> None:
+    def __call__(self, step: int, found: Any, evaluator: Evaluator) -> None:
         del step
+        keys, told, confusions = evaluator.key_metrics, {}, {}
         if hosts.is_first():
             self.results = with_mean(found, keys)
-        of = {**self._of, evaluated.KEYS: dict(keys), evaluated.ANSWERS: {}}
-        put_out_metrics(self.results, of, self._output_dir)
+            told = answers.told(evaluator, keys, evaluator.predicted)
+            if self._confusion:
+                confusions = answers.confusions(evaluator, evaluator.predicted)
+        of = {**self._of, evaluated.KEYS: keys, evaluated.ANSWERS: told}
+        put_out_metrics(self.results, of, self._output_dir, confusions)
 
 
 def arguments(
@@ -57,6 +61,7 @@ def arguments(
     partitioner: PjitPartitioner,
     output_dir: str | None = None,
     rank_labels: bool = False,
+    confusion: bool = False,
 ) -> dict[str, Any]:
     """The arguments of `t5x.eval.evaluate` for those of `engine.inference.evaluate`.
 
@@ -69,6 +74,7 @@ def arguments(
     check_evaluation(model, dataset_cfg, restore_checkpoint_cfg, partitioner, output_dir)
     lengths = dataset_cfg.task_feature_lengths
     of = evaluated.facts(model.method.path, dataset_cfg.split, lengths)
+    told = _Results(of, output_dir, confusion)
     return {
         "model": Model(model),
         "dataset_cfg": dataset_config(dataset_cfg, register(dataset_cfg)),
@@ -81,6 +87,8 @@ def arguments(
         ),
         "partitioner": Partitioner(partitioner),
         "output_dir": output_dir,
-        "inference_evaluator_cls": functools.partial(Evaluator, told=_Results(of, output_dir)),
+        "inference_evaluator_cls": functools.partial(
+            Evaluator, told=told, asks_for_confusions=confusion
+        ),
         "summarize_config_fn": lambda **_: None,
     }

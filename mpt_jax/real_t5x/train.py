@@ -54,13 +54,13 @@ def train(*, model_dir: str, total_steps: int, **settings: Any) -> str:
     translated = arguments(model_dir=model_dir, total_steps=total_steps, **settings)
     (callbacks,) = translated["actions"]["TRAIN"]
     try:
-        with callbacks:
+        with run_folder.going(model_dir), callbacks:
             t5x_train.train(**translated)
+            hosts.on_first(lambda: run_record.amend(model_dir, finished=True))
     except trainer_lib.PreemptionError as stop:
         save_cfg = settings["checkpoint_cfg"].save
         saved = "saved" if save_cfg and save_cfg.period else "without checkpoints, at"
         raise KeyboardInterrupt(f"{saved} {stop} of {total_steps} in {model_dir}") from None
-    hosts.on_first(lambda: run_record.amend(model_dir, finished=True))
     announce.end(model_dir, total_steps, history.means(history.read(model_dir)))
     return model_dir
 

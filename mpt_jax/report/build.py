@@ -6,7 +6,7 @@ import matplotlib
 from etils import epath
 
 from mpt_jax import files
-from mpt_jax.report import curves, folders, heat_maps, html, scores, style, tables
+from mpt_jax.report import confusions, curves, folders, heat_maps, html, scores, style, tables
 from mpt_jax.report.runs import Problem, Run, read
 from mpt_jax.report.settings import Setting, ordered_labels, settings
 from mpt_jax.report.style import Picture
@@ -57,6 +57,8 @@ def _files(
     for group in groups:
         made[f"table_{group.name}.csv"] = tables.table_csv(group)
     made["runs.csv"] = tables.runs_csv(run for group in groups for run in group.runs)
+    if any(run.confusions for run in runs):
+        made["confusion.csv"] = tables.confusion_csv(run for group in groups for run in group.runs)
     made["left_out.csv"] = tables.problems_csv(problems)
     made[PAGE] = html.page(title, runs, groups, shown, problems, as_reported)
     return made
@@ -71,4 +73,5 @@ def _pictures(groups: Sequence[Setting], as_reported: bool) -> list[Picture]:
             *scores.ablations(groups),
             *curves.learning(groups, looks),
             *heat_maps.heat_maps(groups),
+            *confusions.confusions(groups),
         ]

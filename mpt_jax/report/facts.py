@@ -10,7 +10,7 @@ from typing import Any
 
 from etils import epath
 
-from mpt_jax.engine import evaluated
+from mpt_jax.engine import evaluated, recorded_rows
 from mpt_jax.report.folders import CONFIG_FILE, METRICS_FILE
 
 TRAIN = "train"
@@ -32,7 +32,7 @@ def of(
     """
     place = epath.Path(evaluated.folder(str(folder), split))
     scored = {task: _count(place, record, task, split) for task in tasks}
-    trained = {task: _recorded(record, task, TRAIN) for task in tasks}
+    trained = {task: recorded_rows.count(record, task, TRAIN) for task in tasks}
     return {
         "rows": {task: count for task, count in scored.items() if count},
         "train_rows": {task: count for task, count in trained.items() if count},
@@ -43,18 +43,10 @@ def of(
 
 def _count(folder: epath.Path, record: Mapping[str, Any], task: str, split: str) -> int | None:
     """The lines of the file of a task's predictions; else what the run says of the split."""
-    predictions = folder / f"{task.replace('/', '_')}.jsonl"
     try:
-        return predictions.read_bytes().count(b"\n")
+        return evaluated.file_of(folder, task, "jsonl").read_bytes().count(b"\n")
     except OSError:
-        return _recorded(record, task, split)
-
-
-def _recorded(record: Mapping[str, Any], task: str, split: str) -> int | None:
-    found: Any = record
-    for name in ("data", f"{task}, split {split}", "rows"):
-        found = found.get(name) if isinstance(found, dict) else None
-    return found if isinstance(found, int) and not isinstance(found, bool) and found > 0 else None
+        return recorded_rows.count(record, task, split)
 
 
 def _backbone(folder: epath.Path, record: Mapping[str, Any]) -> str:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 
 import matplotlib
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -13,9 +14,9 @@ from mpt_jax.report.settings import Setting, short_names
 from mpt_jax.report.similarity import Similarity
 from mpt_jax.report.style import Picture
 
-_COLOURS = "cividis"  # one hue scale that reads the same without red and green, and in grey
+COLOURS = "cividis"  # one hue scale that reads the same without red and green, and in grey
 _BAR = 1.3  # inches, for the bar of colours
-_MOST_NUMBERED = 12  # tasks, whose numbers still fit into the squares
+MOST_NUMBERED = 12  # tasks, whose numbers still fit into the squares
 
 _WHAT = {
     False: ("prompts", "composed prompts"),
@@ -76,9 +77,9 @@ def _draw(maps: Sequence[Similarity]) -> Figure:
 
 def _panel(panel: Axes, one: Similarity, low: float, named: bool):
     count = len(one.tasks)
-    mesh = panel.pcolormesh(one.values, cmap=_COLOURS, vmin=low, vmax=1, linewidth=0)
+    mesh = panel.pcolormesh(one.values, cmap=COLOURS, vmin=low, vmax=1, linewidth=0)
     short = list(short_names(one.tasks).values())
-    size = 8 if count <= _MOST_NUMBERED else max(4, 110 / count)
+    size = 8 if count <= MOST_NUMBERED else max(4, 110 / count)
     middle = [i + 0.5 for i in range(count)]
     panel.set_xticks(middle, short, rotation=45, ha="right", rotation_mode="anchor", fontsize=size)
     panel.set_yticks(middle, short if named else [""] * count, fontsize=size)
@@ -87,20 +88,23 @@ def _panel(panel: Axes, one: Similarity, low: float, named: bool):
     panel.grid(visible=False)
     panel.tick_params(length=0)
     panel.spines[:].set_visible(False)
-    if count <= _MOST_NUMBERED:
-        _write_numbers(panel, one, low)
+    if count <= MOST_NUMBERED:
+        write_numbers(panel, one.values, [[_short(x) for x in row] for row in one.values], low)
     return mesh
 
 
-def _write_numbers(panel: Axes, one: Similarity, low: float) -> None:
-    for i, row in enumerate(one.values):
+def write_numbers(
+    panel: Axes, values: np.ndarray, texts: Sequence[Sequence[str]], low: float
+) -> None:
+    """Texts into the squares of a heat map of `values` [rows, columns] between `low` and 1."""
+    for i, row in enumerate(values):
         for j, value in enumerate(row):
-            red, green, blue, _ = matplotlib.colormaps[_COLOURS]((value - low) / (1 - low))
+            red, green, blue, _ = matplotlib.colormaps[COLOURS]((value - low) / (1 - low))
             dark = 0.3 * red + 0.6 * green + 0.1 * blue < 0.5
             panel.text(
                 j + 0.5,
                 i + 0.5,
-                _short(value),
+                texts[i][j],
                 ha="center",
                 va="center",
                 fontsize=6.5,

@@ -3,14 +3,15 @@
 import contextlib
 import dataclasses
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from etils import epath
 
 from mpt_jax import files, prompt_file
-from mpt_jax.engine import evaluated, history
+from mpt_jax.engine import confusion, evaluated, history
+from mpt_jax.engine.confusion import Confusion
 from mpt_jax.errors import UserError
 from mpt_jax.report import facts
 from mpt_jax.report.folders import METRICS_FILE, RECORD_FILE
@@ -54,6 +55,7 @@ class Run:
         scores: task -> key metric on that split, percent.
         rows: task -> how many rows of that split it is of, where that is known.
         train_rows: task -> rows that it was trained on, or drawn from, where that is known.
+        confusions: task -> which label was taken for which on that split, where that was asked for.
         backbone: its name and fingerprint; "" where they are not known.
         day: when the last of its scores was written, by the date of the file, as 2026-11-25.
         validation: task -> key metric by step, percent.
@@ -76,6 +78,7 @@ class Run:
     scores: dict[str, float]
     rows: dict[str, int]
     train_rows: dict[str, int]
+    confusions: dict[str, Confusion]
     backbone: str
     day: str
     validation: dict[str, Series]
@@ -156,6 +159,7 @@ def _read_run(folder: epath.Path, problems: list[Problem]) -> Run:
         tuned_per_task=record["tuned_parameters"] / len(keys),
         split=split,
         scores=scores,
+        confusions=_confusions(folder, split, scores, problems),
         **facts.of(folder, record, split, tuple(scores)),
         validation={task: _series(evals, f"{task}/{keys[task]}") for task in scores},
         losses={
@@ -278,6 +282,22 @@ def _unreadable() -> Iterator[None]:
         yield
     except UserError as error:
         raise _UnusableError("unreadable", str(error)) from error
+
+
+def _confusions(
+    folder: epath.Path, split: str, tasks: Iterable[str], problems: list[Problem]
+) -> dict[str, Confusion]:
+    found = {}
+    for task in tasks:
+        place = evaluated.folder(folder.as_posix(), split)
+        path = evaluated.file_of(place, task, confusion.SUFFIX)
+        try:
+            if path.exists():
+                found[task] = confusion.from_csv(files.read_text(path), path.as_posix())
+        except UserError as error:
+            reason = f"{error} It is left out of the pictures of confusions alone."
+            problems.append(Problem(folder.as_posix(), "unreadable", reason))
+    return found
 
 
 def _bank(folder: epath.Path, problems: list[Problem]) -> tuple[dict, tuple[str, ...]]:

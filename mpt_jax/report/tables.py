@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from mpt_jax.csv_text import csv_text
 from mpt_jax.report.runs import Problem, Run
@@ -116,6 +117,20 @@ def runs_csv(runs: Iterable[Run]) -> str:
                     run.folder,
                 ]
             )
+    return csv_text(lines)
+
+
+def confusion_csv(runs: Iterable[Run]) -> str:
+    """The scores of each label, in percent, of the runs that have a confusion."""
+    head = "stage method shots task seed split label precision recall f1 support folder"
+    lines: list[list[Any]] = [head.split()]
+    for run in runs:
+        shots = "all" if run.shots is None else run.shots
+        for task, found in run.confusions.items():
+            start = [run.stage, run.label, shots, task, run.seed, run.split]
+            for label, scores in zip(found.labels, found.scores, strict=True):
+                numbers = [*(f"{score:.4f}" for score in scores[:3]), int(scores[3])]
+                lines.append([*start, label, *numbers, run.folder])
     return csv_text(lines)
 
 

@@ -242,6 +242,19 @@ def test_a_run_says_what_it_trains_and_what_came_of_it(backbone, scores, tmp_pat
     )
 
 
+@pytest.mark.parametrize("period", [None, 3])  # 3: a checkpoint is being written meanwhile
+def test_a_run_whose_folder_is_deleted_ends_with_that(backbone, fetched, scores, tmp_path, period):
+    folder = tmp_path / "run"
+    fetched.at = {4: lambda: shutil.rmtree(folder, ignore_errors=True)}
+    with pytest.raises(UserError) as stopped:
+        run(folder, backbone, period=period)
+    assert str(stopped.value) == (
+        f"the run folder {folder} was deleted while the run was going, and its checkpoints with "
+        "it: delete what is left of it, and start again."
+    )
+    assert len(fetched) == 4
+
+
 def test_a_finished_run_returns_at_once_and_changes_nothing(
     whole, backbone, fetched, monkeypatch, capfd
 ):

@@ -7,11 +7,13 @@ import statistics
 
 import numpy as np
 import pytest
+import sklearn.metrics
 import toy
 import toy_tasks
 
 from mpt_jax import cli, prompt_file
 from mpt_jax.backbone import store
+from mpt_jax.tasks import info
 
 TOY = pathlib.Path(toy.__file__).parent / "toy.gin"
 METHODS = {
@@ -140,7 +142,8 @@ def test_the_prompt_file_says_how_long_texts_may_be(work, overlay, capsys):
 @pytest.mark.parametrize("ranked", [False, True])
 def test_an_evaluation_says_what_its_answers_are(work, overlay, capsys, ranked):
     place = f"answers_{ranked}"
-    assert evaluate(overlay, EVAL_OUTPUT_DIR=place, RANK_LABELS=ranked) == 0
+    asked = {"EVAL_OUTPUT_DIR": place, "RANK_LABELS": ranked, "CONFUSION": True}
+    assert evaluate(overlay, **asked) == 0
     printed = capsys.readouterr().out.splitlines()
     found = json.loads((work / place / "metrics.json").read_text())
     for task, words in (("toy_a", toy_tasks.WORDS), ("toy_b", ("yes", "no"))):
@@ -156,6 +159,29 @@ def test_an_evaluation_says_what_its_answers_are(work, overlay, capsys, ranked):
         assert any(
             f"{task} " in line and f"constant_answer {constant:.2f}" in line for line in printed
         )
+        predictions = [row["predictions"] for row in rows]
+        with (work / place / f"{task}.confusion.csv").open() as file:
+            head, *lines = csv.reader(file)
+        assert head[1:-4] == [*words, "no label word"] and [line[0] for line in lines] == [*words]
+        answers = [answer if answer in words else "none" for answer in predictions]
+        counts = sklearn.metrics.confusion_matrix(targets, answers, labels=[*words, "none"])
+        np.testing.assert_array_equal([list(map(int, x[1:-4])) for x in lines], counts[:-1])
+        scores = sklearn.metrics.classification_report(
+            targets, answers, labels=words, output_dict=True, zero_division=0
+        )
+        for word, line in zip(words, lines, strict=True):
+            precision, recall, f1, support = map(float, line[-4:])
+            for found_here, name in (
+                (precision, "precision"),
+                (recall, "recall"),
+                (f1, "f1-score"),
+            ):
+                assert found_here == pytest.approx(100 * scores[word][name], abs=1e-4)
+            assert support == scores[word]["support"]
+            told = (
+                f"  '{word}' precision {precision:.2f}  recall {recall:.2f}  f1 {f1:.2f}  support"
+            )
+            assert sum(line.startswith(told) for line in printed) == 1
         if not ranked:
             continue
         assert not any(invalid)
@@ -164,4 +190,29 @@ def test_an_evaluation_says_what_its_answers_are(work, overlay, capsys, ranked):
         settings |= {"INPUTS": "asked.txt", "RANK_LABELS": True}
         assert t5x("infer", "gin/mpt_infer.gin", overlay, **settings) == 0
         answers = [json.loads(line)["prediction"] for line in capsys.readouterr().out.splitlines()]
-        assert answers == [row["predictions"] for row in rows]
+        assert answers == predictions
+
+
+def test_a_report_shows_confusions_and_a_later_evaluation_takes_them_back(work, overlay, capsys):
+    assert evaluate(overlay, RANK_LABELS=True, CONFUSION=True) == 0
+    (work / "first/test/toy_b.confusion.csv").write_text("not this")
+    assert cli.main(["report", "first"]) == 0
+    page = (work / "first/report/report.html").read_text()
+    assert "Confusion of labels: toy_a, all training examples" in page
+    assert "toy_b.confusion.csv is no confusion matrix" in page
+    assert (work / "first/report/confusion_all_examples_toy_a.png").exists()
+    with (work / "first/report/confusion.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["task"], row["label"]) for row in rows] == [("toy_a", w) for w in toy_tasks.WORDS]
+    assert sum(int(row["support"]) for row in rows) == toy_tasks.ROWS["test"]
+
+    assert evaluate(overlay, MIXTURE_OR_TASK_NAME="toy_a") == 0
+    assert not (work / "first/test/toy_a.confusion.csv").exists()
+    assert (work / "first/test/toy_b.confusion.csv").exists()  # of an evaluation of its own
+    assert "precision" not in capsys.readouterr().out.rpartition("toy_a likeness")[2]
+
+
+def test_a_confusion_needs_label_words(work, overlay, monkeypatch, capsys):
+    monkeypatch.setitem(info._INFO, "toy_a", info.TaskInfo((), "likeness"))
+    assert evaluate(overlay, MIXTURE_OR_TASK_NAME="toy_a", CONFUSION=True) == 2
+    assert "CONFUSION: of toy_a no task has label words" in capsys.readouterr().err
