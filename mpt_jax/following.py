@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from etils import epath
 
 from mpt_jax import files
-from mpt_jax.engine import gin_source
-from mpt_jax.engine.run_record import RECORD_FILE
+from mpt_jax.configuration import gin_source
+from mpt_jax.engine.records.run_record import RECORD_FILE
 from mpt_jax.errors import UserError
 
 # Settings of a training run that the next command needs too; the others are only for training.

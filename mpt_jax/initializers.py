@@ -12,9 +12,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mpt_jax import hosts, prompt_file, prompts
-from mpt_jax.bank.leaves import AXES
+from mpt_jax import hosts, prompts
 from mpt_jax.errors import UserError, shown
+from mpt_jax.product import prompt_file
+from mpt_jax.product.leaves import AXES
 from mpt_jax.vocabulary import digest
 
 

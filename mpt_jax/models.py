@@ -18,12 +18,13 @@ from flax import traverse_util
 from flax.linen import partitioning as flax_partitioning
 
 from mpt_jax import distillation as distill
-from mpt_jax import initializers, metrics, prompt_file, prompts
+from mpt_jax import initializers, metrics, prompts
 from mpt_jax.backbone import axes, decoding, network, store
 from mpt_jax.backbone.config import T5Config
+from mpt_jax.backbone.formats import backbones
 from mpt_jax.errors import UserError
-from mpt_jax.interop import backbones
 from mpt_jax.methods.base import Method, label_parameters
+from mpt_jax.product import prompt_file
 from mpt_jax.vocabulary import digest, end_id
 
 Batch = Mapping[str, jax.Array]
@@ -33,7 +34,7 @@ class _FeatureConverter:
     """The class of SeqIO's converter; with it comes TensorFlow, which prediction does without."""
 
     def __get__(self, model: Any, owner: type) -> type:
-        from mpt_jax.engine.feature_converter import TaskIdFeatureConverter
+        from mpt_jax.engine.data.feature_converter import TaskIdFeatureConverter
 
         return TaskIdFeatureConverter
 

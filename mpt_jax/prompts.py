@@ -20,8 +20,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from mpt_jax.backbone.network import Transformer, encoder_valid
-from mpt_jax.bank.leaves import Bank, rows_of, take
 from mpt_jax.errors import UserError
+from mpt_jax.product.leaves import Bank, rows_of, take
 
 
 class Text(NamedTuple):

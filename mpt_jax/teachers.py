@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable
 
-from mpt_jax import prompt_file
+from mpt_jax.product import prompt_file
 
 FOLDER = "teachers"
 

@@ -20,8 +20,8 @@ import seqio
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from mpt_jax.engine.data import DataIterator, DatasetConfig, train_dataset
-from mpt_jax.engine.feature_converter import TaskIdFeatureConverter
+from mpt_jax.engine.data.feature_converter import TaskIdFeatureConverter
+from mpt_jax.engine.data.pipeline import DataIterator, DatasetConfig, train_dataset
 from mpt_jax.tasks import local, row_source
 from mpt_jax.tasks.mini.vocabulary import vocabulary
 from mpt_jax.tasks.mixtures import bind_tasks

@@ -9,7 +9,8 @@ import safetensors.numpy
 import toy
 
 from mpt_jax.backbone import fingerprints
-from mpt_jax.interop import backbones, peft
+from mpt_jax.backbone.formats import backbones
+from mpt_jax.product.formats import peft
 
 LENGTH, WIDTH = 3, toy.CONFIG.emb_dim
 FINGERPRINT = "0123456789abcdef"

@@ -13,7 +13,7 @@ import tensorstore
 from flax import serialization, traverse_util
 
 from mpt_jax.backbone import network, weights
-from mpt_jax.interop import backbones
+from mpt_jax.backbone.formats import backbones
 
 HUGGINGFACE = pathlib.Path(__file__).parent / "golden" / "huggingface"
 VERSIONS = ("t5_v1_0", "t5_v1_1", "mt5")

@@ -14,13 +14,14 @@ import pytest
 import toy_prompts
 
 import mpt_jax
-from mpt_jax import prompt_file, vocabulary
+from mpt_jax import vocabulary
 from mpt_jax.backbone import store
+from mpt_jax.backbone.formats import backbones
 from mpt_jax.backbone.network import Transformer
 from mpt_jax.errors import UserError
-from mpt_jax.interop import backbones
 from mpt_jax.methods.adapter import Adapter
 from mpt_jax.models import EncoderDecoderModel
+from mpt_jax.product import prompt_file
 
 TEXTS = ["the judge resisted the law .", "yes", "a mayor in madrid on friday", "it was good"]
 LONG = "the governor supported the ban in madrid " * 4

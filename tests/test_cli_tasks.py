@@ -47,8 +47,8 @@ def test_an_unknown_task_comes_with_the_nearest(tmp_path):
 
 def test_the_backbone_s_weights_are_not_asked_for(monkeypatch):
     parsed = []
-    monkeypatch.setattr("mpt_jax.engine.config.parse", lambda *given: parsed.extend(given))
-    monkeypatch.setattr("mpt_jax.engine.config.call", lambda *_: None)
+    monkeypatch.setattr("mpt_jax.configuration.config.parse", lambda *given: parsed.extend(given))
+    monkeypatch.setattr("mpt_jax.configuration.config.call", lambda *_: None)
     given = ["tasks", "mini_rte", "--gin_file=gin/models/t5_base.gin", "--gin.SPIECE_MODEL=x"]
     assert cli.main(given) == 0
     assert parsed == [

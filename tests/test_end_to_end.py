@@ -16,10 +16,11 @@ import pytest
 import tensorflow as tf
 import toy
 
-from mpt_jax import assets, cli, prompt_file
+from mpt_jax import assets, cli
 from mpt_jax.backbone import store
-from mpt_jax.engine import config
-from mpt_jax.interop import backbones
+from mpt_jax.backbone.formats import backbones
+from mpt_jax.configuration import config
+from mpt_jax.product import prompt_file
 
 TESTS = pathlib.Path(__file__).parent
 TOY = f"--gin_file={TESTS / 'toy.gin'}"

@@ -7,8 +7,9 @@ import re
 import pytest
 import toy
 
-from mpt_jax import cli, errors, prompt_file
+from mpt_jax import cli, errors
 from mpt_jax.backbone import store
+from mpt_jax.product import prompt_file
 
 TESTS = pathlib.Path(__file__).parent
 DOCUMENT = (TESTS.parent / "docs" / "local_data.md").read_text(encoding="utf-8")

@@ -9,7 +9,7 @@ import pytest
 import toy
 from flax import traverse_util
 
-from mpt_jax import distillation, prompt_file, prompts
+from mpt_jax import distillation, prompts
 from mpt_jax.backbone import decoding
 from mpt_jax.engine import optimizers, schedules
 from mpt_jax.engine import step as step_lib
@@ -17,6 +17,7 @@ from mpt_jax.errors import UserError
 from mpt_jax.methods.full import FullTraining
 from mpt_jax.methods.mpt import MPT
 from mpt_jax.methods.prompt_tuning import PromptTuning
+from mpt_jax.product import prompt_file
 
 BATCH = toy.batch([0, 2, 2, 1, 0, 2])
 

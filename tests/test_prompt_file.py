@@ -11,8 +11,8 @@ import safetensors.numpy
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mpt_jax import prompt_file
 from mpt_jax.errors import UserError
+from mpt_jax.product import prompt_file
 
 INFO = prompt_file.PromptInfo(
     method="mpt",

@@ -5,7 +5,8 @@ import dataclasses
 import numpy as np
 import seqio
 
-from mpt_jax import initializers, prompt_file
+from mpt_jax import initializers
+from mpt_jax.product import prompt_file
 
 VOCABULARY = seqio.ByteVocabulary(extra_ids=5)  # 3 special ids, 256 bytes, 5 sentinels
 SIZE = VOCABULARY.vocab_size

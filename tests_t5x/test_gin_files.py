@@ -10,7 +10,7 @@ import pytest
 import shell
 from comparison import assert_equal_numbers
 
-from mpt_jax import prompt_file
+from mpt_jax.product import prompt_file
 from mpt_jax.t5x.engines import ENGINES, OWN, T5X
 
 HERE = pathlib.Path(__file__).parent

@@ -24,11 +24,7 @@ import orbax.checkpoint as ocp
 from etils import epath
 
 from mpt_jax import files, hosts
-from mpt_jax.engine.data_position import (
-    DataPositionHandler,
-    RestoreDataPosition,
-    SaveDataPosition,
-)
+from mpt_jax.engine.data.position import DataPositionHandler, RestoreDataPosition, SaveDataPosition
 from mpt_jax.engine.initialize import RestoreCheckpointConfig
 from mpt_jax.errors import UserError
 

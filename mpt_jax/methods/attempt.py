@@ -18,11 +18,12 @@ import math
 import jax
 import jax.numpy as jnp
 
-from mpt_jax import initializers, prompt_file, prompts
-from mpt_jax.bank.leaves import AXES
+from mpt_jax import initializers, prompts
 from mpt_jax.errors import UserError
 from mpt_jax.methods.base import BACKBONE, FROZEN, PromptMethod
 from mpt_jax.methods.prompt_tuning import own_prompts
+from mpt_jax.product import prompt_file
+from mpt_jax.product.leaves import AXES
 
 _EPSILON = 1e-6
 

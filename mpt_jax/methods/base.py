@@ -12,11 +12,12 @@ from typing import Any
 import jax
 from flax import traverse_util
 
-from mpt_jax import hosts, prompt_file, prompts
+from mpt_jax import hosts, prompts
 from mpt_jax.backbone.axes import AxisNames, Rule
-from mpt_jax.bank.leaves import AXES
 from mpt_jax.errors import UserError
 from mpt_jax.initializers import Start
+from mpt_jax.product import prompt_file
+from mpt_jax.product.leaves import AXES
 
 FROZEN = "frozen"
 BACKBONE = r"(encoder|decoder|token_embedder)/.*"

@@ -7,9 +7,10 @@ from typing import Any
 
 import jax
 
-from mpt_jax import hosts, initializers, prompt_file
+from mpt_jax import hosts, initializers
 from mpt_jax.backbone import store
 from mpt_jax.methods.base import BACKBONE, Method
+from mpt_jax.product import prompt_file
 
 
 @dataclasses.dataclass(frozen=True)

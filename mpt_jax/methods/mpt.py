@@ -6,9 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mpt_jax import initializers, prompt_file, prompts
+from mpt_jax import initializers, prompts
 from mpt_jax.errors import UserError
 from mpt_jax.methods.base import BACKBONE, FROZEN, PromptMethod
+from mpt_jax.product import prompt_file
 
 MEAN = "mean"
 SHARED_ONLY = "shared_only"

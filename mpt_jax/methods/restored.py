@@ -12,10 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 from flax import traverse_util
 
-from mpt_jax import feature_lengths, hosts, initializers, methods, prompt_file, user_modules
+from mpt_jax import feature_lengths, hosts, initializers, methods, user_modules
 from mpt_jax.backbone import store
 from mpt_jax.errors import UserError
 from mpt_jax.methods.base import FROZEN, Method
+from mpt_jax.product import prompt_file
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any
 
 from etils import epath
 
-from mpt_jax.engine import evaluated, recorded_rows
+from mpt_jax.engine.records import evaluated, recorded_rows
 from mpt_jax.report.folders import CONFIG_FILE, METRICS_FILE
 
 TRAIN = "train"

@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 from etils import epath
 
-from mpt_jax import files, prompt_file
-from mpt_jax.engine import confusion, evaluated, history
-from mpt_jax.engine.confusion import Confusion
+from mpt_jax import files
+from mpt_jax.engine.evaluation import confusion
+from mpt_jax.engine.evaluation.confusion import Confusion
+from mpt_jax.engine.records import evaluated, history
 from mpt_jax.errors import UserError
+from mpt_jax.product import prompt_file
 from mpt_jax.report import facts
 from mpt_jax.report.folders import METRICS_FILE, RECORD_FILE
 

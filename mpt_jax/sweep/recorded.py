@@ -9,7 +9,7 @@ import pathlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from mpt_jax.engine import gin_presets, gin_source
+from mpt_jax.configuration import gin_presets, gin_source
 from mpt_jax.errors import UserError
 from mpt_jax.sweep.cells import Run, Step
 

@@ -9,7 +9,8 @@ import sys
 import gin
 import pytest
 
-from mpt_jax.engine import config, run_folder
+from mpt_jax.configuration import config
+from mpt_jax.engine.records import run_folder
 from mpt_jax.errors import UserError
 
 HEAD = "from __gin__ import dynamic_registration\nimport toylib\n"

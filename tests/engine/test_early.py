@@ -7,7 +7,7 @@ import sys
 import pytest
 import toy_prompts
 
-from mpt_jax.engine import early, gin_source
+from mpt_jax.configuration import early, gin_source
 from mpt_jax.errors import UserError
 
 HEAVY = ("jax", "tensorflow", "seqio")

@@ -7,9 +7,9 @@ import pytest
 import seqio
 import tensorflow as tf
 
-from mpt_jax.engine.data import DatasetConfig
-from mpt_jax.engine.evaluation import Evaluator
-from mpt_jax.engine.feature_converter import TaskIdFeatureConverter
+from mpt_jax.engine.data.feature_converter import TaskIdFeatureConverter
+from mpt_jax.engine.data.pipeline import DatasetConfig
+from mpt_jax.engine.evaluation.evaluator import Evaluator
 from mpt_jax.errors import UserError
 from mpt_jax.tasks import info
 from mpt_jax.tasks.info import TaskInfo, register_info

@@ -3,8 +3,8 @@
 import gin
 import pytest
 
-from mpt_jax.engine import gin_errors
-from mpt_jax.engine.gin_source import Source
+from mpt_jax.configuration import gin_errors
+from mpt_jax.configuration.gin_source import Source
 from mpt_jax.errors import UserError
 
 

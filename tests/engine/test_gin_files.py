@@ -2,7 +2,7 @@
 
 import pytest
 
-from mpt_jax.engine import gin_files
+from mpt_jax.configuration import gin_files
 from mpt_jax.errors import UserError
 
 

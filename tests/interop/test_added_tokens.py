@@ -6,8 +6,9 @@ import shutil
 import pytest
 
 from mpt_jax import assets
+from mpt_jax.backbone.formats import backbones
+from mpt_jax.convert import convert_backbones
 from mpt_jax.errors import UserError
-from mpt_jax.interop import backbones, convert_backbones
 
 SPECIAL = {0: "<pad>", 1: "</s>", 2: "<unk>"}
 SENTINELS = {991 - i: f"<extra_id_{i}>" for i in range(32)}  # the highest id is the first

@@ -9,9 +9,9 @@ import t5_golden
 
 from mpt_jax import assets
 from mpt_jax.backbone import store
-from mpt_jax.engine import config as gin_config
+from mpt_jax.backbone.formats import backbones, vocabularies
+from mpt_jax.configuration import config as gin_config
 from mpt_jax.errors import UserError
-from mpt_jax.interop import backbones, vocabularies
 from mpt_jax.tasks.mini.vocabulary import vocabulary
 
 MINI = assets.path("mini")

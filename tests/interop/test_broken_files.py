@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mpt_jax import assets
+from mpt_jax.backbone.formats import backbones, sizes, vocabularies
 from mpt_jax.errors import UserError
-from mpt_jax.interop import backbones, sizes, vocabularies
 
 FEW = settings(
     max_examples=40,

@@ -10,8 +10,9 @@ import safetensors.numpy
 
 from mpt_jax import assets, cli
 from mpt_jax.backbone import store
+from mpt_jax.backbone.formats import backbones, vocabularies
+from mpt_jax.convert import convert_backbones
 from mpt_jax.errors import UserError
-from mpt_jax.interop import backbones, convert_backbones, vocabularies
 
 FORMATS = ("mpt_jax", "huggingface", "t5x")
 

@@ -10,10 +10,10 @@ import safetensors.numpy
 import toy
 import toy_start
 
-from mpt_jax import prompt_file
+from mpt_jax.convert.convert_prompts import convert, format_of, is_prompts
 from mpt_jax.errors import UserError
-from mpt_jax.interop import peft
-from mpt_jax.interop.convert_prompts import convert, format_of, is_prompts
+from mpt_jax.product import prompt_file
+from mpt_jax.product.formats import peft
 
 LEAVES = foreign_prompts.leaves()
 
@@ -112,7 +112,7 @@ def test_what_is_missing_or_does_not_fit_is_said(ours, tmp_path, monkeypatch):
     ):
         with pytest.raises(UserError, match=message):
             convert(*arguments)
-    monkeypatch.setattr("mpt_jax.interop.backbones.identify", lambda path: ("f" * 16, ""))
+    monkeypatch.setattr("mpt_jax.backbone.formats.backbones.identify", lambda path: ("f" * 16, ""))
     with pytest.raises(UserError, match="fingerprint"):
         convert(ours, "x", "peft", backbone="b")
 

@@ -10,8 +10,8 @@ import pytest
 import safetensors.numpy
 import t5_golden
 
+from mpt_jax.backbone.formats import backbones, huggingface
 from mpt_jax.errors import UserError
-from mpt_jax.interop import backbones, huggingface
 
 
 @pytest.fixture(name="folder", params=["t5_v1_1"])

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import toy_start
 
-from mpt_jax import prompt_file
 from mpt_jax.errors import UserError
-from mpt_jax.interop import npy
+from mpt_jax.product import prompt_file
+from mpt_jax.product.formats import npy
 
 PROMPT = foreign_prompts.leaves()["shared"]
 

@@ -15,10 +15,11 @@ import t5_golden
 import toy
 import toy_start
 
-from mpt_jax import prompt_file, prompts
+from mpt_jax import prompts
 from mpt_jax.backbone import decoding, network, store
 from mpt_jax.errors import UserError
-from mpt_jax.interop import peft
+from mpt_jax.product import prompt_file
+from mpt_jax.product.formats import peft
 
 GOLDEN = pathlib.Path(t5_golden.__file__).parent / "golden" / "peft"
 KINDS = ("multitask_rank_1", "multitask_rank_2", "prompt_tuning")
@@ -208,7 +209,7 @@ def test_other_names_than_tasks_and_another_width_are_refused(at_once, monkeypat
     with pytest.raises(UserError, match="'../a' is not a task name"):
         peft.read(folder, ["../a", "b"], foreign_prompts.BACKBONE)
     wide = dataclasses.replace(t5_golden.CONFIGS["v1_1"], emb_dim=32)
-    monkeypatch.setattr("mpt_jax.interop.backbones.config_of", lambda path: wide)
+    monkeypatch.setattr("mpt_jax.backbone.formats.backbones.config_of", lambda path: wide)
     with pytest.raises(UserError, match="width 16, the backbone backbone has 32"):
         peft.read(folder, None, foreign_prompts.BACKBONE)
 

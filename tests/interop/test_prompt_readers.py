@@ -12,9 +12,10 @@ import toy_start
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mpt_jax import prompt_file
+from mpt_jax.convert import convert_prompts
 from mpt_jax.errors import UserError
-from mpt_jax.interop import convert_prompts, npy, peft
+from mpt_jax.product import prompt_file
+from mpt_jax.product.formats import npy, peft
 
 QUICK = settings(
     max_examples=60,
@@ -161,7 +162,7 @@ def test_round_trips_are_exact(tmp_path, monkeypatch, shape, rank, seed):
     config = type("Config", (), sizes)
     for name in ("adapter", "back"):  # of the last example
         shutil.rmtree(tmp_path / name, ignore_errors=True)
-    monkeypatch.setattr("mpt_jax.interop.backbones.config_of", lambda path: config)
+    monkeypatch.setattr("mpt_jax.backbone.formats.backbones.config_of", lambda path: config)
     ours = toy_start.write(
         tmp_path / "ours",
         bank,

@@ -11,8 +11,8 @@ import t5_golden
 import tensorstore
 from flax import serialization
 
+from mpt_jax.backbone.formats import backbones, t5x_arrays
 from mpt_jax.errors import UserError
-from mpt_jax.interop import backbones, t5x_arrays
 
 VERSION = "t5_v1_1"
 

@@ -6,10 +6,10 @@ import pytest
 import toy
 import toy_start
 
-from mpt_jax import prompt_file
 from mpt_jax.errors import UserError
 from mpt_jax.methods.adapter import Adapter
 from mpt_jax.methods.restored import Restored, by_name, tasks_of
+from mpt_jax.product import prompt_file
 
 KEY = jax.random.key(0)
 

@@ -239,7 +239,7 @@ def test_paths_that_hold_no_run(tmp_path):
 
 
 def test_run_json_as_the_training_loop_writes_it():
-    from mpt_jax.engine import run_record
+    from mpt_jax.engine.records import run_record
 
     assert run_record.RECORD_FILE == folders.RECORD_FILE
     assert json.loads("null") is None

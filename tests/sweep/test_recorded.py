@@ -11,7 +11,9 @@ import gin
 import pytest
 import sweep_plans
 
-from mpt_jax.engine import config, inference, run_folder
+from mpt_jax.configuration import config
+from mpt_jax.engine.inference import inference
+from mpt_jax.engine.records import run_folder
 from mpt_jax.errors import UserError
 from mpt_jax.sweep import cells, command, plan_file, recorded, table
 
