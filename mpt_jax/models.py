@@ -140,7 +140,7 @@ class EncoderDecoderModel:
         return self.method.needs_backbone
 
     def load_backbone(self, path: str, shapes: Mapping, shardings: Mapping) -> dict:
-        """Read the backbone's parameters, in any format (see `interop.backbones`).
+        """Read the backbone's parameters, in any format (see `formats.backbones`).
 
         Args:
             path: INITIAL_CHECKPOINT_PATH.

@@ -21,7 +21,7 @@ from mpt_jax.backbone import store
 from mpt_jax.engine.data import pipeline
 from mpt_jax.product import prompt_file
 
-TOY = pathlib.Path(__file__).parent / "toy.gin"
+TOY = pathlib.Path(__file__).parent / "support/toy.gin"
 SOURCE, TARGET = ("train", "gin/mpt_source.gin"), ("train", "gin/mpt_target.gin")
 EVAL, INFER = ("eval", "gin/mpt_eval.gin"), ("infer", "gin/mpt_infer.gin")
 

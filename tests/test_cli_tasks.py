@@ -32,7 +32,7 @@ def test_without_a_file_all_shipped_tasks_are_listed(tmp_path):
 
 def test_modules_of_the_user_s_are_listed_without_a_file_too():
     modules = "MIXTURE_OR_TASK_MODULE=['toy_tasks', 'mpt_jax.tasks.mini']"
-    result = t5x(f"--gin.{modules}", cwd=pathlib.Path(__file__).parent)
+    result = t5x(f"--gin.{modules}", cwd=pathlib.Path(__file__).parent / "support")
     assert (result.returncode, result.stderr) == (0, "")
     assert {"toy_a", "mini_rte"} <= {line.split()[0] for line in result.stdout.splitlines()}
 

@@ -38,7 +38,7 @@ def _work(tmp_path_factory):
 
 def t5x(command, run_file, *arguments):
     """A command on the toy, whose overlay comes before that of the tasks; bytes are its tokens."""
-    overlays = [f"--gin_file={TESTS / 'toy.gin'}", "--gin_file=reviews.gin"]
+    overlays = [f"--gin_file={TESTS / 'support/toy.gin'}", "--gin_file=reviews.gin"]
     sizes = {"INITIAL_CHECKPOINT_PATH": "backbone", "EVAL_BATCH_SIZE": 12}
     sizes["TASK_FEATURE_LENGTHS"] = "{'inputs': 48, 'targets': 9}"
     if command == "train":

@@ -16,7 +16,7 @@ from mpt_jax.errors import UserError
 from mpt_jax.product import prompt_file
 
 HERE = pathlib.Path(__file__).parent
-TOY = HERE.parent / "tests" / "toy.gin"
+TOY = HERE.parent / "tests/support/toy.gin"
 
 
 @pytest.fixture(name="command", scope="module")

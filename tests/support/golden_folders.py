@@ -15,7 +15,7 @@ from flax import serialization, traverse_util
 from mpt_jax.backbone import network, weights
 from mpt_jax.backbone.formats import backbones
 
-HUGGINGFACE = pathlib.Path(__file__).parent / "golden" / "huggingface"
+HUGGINGFACE = pathlib.Path(__file__).parents[1] / "golden" / "huggingface"
 VERSIONS = ("t5_v1_0", "t5_v1_1", "mt5")
 
 

@@ -1,7 +1,7 @@
 """Training data of every kind, a dozen rows each, and what a fresh process reads from them.
 
-    python tests/data_kinds.py           # saves and restores every kind before every step
-    python tests/data_kinds.py FOLDER    # restores what `save` wrote; prints {kind: [digests]}
+    python tests/support/data_kinds.py           # saves and restores every kind before every step
+    python tests/support/data_kinds.py FOLDER    # restores what `save` wrote; {kind: [digests]}
 
 `save` writes the positions in one process; the second command restores each of them in another,
 whose pipelines are built anew and whose global seeds are others.
@@ -28,7 +28,7 @@ from mpt_jax.tasks.mixtures import bind_tasks
 
 ROWS, BATCH, PASSES = 8, 4, 4
 STEPS = ROWS // BATCH * PASSES + 1
-CACHE_DIR = pathlib.Path(__file__).with_name("golden") / "seqio_cache"
+CACHE_DIR = pathlib.Path(__file__).parents[1] / "golden" / "seqio_cache"
 BYTES = seqio.Feature(seqio.ByteVocabulary())
 PIECES = seqio.Feature(vocabulary())
 TOKENIZE = functools.partial(seqio.preprocessors.tokenize, copy_pretokenized=True)

@@ -10,7 +10,7 @@ from flax import traverse_util
 
 from mpt_jax.models import EncoderDecoderModel
 
-GOLDEN = pathlib.Path(t5_golden.__file__).parent / "golden"
+GOLDEN = pathlib.Path(t5_golden.__file__).parents[1] / "golden"
 
 
 def check(method, version: str, tree: str, kind: str) -> None:

@@ -73,7 +73,7 @@ def compiled(config: T5Config, method: str | None = None) -> Callable:
 
 
 def load(version: str) -> Golden:
-    file = pathlib.Path(__file__).parent / "golden" / f"t5_{version}.npz"
+    file = pathlib.Path(__file__).parents[1] / "golden" / f"t5_{version}.npz"
     with np.load(file, allow_pickle=False) as stored:
         arrays = dict(stored)
     weights = {
