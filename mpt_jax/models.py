@@ -85,16 +85,14 @@ class EncoderDecoderModel:
     # ---------------------------------------------------------------- parameters
 
     @functools.cached_property
-    def module(self) -> prompts.PromptedTransformer:
-        """The Flax module: the backbone, and the method's prompt bank where it has one."""
-        shapes = self.method.bank_shapes(len(self.tasks), self.config.emb_dim)
-        bank = prompts.PromptBank(shapes, self.method.compose) if shapes else None
-        return prompts.PromptedTransformer(self.config, prompt_bank=bank)
+    def module(self) -> network.Transformer:
+        """The Flax module: the backbone alone. Prompts are composed outside of it."""
+        return network.Transformer(self.config)
 
     def get_initial_variables(
         self, rng: jax.Array, input_shapes: Mapping, input_types: Mapping | None = None
     ) -> dict:
-        """Random parameters and their logical axes; traceable, as T5X asks.
+        """Random parameters of the backbone, zeros for what the method adds; traceable.
 
         Args:
             rng: PRNG key.
@@ -102,19 +100,18 @@ class EncoderDecoderModel:
             input_types: unused; part of T5X's signature.
 
         Returns:
-            {"params": tree, "params_axes": tree of T5X's AxisMetadata}.
+            {"params": tree, "params_axes": tree of T5X's AxisMetadata}; `start` gives what the
+            method adds its values.
         """
         del input_types
         tokens = jnp.ones(input_shapes["encoder_input_tokens"], jnp.int32)
         targets = jnp.ones(input_shapes["decoder_input_tokens"], jnp.int32)
-        task_ids = jnp.zeros(tokens.shape[:1], jnp.int32)
-        params = dict(self.module.init(rng, tokens, targets, task_ids=task_ids)["params"])
+        params = dict(self.module.init(rng, tokens, targets)["params"])
+        for name, shapes in self.method.added_shapes(len(self.tasks), params).items():
+            params[name] = jax.tree.map(jnp.zeros, shapes, is_leaf=lambda x: isinstance(x, tuple))
         if self.distillation is not None:
             shape = (len(self.tasks), self.method.prompt_length, self.config.emb_dim)
             params["teacher"] = {"task_prompts": jnp.zeros(shape)}
-        added = self.method.added_shapes({tree: params[tree] for tree in store.BACKBONE_TREES})
-        for name, shapes in added.items():
-            params[name] = jax.tree.map(jnp.zeros, shapes, is_leaf=lambda x: isinstance(x, tuple))
         names = traverse_util.flatten_dict(self.param_axes(params), sep="/")
         metadata = {
             f"{path}_axes": flax_partitioning.AxisMetadata(names=axis)
@@ -255,7 +252,9 @@ class EncoderDecoderModel:
         """
         counts = self.normalizers(batch) if normalizers is None else normalizers
         names = () if self.distillation is None else tuple(self.distillation.hidden_states)
-        logits, states = self._apply(params, batch, dropout_rng, names)
+        logits, states = self._apply(
+            params, batch, self._prompts(params, batch), dropout_rng, names
+        )
         weights = batch["decoder_loss_weights"].astype(jnp.float32)
         token_loss = self._cross_entropy(logits, batch["decoder_target_tokens"]) * weights
         token_loss = self._of_known_tasks(batch, token_loss)
@@ -271,15 +270,23 @@ class EncoderDecoderModel:
         """The loss without dropout; as `loss_fn`."""
         return self.loss_fn(params, batch, None)
 
-    def _apply(self, params, batch, dropout_rng, state_names, task_prompts=None):
-        """Logits [B, S, V] and the named hidden states of one forward pass."""
+    def _prompts(self, params: Mapping, batch: Batch) -> jax.Array | None:
+        """The prompts [B, P, D] of a batch's `task_ids`; None for a method without prompts."""
+        if "prompt_bank" not in params:
+            return None
+        tokens = batch["encoder_input_tokens"]
+        embedded = self.module.apply({"params": params}, tokens, method="embed")
+        text = prompts.Text(embedded, network.encoder_valid(tokens))
+        return self.method.compose(params["prompt_bank"], batch["task_ids"], text)
+
+    def _apply(self, params, batch, task_prompts, dropout_rng=None, state_names=()):
+        """Logits [B, S, V] and the named hidden states of one forward pass behind prompts."""
         with self._adapted(params):
             outputs, collected = self.module.apply(
                 {"params": params},
                 batch["encoder_input_tokens"],
                 batch["decoder_input_tokens"],
                 task_prompts,
-                task_ids=batch["task_ids"],
                 enable_dropout=dropout_rng is not None,
                 rngs=None if dropout_rng is None else {"dropout": dropout_rng},
                 mutable=["hidden_states"] if state_names else [],
@@ -299,7 +306,7 @@ class EncoderDecoderModel:
         spec = self.distillation
         teacher_prompts = prompts.compose(params["teacher"], batch["task_ids"])
         teacher_logits, teacher_states = jax.lax.stop_gradient(
-            self._apply(params, batch, None, tuple(spec.hidden_states), teacher_prompts)
+            self._apply(params, batch, teacher_prompts, state_names=tuple(spec.hidden_states))
         )
         weights = batch["decoder_loss_weights"].astype(jnp.float32)
         weights = weights / counts["tokens"][:, None]
@@ -380,10 +387,7 @@ class EncoderDecoderModel:
 
     def embed_prompts(self, params: Mapping, batch: Batch) -> jax.Array | None:
         """The prompts [B, P, D] of a batch's `task_ids`; None for a method without prompts."""
-        tokens = batch["encoder_input_tokens"]
-        found = self.module.apply(
-            {"params": params}, batch["task_ids"], tokens, method="embed_prompts"
-        )
+        found = self._prompts(params, batch)
         return None if found is None else self._of_known_tasks(batch, found)
 
     def _of_known_tasks(
@@ -412,7 +416,7 @@ class EncoderDecoderModel:
 
     def logits_batch(self, params: Mapping, batch: Batch) -> jax.Array:
         """The logits after each of the batch's `decoder_input_tokens` [B, S]: [B, S, V] float32."""
-        logits, _ = self._apply(params, batch, None, ())
+        logits, _ = self._apply(params, batch, self._prompts(params, batch))
         return self._of_known_tasks(batch, logits)
 
     def rank_batch(self, params: Mapping, batch: Batch) -> jax.Array:
@@ -437,7 +441,7 @@ class EncoderDecoderModel:
 
     def score_batch(self, params: Mapping, batch: Batch) -> jax.Array:
         """Log-likelihood of each example's target, [B] float32, in nats."""
-        logits, _ = self._apply(params, batch, None, ())
+        logits, _ = self._apply(params, batch, self._prompts(params, batch))
         log_probs = -optax.softmax_cross_entropy_with_integer_labels(
             logits, batch["decoder_target_tokens"]
         )

@@ -33,7 +33,7 @@ def _logits(model, params, batch):
             {"params": params},
             batch["encoder_input_tokens"],
             batch["decoder_input_tokens"],
-            task_ids=batch["task_ids"],
+            prompts.compose(params["prompt_bank"], batch["task_ids"]),
         )
 
     return np.asarray(apply(params), np.float64)
@@ -242,5 +242,5 @@ def test_prompts_of_a_model_are_those_of_its_bank():
     params = _started(model)
     ids = jnp.asarray([1, 1, 0])
     text = jnp.ones((3, 5), jnp.int32)
-    found = model.module.apply({"params": params}, ids, text, method="embed_prompts")
+    found = model.embed_prompts(params, {"task_ids": ids, "encoder_input_tokens": text})
     np.testing.assert_array_equal(found, prompts.compose(params["prompt_bank"], ids))

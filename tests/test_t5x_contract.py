@@ -80,9 +80,9 @@ def test_every_parameter_has_logical_axes_with_rules(method):
 def test_the_gradient_is_that_of_the_plain_loss():
     config = dataclasses.replace(toy.CONFIG, num_encoder_layers=1, num_decoder_layers=1)
     model = dataclasses.replace(toy.model(), config=config)
-    params = jax.jit(lambda key: model.get_initial_variables(key, toy.SHAPES)["params"])(
-        jax.random.key(0)
-    )
+    key = jax.random.key(0)
+    params = jax.jit(lambda key: model.get_initial_variables(key, toy.SHAPES)["params"])(key)
+    params = model.start(params, key)
     batch = toy.batch([0, 2, 2, 1])
     rng = jax.random.PRNGKey(1)
     (expected, _), gradient = jax.jit(jax.value_and_grad(model.loss_fn, has_aux=True))(

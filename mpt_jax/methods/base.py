@@ -54,12 +54,16 @@ class Method(abc.ABC):
 
     compose: prompts.Compose = staticmethod(prompts.compose)
 
-    def bank_shapes(self, num_tasks: int, width: int) -> Mapping[str, tuple[int, ...]]:
-        """Leaf shapes of the prompt bank for K tasks and model width D; empty: no prompt."""
-        return {}
+    def added_shapes(self, num_tasks: int, backbone: Mapping) -> Mapping[str, Any]:
+        """What the method adds to the parameters of the backbone; a prompt bank is `prompt_bank`.
 
-    def added_shapes(self, backbone: Mapping) -> Mapping[str, Any]:
-        """What the method adds besides a bank: nested dict of shapes, given the backbone's."""
+        Args:
+            num_tasks: K.
+            backbone: nested dict of its parameters or their shapes.
+
+        Returns:
+            nested dict of shapes.
+        """
         return {}
 
     @staticmethod
@@ -83,6 +87,14 @@ class Method(abc.ABC):
 class PromptMethod(Method):
     """A method whose trained parameters are a prompt bank; its product is a prompt file."""
 
+    @abc.abstractmethod
+    def bank_shapes(self, num_tasks: int, width: int) -> Mapping[str, tuple[int, ...]]:
+        """Leaf shapes of the prompt bank for K tasks and model width D."""
+
+    def added_shapes(self, num_tasks: int, backbone: Mapping):
+        """The bank alone."""
+        return {"prompt_bank": self.bank_shapes(num_tasks, width_of(backbone))}
+
     def save(self, directory: str, params: Mapping, config: Any, info: prompt_file.PromptInfo):
         """Write `prompts.safetensors` and `prompts.json`."""
         bank = hosts.fetch(params["prompt_bank"])
@@ -99,6 +111,11 @@ class AdapterMethod(Method):
             {path: leaf for path, leaf in flat.items() if group_of(path, self.groups) != FROZEN}
         )
         hosts.on_first(lambda: prompt_file.save(directory, trained, info, prompt_file.ADAPTER_FILE))
+
+
+def width_of(backbone: Mapping) -> int:
+    """The model width D of a backbone's parameters, or of their shapes."""
+    return backbone["token_embedder"]["embedding"].shape[1]
 
 
 def group_of(path: str, groups: Sequence[tuple[str, str]]) -> str | None:

@@ -31,7 +31,7 @@ class BitFit(AdapterMethod):
         (r"bias/.*", ("embed",)),
     )
 
-    def added_shapes(self, backbone: Mapping):
+    def added_shapes(self, num_tasks: int, backbone: Mapping):
         """`bias/<module>` [F] for each projection [D, F] and layer norm [D], and the logits [V]."""
         shapes = {}
         for path, leaf in unrolled_paths(backbone, self.name).items():
@@ -44,7 +44,9 @@ class BitFit(AdapterMethod):
 
     def start(self, start: Start, rng: jax.Array):
         """Zeros: the first step sees the backbone as it is."""
-        shapes = traverse_util.flatten_dict(self.added_shapes(start.backbone_shapes))
+        shapes = traverse_util.flatten_dict(
+            self.added_shapes(len(start.tasks), start.backbone_shapes)
+        )
         return traverse_util.unflatten_dict({p: jnp.zeros(s) for p, s in shapes.items()})
 
     @staticmethod

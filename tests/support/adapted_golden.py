@@ -29,7 +29,7 @@ def check(method, version: str, tree: str, kind: str) -> None:
     params = traverse_util.unflatten_dict(flat, sep="/")
     vocabulary = seqio.ByteVocabulary()
     model = EncoderDecoderModel(t5_golden.CONFIGS[version], method, ("a",), vocabulary, vocabulary)
-    shapes = method.added_shapes({k: params[k] for k in ("encoder", "decoder", "token_embedder")})
+    shapes = method.added_shapes(1, params)
     assert jax.tree.map(np.shape, params[tree]) == shapes[tree]
 
     tokens, inputs = arrays["encoder_input_tokens"], arrays["decoder_input_tokens"]
@@ -38,7 +38,7 @@ def check(method, version: str, tree: str, kind: str) -> None:
         "decoder_input_tokens": inputs,
         "task_ids": np.zeros(len(tokens), np.int32),
     }
-    logits, _ = jax.jit(lambda p, b: model._apply(p, b, None, ()))(params, batch)
+    logits = jax.jit(model.logits_batch)(params, batch)
     np.testing.assert_allclose(logits, arrays[f"{kind}/logits"], atol=1e-4, rtol=1e-4)
 
     longer = np.zeros((len(tokens), t5_golden.MAX_DECODE_LENGTH), np.int32)

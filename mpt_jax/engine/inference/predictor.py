@@ -239,7 +239,7 @@ class Predictor:
         row = text or Row("", [], task_id, False)
         if text is None and method.compose is not prompts.compose:
             raise UserError("this method's prompts depend on the text: give one, text=TEXT.")
-        if not method.bank_shapes(len(self.model.tasks), self.model.config.emb_dim):
+        if "prompt_bank" not in self.params:
             raise UserError("there is no prompt to embed: what was trained is not a prompt bank.")
         size = self._partitioner.data_partitions
         return self._run(self._embed, self._batch([row], size))[0].astype(np.float32)
