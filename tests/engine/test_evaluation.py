@@ -128,11 +128,6 @@ def test_outputs_are_written_beside_their_rows(tmp_path):
     ]
 
 
-def test_a_limit_takes_the_first_rows():
-    evaluation = Evaluator(CONFIG, TaskIdFeatureConverter, num_examples=1)
-    assert evaluation.run(copy, minus_length)["toy_upper"]["mean_score"] == -2
-
-
 def test_the_mean_is_of_the_tasks_key_metrics():
     register_info("toy_upper", TaskInfo((), "mean_score"))
     metrics = evaluator().run(copy, lambda batch: np.full(B, -4.0))

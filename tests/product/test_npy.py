@@ -88,7 +88,7 @@ def test_other_arrays_are_refused(tmp_path, array, message):
 
 def test_a_pickled_array_is_refused(tmp_path):
     np.save(tmp_path / "p.npy", np.array([[None]]), allow_pickle=True)
-    with pytest.raises(UserError, match="dtype is '|O'"):
+    with pytest.raises(UserError, match="Python objects"):
         npy.read(str(tmp_path / "p.npy"), "rte", foreign_prompts.BACKBONE)
 
 
@@ -97,5 +97,5 @@ def test_a_header_that_promises_more_than_the_file_has_allocates_nothing(tmp_pat
     (tmp_path / "p.npy").write_bytes(
         b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
     )
-    with pytest.raises(UserError, match="cut off"):
+    with pytest.raises(UserError, match="not a NumPy file of a prompt"):
         npy.read(str(tmp_path / "p.npy"), "rte", foreign_prompts.BACKBONE)

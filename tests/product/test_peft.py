@@ -21,7 +21,7 @@ from mpt_jax.errors import UserError
 from mpt_jax.product import prompt_file
 from mpt_jax.product.formats import peft
 
-GOLDEN = pathlib.Path(t5_golden.__file__).parent / "golden" / "peft"
+GOLDEN = pathlib.Path(t5_golden.__file__).parents[1] / "golden" / "peft"
 KINDS = ("multitask_rank_1", "multitask_rank_2", "prompt_tuning")
 DEFAULT = "multitask_default"  # with a second prompt, for the decoder
 NAMES = ("x", "y", "z")

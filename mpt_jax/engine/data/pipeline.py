@@ -46,7 +46,6 @@ class DatasetConfig:
       seed: of the data order; None means the run's.
       use_cached: read what `seqio_cache_tasks` wrote.
       pack: refused; a packed row holds examples of several tasks.
-      use_custom_packing_ops: handed to the feature converter, without effect.
       module: imported first, to register the tasks.
       length_buckets: ascending lengths for "inputs" and/or "targets"; a batch is cut to the
         smallest that holds its examples. None: no cut.
@@ -60,7 +59,6 @@ class DatasetConfig:
     seed: int | None
     use_cached: bool = False
     pack: bool = False
-    use_custom_packing_ops: bool = False
     module: str | Sequence[str] | None = None
     length_buckets: Mapping[str, Sequence[int]] | None = None
 
@@ -371,4 +369,4 @@ def _share(batch_size: int, num_shards: int) -> int:
 
 
 def _converter(cfg: DatasetConfig, converter_cls: ConverterCls) -> "seqio.FeatureConverter":
-    return converter_cls(pack=cfg.pack, use_custom_packing_ops=cfg.use_custom_packing_ops)
+    return converter_cls(pack=cfg.pack)

@@ -45,7 +45,6 @@ class Evaluator:
       cfg: what to read; `length_buckets["inputs"]` cuts the batches, targets stay whole because
         their length is what a model may decode.
       converter_cls: the model's `FEATURE_CONVERTER_CLS`.
-      num_examples: rows per task, the first ones; None means all.
 
     Attributes:
       key_metrics: name of the key metric of each evaluated task.
@@ -55,12 +54,10 @@ class Evaluator:
         than predictions or scores, or fails on right answers (`task_metrics.check_metrics`).
     """
 
-    def __init__(
-        self, cfg: DatasetConfig, converter_cls: ConverterCls, *, num_examples: int | None = None
-    ):
+    def __init__(self, cfg: DatasetConfig, converter_cls: ConverterCls):
         self._cfg = cfg
         mixture = load_mixture(cfg)
-        self._seqio = _seqio_evaluator(cfg, mixture, converter_cls, num_examples)
+        self._seqio = _seqio_evaluator(cfg, mixture, converter_cls)
         self._predicted: dict[str, np.ndarray] = {}
         self._rows = {task.name: self._read(task) for task in self._seqio.eval_tasks}
         self.key_metrics = check_metrics(self._seqio)
@@ -190,7 +187,6 @@ def _seqio_evaluator(
     cfg: DatasetConfig,
     mixture: seqio.Mixture,
     converter_cls: ConverterCls,
-    num_examples: int | None,
 ) -> seqio.Evaluator:
     with _registered(mixture) as name:
         evaluator = seqio.Evaluator(
@@ -200,7 +196,6 @@ def _seqio_evaluator(
             use_cached=cfg.use_cached,
             seed=cfg.seed,
             sequence_length=cfg.task_feature_lengths,
-            num_examples=num_examples,
             async_compute_metrics=False,
         )
     if not evaluator.eval_tasks:

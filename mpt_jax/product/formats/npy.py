@@ -1,13 +1,12 @@
 """One prompt [P, D] as a NumPy file, as google-research/prompt-tuning publishes and reads it.
 
-There it is `numpy_checkpoints/checkpoint_STEP/encoder.prompt.prompt.prompt`, without a suffix. Read
-here without NumPy's own reader, which evaluates a header as Python and allocates what it asks for.
+There it is `numpy_checkpoints/checkpoint_STEP/encoder.prompt.prompt.prompt`, without a suffix. It
+is mapped, so that a header that promises more than there is allocates nothing.
 """
 
 import hashlib
 import io
 import os
-import re
 
 import numpy as np
 
@@ -20,12 +19,7 @@ from mpt_jax.product.prompt_file import PromptInfo
 
 MAGIC = b"\x93NUMPY"
 DIGEST = ".sha256"  # after the name of the file that it is the digest of
-_DTYPES = {"<f4": np.float32, "<f2": np.float16}  # both of which float32 holds without loss
-_HEADER = re.compile(
-    r"\{'descr': '(?P<dtype>[^']*)', 'fortran_order': (?P<columns>True|False), "
-    r"'shape': \((?P<shape>[\d, ]*)\), \} *\n"
-)
-_LARGEST_HEADER = 10_000
+_DTYPES = ("<f4", "<f2")  # both of which float32 holds without loss
 
 
 def read(path: str, task: str, backbone: str) -> tuple[Bank, PromptInfo]:
@@ -44,9 +38,8 @@ def read(path: str, task: str, backbone: str) -> tuple[Bank, PromptInfo]:
     """
     try:
         _check_digest(path)
-        with open(path, "rb") as stream:
-            prompt = _array(stream, os.path.getsize(path))
-    except (OSError, ValueError) as error:
+        prompt = _array(path)
+    except Exception as error:  # whatever NumPy says of a damaged header
         raise UserError(f"{path} is not a NumPy file of a prompt [P, D]: {error}.") from error
     bank = {"task_prompts": prompt[None]}
     return bank, foreign.describe(path, bank, [task], backbone)
@@ -94,24 +87,13 @@ def _check_digest(path: str) -> None:
             raise ValueError(f"its digest is not that of {path}{DIGEST}: copy both again")
 
 
-def _array(stream: io.BufferedReader, size: int) -> np.ndarray:
-    """The array [P, D] float32 of a file of `size` bytes; raises a ValueError if it has none."""
-    start = stream.read(8)
-    if start[:6] != MAGIC or len(start) < 8 or start[6] not in (1, 2, 3):
-        raise ValueError("its first bytes are others")
-    length = int.from_bytes(stream.read(2 if start[6] == 1 else 4), "little")
-    if length > _LARGEST_HEADER:
-        raise ValueError(f"a header of {length:,} bytes")
-    match = _HEADER.fullmatch(stream.read(length).decode("latin-1"))
-    if match is None:
-        raise ValueError("its header is damaged")
-    if match["dtype"] not in _DTYPES:
-        raise ValueError(f"its dtype is {match['dtype']!r}, save it as float32")
-    shape = tuple(int(n) for n in match["shape"].replace(" ", "").split(",") if n)
-    if len(shape) != 2 or not all(shape):
-        raise ValueError(f"its shape is {shape}")
-    dtype = np.dtype(_DTYPES[match["dtype"]])
-    if shape[0] * shape[1] * dtype.itemsize != size - stream.tell():
-        raise ValueError(f"it is cut off or too long for its shape {shape}")
-    flat = np.frombuffer(stream.read(), dtype).astype(np.float32)
-    return flat.reshape(shape, order="F" if match["columns"] == "True" else "C")
+def _array(path: str) -> np.ndarray:
+    """The array [P, D] float32 of a file; raises a ValueError if it has none."""
+    mapped = np.lib.format.open_memmap(path, mode="r")  # Python objects cannot be mapped
+    if mapped.dtype.str not in _DTYPES:
+        raise ValueError(f"its dtype is {mapped.dtype.str!r}, save it as float32")
+    if mapped.ndim != 2 or not mapped.size:
+        raise ValueError(f"its shape is {mapped.shape}")
+    if mapped.offset + mapped.nbytes != os.path.getsize(path):
+        raise ValueError(f"it is too long for its shape {mapped.shape}")
+    return np.array(mapped, np.float32, order="C")
