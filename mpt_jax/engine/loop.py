@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import seqio
 
-from mpt_jax import hosts
+from mpt_jax import hosts, run_layout
 from mpt_jax.configuration import config
 from mpt_jax.engine import schedules
 from mpt_jax.engine import step as step_lib
@@ -105,9 +105,9 @@ def train(
     hosts.on_first(lambda: run_folder.prepare(model_dir, config.operative_config()))
     save_cfg = checkpoint_cfg.save or SaveCheckpointConfig(period=None)
     period = save_cfg.period
-    checkpointer = Checkpointer(os.path.join(model_dir, "checkpoints"), save_cfg)
+    checkpointer = Checkpointer(os.path.join(model_dir, run_layout.CHECKPOINTS), save_cfg)
     step = checkpointer.latest_step() or 0
-    finished = step >= total_steps and run_record.is_finished(model_dir)
+    finished = step >= total_steps and run_layout.is_finished(model_dir)
     if finished and model.saved_step(model_dir) is not None:
         checkpointer.close()
         announce.already_finished(model_dir, step)
@@ -184,7 +184,7 @@ def train(
             lambda batch: predict(state.trainable, frozen, partitioner.shard_whole_batch(batch)),
             lambda batch: score(state.trainable, frozen, partitioner.shard_whole_batch(batch)),
             step=step,
-            output_dir=os.path.join(model_dir, "eval"),
+            output_dir=os.path.join(model_dir, run_layout.VALIDATION),
         )
         means[step] = results[history.MEAN][history.KEY_METRIC]
         if history.best_step(means) == step:

@@ -11,7 +11,7 @@ from t5x import checkpoints, utils
 from t5x import train as t5x_train
 from t5x import trainer as trainer_lib
 
-from mpt_jax import files, hosts
+from mpt_jax import files, hosts, run_layout
 from mpt_jax.configuration import config
 from mpt_jax.engine import schedules
 from mpt_jax.engine import step as step_lib
@@ -41,7 +41,7 @@ def train(*, model_dir: str, total_steps: int, **settings: Any) -> str:
         KeyboardInterrupt: Ctrl-C or SIGTERM, after a checkpoint was saved (one process).
     """
     step = _latest_step(model_dir)
-    if step >= total_steps and run_record.is_finished(model_dir):
+    if step >= total_steps and run_layout.is_finished(model_dir):
         if settings["model"].saved_step(model_dir) is None:
             raise run_folder.lost_product(model_dir)
         announce.already_finished(model_dir, step)

@@ -9,11 +9,10 @@ import functools
 import pathlib
 from collections.abc import Iterator, Sequence
 
-from mpt_jax import files
+from mpt_jax import files, run_layout
 from mpt_jax.errors import UserError
-from mpt_jax.sweep.plan import FULL, TEACHERS, Method, Plan, Source
+from mpt_jax.sweep.plan import FULL, Method, Plan, Source
 
-RECORD = "run.json"
 _TEST = "test"
 _MEAN = {"key_metric": (int, float)}
 
@@ -58,7 +57,7 @@ class Run:
 
     def has_started(self) -> bool:
         """Whether there is a run to resume."""
-        return (self.folder / "config.gin").exists()
+        return (self.folder / run_layout.CONFIG).exists()
 
     def is_finished(self) -> bool:
         """Whether the training came to its end and, where there is one, the evaluation.
@@ -66,18 +65,15 @@ class Run:
         A record, scores or a product that cannot be read are those of a run that must be completed.
         """
         try:
-            record = files.read_json(self.folder / RECORD)
+            record = files.read_json(self.folder / run_layout.RECORD)
             mean = files.read_json(self.scores).get("mean") if self.scores else None
         except UserError:
             return False
         if self.scores and not (isinstance(mean, dict) and "key_metric" in mean):
             return False
-        # Earlier versions did not say; they wrote the last checkpoint at the end.
-        last = f"checkpoints/checkpoint_{record.get('total_steps')}/commit_success.txt"
-        ended = record.get("finished", bool(self.scores) or (self.folder / last).exists())
-        return (
-            ended is True and "tuned_parameters" in record and (self.scores or _loads(self.folder))
-        )
+        if not run_layout.is_finished(self.folder) or "tuned_parameters" not in record:
+            return False
+        return bool(self.scores) or _loads(self.folder)
 
     def score(self) -> float:
         """The mean of the key metrics that the evaluation has found, in percent.
@@ -167,7 +163,7 @@ def target_run(
     after = None
     if method.source is not None:
         after = _source_name(method.source_name, seed)
-        teachers = f"/{TEACHERS}" if method.source != method.source_name else ""
+        teachers = f"/{run_layout.TEACHERS}" if method.source != method.source_name else ""
         own.append(f"SOURCE_PROMPTS={folder / after}{teachers}")
     evaluation = folder / name / split_of(plan)
     places = [f"PROMPTS={folder / name}", f"EVAL_OUTPUT_DIR={evaluation}"]
@@ -181,7 +177,7 @@ def target_run(
             places,
         ),
     )
-    return Run(name, folder / name, steps, after, evaluation / "metrics.json")
+    return Run(name, folder / name, steps, after, evaluation / run_layout.EVALUATION)
 
 
 def split_of(plan: Plan) -> str:
@@ -248,7 +244,7 @@ def _source_run(plan: Plan, folder: pathlib.Path, source: Source, seed: int) -> 
     after = None
     if source.teachers is not None:
         after = _source_name(source.teachers, seed)
-        own.append(f"TEACHER_PROMPTS={folder / after / TEACHERS}")
+        own.append(f"TEACHER_PROMPTS={folder / after / run_layout.TEACHERS}")
     step = _step(plan, "train", (*plan.source.files, *source.files), given, own)
     return Run(name, folder / name, (step,), after)
 

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from mpt_jax import feature_lengths, files, hosts
+from mpt_jax import feature_lengths, files, hosts, run_layout
 from mpt_jax.configuration import config
 from mpt_jax.engine import step as step_lib
 from mpt_jax.engine.data.length_buckets import Batch
@@ -36,8 +36,6 @@ from mpt_jax.engine.partitioning import PjitPartitioner
 from mpt_jax.engine.records import evaluated
 from mpt_jax.errors import UserError
 from mpt_jax.product import prompt_file
-
-CONFIG_FILE = "config_eval.gin"
 
 
 def evaluate(
@@ -106,7 +104,7 @@ def check_evaluation(
     partitioner.check_batch_size(dataset_cfg.batch_size)
     check_backbone_is_there(model, restore)
     check_vocabularies(dataset_cfg, model.input_vocabulary, model.output_vocabulary)
-    path = os.path.join(output_dir, evaluated.FILE)
+    path = os.path.join(output_dir, run_layout.EVALUATION)
     hosts.on_first(lambda: files.check_writable(path, setting="EVAL_OUTPUT_DIR"))
 
 
@@ -126,7 +124,7 @@ def put_out_metrics(
         output_dir: of the evaluation.
         confusions: by task; of a task without one the file of an earlier evaluation is removed.
     """
-    path = os.path.join(output_dir, CONFIG_FILE)
+    path = os.path.join(output_dir, run_layout.EVALUATION_CONFIG)
     text = config.operative_config()
     hosts.on_first(lambda: files.write_whole(path, text, setting="EVAL_OUTPUT_DIR"))
     hosts.on_first(lambda: _write_confusions(output_dir, of[evaluated.KEYS], confusions))

@@ -6,9 +6,8 @@ Part of `run.json`; checkpoints hold only what trains.
 from collections.abc import Mapping
 from typing import Any
 
-from mpt_jax import files
+from mpt_jax import files, run_layout
 from mpt_jax.backbone import store
-from mpt_jax.engine.records.run_record import RECORD_FILE
 from mpt_jax.errors import UserError
 
 
@@ -27,7 +26,7 @@ def checked(model_dir: str, model: Any, params: Mapping, resumed: bool) -> dict[
         UserError: it is another, be it in the lowest bits.
     """
     found = store.identify(params, model.method.tuned_backbone)._asdict()
-    record = files.absolute(model_dir) / RECORD_FILE
+    record = files.absolute(model_dir) / run_layout.RECORD
     noted = files.read_json(record).get("backbone") if resumed and record.exists() else None
     if noted is not None and noted != found:
         raise UserError(

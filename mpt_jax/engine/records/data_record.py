@@ -11,10 +11,9 @@ from typing import Any
 
 from etils import epath
 
-from mpt_jax import files
+from mpt_jax import files, run_layout
 from mpt_jax.engine.data.pipeline import DatasetConfig, load_mixture
 from mpt_jax.engine.records import recorded_rows
-from mpt_jax.engine.records.run_record import RECORD_FILE
 from mpt_jax.errors import UserError
 
 _READ_AT_MOST = 2**30  # bytes of a split; reading more would hold a run up for minutes
@@ -40,7 +39,7 @@ def checked(model_dir: str, cfgs: Sequence[DatasetConfig | None], resumed: bool)
         if cfg is not None
         for task in load_mixture(cfg, tell=False).tasks
     }
-    record = epath.Path(model_dir) / RECORD_FILE
+    record = epath.Path(model_dir) / run_layout.RECORD
     if resumed and record.exists():
         _compare(files.read_json(record).get("data") or {}, found, model_dir)
     return found

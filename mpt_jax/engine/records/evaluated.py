@@ -8,12 +8,11 @@ from typing import Any
 
 from etils import epath
 
-from mpt_jax import files
+from mpt_jax import files, run_layout
 from mpt_jax.engine.records.history import MEAN
 from mpt_jax.errors import UserError
 from mpt_jax.product import prompt_file
 
-FILE = "metrics.json"
 OF = "evaluated"  # next to the tasks and MEAN: what was evaluated, as `facts` says
 
 KEYS, ANSWERS = _BY_TASK = ("key_metrics", "answers")  # in it, by task
@@ -53,7 +52,7 @@ def facts(
 
 
 def write(output_dir: str, results: Mapping[str, Any], of: Mapping[str, Any]) -> None:
-    """Write `FILE`: {task: {metric: value}}, the mean of the key metrics, and `of` under `OF`.
+    """Write {task: {metric: value}}, the mean of the key metrics, and `of` under `OF`.
 
     Tasks that another evaluation of the same product, split and limits has put there stay, and
     count in the mean: they may be evaluated one by one.
@@ -71,7 +70,7 @@ def write(output_dir: str, results: Mapping[str, Any], of: Mapping[str, Any]) ->
         with_mean,
     )
 
-    path = os.path.join(output_dir, FILE)
+    path = os.path.join(output_dir, run_layout.EVALUATION)
     left = _left(path, of)
     before = left.pop(OF, {})
     by_task = {name: {**before.get(name, {}), **of[name]} for name in _BY_TASK}
@@ -81,7 +80,7 @@ def write(output_dir: str, results: Mapping[str, Any], of: Mapping[str, Any]) ->
 
 
 def split_of(found: Mapping[str, Any]) -> str | None:
-    """The split that the contents of `FILE` are of; None where an earlier version wrote them."""
+    """The split that the contents of `metrics.json` are of; None if they do not say."""
     of = found.get(OF)
     split = of.get("split") if isinstance(of, dict) else None
     return split if isinstance(split, str) else None

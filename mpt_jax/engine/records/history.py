@@ -7,9 +7,8 @@ from typing import Any
 
 from etils import epath
 
-from mpt_jax import files
+from mpt_jax import files, run_layout
 
-METRICS_FILE = "metrics.jsonl"
 MEAN = "mean"
 KEY_METRIC = "key_metric"
 
@@ -22,7 +21,7 @@ def read(model_dir: str | os.PathLike) -> list[dict[str, Any]]:
     Raises:
         UserError: it cannot be read, or a line is none that a run writes.
     """
-    path = epath.Path(model_dir) / METRICS_FILE
+    path = epath.Path(model_dir) / run_layout.HISTORY
     lines = files.read_json_lines(path) if path.exists() else []
     for number, line in enumerate(lines, 1):
         files.check_fields(line, _FIELDS, f"{path}, line {number},")

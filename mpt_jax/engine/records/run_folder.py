@@ -8,11 +8,8 @@ from typing import Any
 
 from etils import epath
 
-from mpt_jax import files, lock
+from mpt_jax import files, lock, run_layout
 from mpt_jax.errors import UserError
-
-CONFIG_FILE = "config.gin"
-LOCK_FILE = "run.lock"
 
 _taken: dict[str, contextlib.ExitStack] = {}  # by folder: what this process holds
 
@@ -58,7 +55,7 @@ def prepare(model_dir: str, config_text: str, engine: str = "mpt_jax") -> epath.
         folder.mkdir(parents=True, exist_ok=True)
         _take(folder)
         _check_engine(folder, engine)
-        config = folder / CONFIG_FILE
+        config = folder / run_layout.CONFIG
         if config.exists() and _holds_results(folder):
             _check_same_run(folder, config.read_text(), config_text)
     except files.storage_errors() as error:
@@ -102,7 +99,7 @@ def going(model_dir: str) -> Iterator[None]:
 
 def check_is_there(model_dir: str) -> None:
     """Raises UserError if the folder that `prepare` has made for a run was deleted since."""
-    if not (files.absolute(model_dir) / CONFIG_FILE).exists():
+    if not (files.absolute(model_dir) / run_layout.CONFIG).exists():
         raise UserError(
             f"the run folder {model_dir} was deleted while the run was going, and its checkpoints "
             "with it: delete what is left of it, and start again."
@@ -117,7 +114,7 @@ def _take(folder: epath.Path) -> None:
             "--gin.MODEL_DIR=FOLDER."
         )
         taken = contextlib.ExitStack()
-        taken.enter_context(lock.held(folder / LOCK_FILE, refusal))
+        taken.enter_context(lock.held(folder / run_layout.LOCK, refusal))
         _taken[str(folder)] = taken
 
 
@@ -180,7 +177,7 @@ def _check_same_run(folder: epath.Path, old_text: str, new_text: str) -> None:
             f"{folder} holds a run with another configuration:\n"
             + "\n".join(lines)
             + "\nChoose another folder with --gin.MODEL_DIR=FOLDER, or give the configuration "
-            f"of {folder / CONFIG_FILE} to resume that run."
+            f"of {folder / run_layout.CONFIG} to resume that run."
         )
 
 

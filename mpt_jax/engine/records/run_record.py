@@ -8,13 +8,11 @@ import jax
 import numpy as np
 from etils import epath
 
-from mpt_jax import files, hosts
+from mpt_jax import files, hosts, run_layout
 from mpt_jax.engine import schedules
 from mpt_jax.engine.schedules import Schedule
 from mpt_jax.errors import UserError
 from mpt_jax.tasks.info import info
-
-RECORD_FILE = "run.json"
 
 
 def settle_seed(model_dir: str, random_seed: int | None, resumed: bool) -> int:
@@ -33,7 +31,7 @@ def settle_seed(model_dir: str, random_seed: int | None, resumed: bool) -> int:
     if random_seed is not None:
         raise UserError(f"RANDOM_SEED must be a whole number or None, got {random_seed!r}.")
     if resumed:
-        path = epath.Path(model_dir) / RECORD_FILE
+        path = epath.Path(model_dir) / run_layout.RECORD
         recorded = files.read_json(path).get("seed")
         if not isinstance(recorded, int):
             raise UserError(f"{path} does not say with which seed the run was started: give it.")
@@ -68,7 +66,7 @@ def closed(schedule: Schedule, model_dir: str, total_steps: int, step: int) -> S
 
 
 def _schedule_steps(model_dir: str) -> int | None:
-    path = files.absolute(model_dir) / RECORD_FILE
+    path = files.absolute(model_dir) / run_layout.RECORD
     if not path.exists():
         return None
     record = files.read_json(path)
@@ -113,19 +111,7 @@ def amend(model_dir: str, **facts: Any) -> None:
     Raises:
         UserError: the file cannot be read or written.
     """
-    _write(model_dir, {**files.read_json(epath.Path(model_dir) / RECORD_FILE), **facts})
-
-
-def is_finished(model_dir: str) -> bool:
-    """Whether the run that trained last in `model_dir` came to its end.
-
-    A record that does not say is of an earlier version, which wrote the last checkpoint at the end.
-    One that is not there or cannot be read is that of a run that must be completed.
-    """
-    try:
-        return files.read_json(epath.Path(model_dir) / RECORD_FILE).get("finished", True) is True
-    except UserError:
-        return False
+    _write(model_dir, {**files.read_json(epath.Path(model_dir) / run_layout.RECORD), **facts})
 
 
 def key_metrics(tasks: Sequence[str], evaluated: Mapping[str, str]) -> dict[str, str]:
@@ -134,4 +120,6 @@ def key_metrics(tasks: Sequence[str], evaluated: Mapping[str, str]) -> dict[str,
 
 
 def _write(model_dir: str, record: Mapping[str, Any]) -> None:
-    files.write_whole(epath.Path(model_dir) / RECORD_FILE, files.to_json(record, indent=2) + "\n")
+    files.write_whole(
+        epath.Path(model_dir) / run_layout.RECORD, files.to_json(record, indent=2) + "\n"
+    )

@@ -7,11 +7,9 @@ import time
 from collections.abc import Mapping
 from typing import Literal
 
-from mpt_jax import files
+from mpt_jax import files, run_layout
 from mpt_jax.engine.records import history
 from mpt_jax.errors import UserError
-
-EVENTS_FOLDER = "tensorboard"
 
 Kind = Literal["train", "eval"]
 
@@ -39,8 +37,8 @@ class MetricWriter:
 
         self._tf = tf
         self._open = contextlib.ExitStack()
-        self._path = files.absolute(model_dir) / history.METRICS_FILE
-        events = files.absolute(model_dir) / EVENTS_FOLDER
+        self._path = files.absolute(model_dir) / run_layout.HISTORY
+        events = files.absolute(model_dir) / run_layout.EVENTS
         name = f"events.out.tfevents.{time.time():.6f}.{socket.gethostname()}.{os.getpid()}"
         try:
             self._drop_after(model_dir, resume_step)
