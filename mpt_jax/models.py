@@ -13,12 +13,11 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import optax
 from flax import traverse_util
 from flax.linen import partitioning as flax_partitioning
 
 from mpt_jax import distillation as distill
-from mpt_jax import initializers, metrics, prompts
+from mpt_jax import initializers, losses, metrics, prompts
 from mpt_jax.backbone import axes, decoding, network, store
 from mpt_jax.backbone.config import T5Config
 from mpt_jax.backbone.formats import backbones
@@ -28,15 +27,6 @@ from mpt_jax.product import prompt_file
 from mpt_jax.vocabulary import digest, end_id
 
 Batch = Mapping[str, jax.Array]
-
-
-class _FeatureConverter:
-    """The class of SeqIO's converter; with it comes TensorFlow, which prediction does without."""
-
-    def __get__(self, model: Any, owner: type) -> type:
-        from mpt_jax.engine.data.feature_converter import TaskIdFeatureConverter
-
-        return TaskIdFeatureConverter
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,8 +60,6 @@ class EncoderDecoderModel:
     z_loss: float = 0.0
     decode_fn: Callable = decoding.generate
 
-    FEATURE_CONVERTER_CLS = _FeatureConverter()
-
     def __post_init__(self):
         if self.distillation is not None and not self.method.prompt_length:
             raise UserError(
@@ -81,6 +69,13 @@ class EncoderDecoderModel:
         end_id(self.input_vocabulary, self.config.eos_id)
         end = end_id(self.output_vocabulary, self.config.eos_id)
         object.__setattr__(self, "config", dataclasses.replace(self.config, eos_id=end))
+
+    @property
+    def FEATURE_CONVERTER_CLS(self) -> type:  # noqa: N802
+        """T5X's name for the class of SeqIO's converter; with it comes TensorFlow."""
+        from mpt_jax.engine.data.feature_converter import TaskIdFeatureConverter
+
+        return TaskIdFeatureConverter
 
     # ---------------------------------------------------------------- parameters
 
@@ -214,20 +209,14 @@ class EncoderDecoderModel:
         """What the loss sums are divided by; of a whole batch, for its microbatches.
 
         Returns:
-            "tokens" [B]: target tokens of the batch; for a method whose tasks are independent,
-            those of the example's own task, so that each task's loss is its own mean.
-            "encoder", "decoder" (distillation only): scalar counts of valid positions.
+            "tokens" [B], as `losses.token_counts`; "encoder", "decoder" (distillation only):
+            scalar counts of valid positions.
         """
-        weights = batch["decoder_loss_weights"].astype(jnp.float32)
-        per_example = weights.sum(axis=1)
-        if self.method.independent_tasks:
-            totals = jax.ops.segment_sum(per_example, batch["task_ids"], len(self.tasks))
-            tokens = totals[batch["task_ids"]]
-        else:
-            tokens = jnp.broadcast_to(per_example.sum(), per_example.shape)
-        counts = {"tokens": jnp.maximum(tokens, 1.0)}
+        num_tasks = len(self.tasks) if self.method.independent_tasks else None
+        counts = {"tokens": losses.token_counts(batch, num_tasks)}
         if self.distillation is not None:
-            counts |= {name: mask.sum() for name, mask in self._valid_positions(batch).items()}
+            valid = losses.valid_positions(batch, self.method.prompt_length)
+            counts |= {name: mask.sum() for name, mask in valid.items()}
         return counts
 
     def loss_fn(
@@ -256,10 +245,12 @@ class EncoderDecoderModel:
             params, batch, self._prompts(params, batch), dropout_rng, names
         )
         weights = batch["decoder_loss_weights"].astype(jnp.float32)
-        token_loss = self._cross_entropy(logits, batch["decoder_target_tokens"]) * weights
+        token_loss = weights * losses.cross_entropy(
+            logits, batch["decoder_target_tokens"], self.label_smoothing, self.z_loss
+        )
         token_loss = self._of_known_tasks(batch, token_loss)
         loss = jnp.sum(token_loss / counts["tokens"][:, None])
-        summary = self._task_metrics(logits, batch, token_loss, weights)
+        summary = losses.by_task(logits, batch, token_loss, len(self.tasks))
         if self.distillation is not None:
             terms = self._distill(params, batch, logits, states, counts)
             summary |= {name: metrics.Sum(term) for name, term in terms.items()}
@@ -313,48 +304,13 @@ class EncoderDecoderModel:
         terms = {
             "loss_logits": distill.kl_divergence(teacher_logits, logits, weights, spec.temperature)
         }
-        valid = self._valid_positions(batch)
+        valid = losses.valid_positions(batch, self.method.prompt_length)
         hidden = [
             distill.squared_difference(teacher_states[name], state, valid[side]) / counts[side]
             for name, state in states.items()
             for side in [name.partition("/")[0]]
         ]
         return {**terms, "loss_hidden": sum(hidden)} if hidden else terms
-
-    def _valid_positions(self, batch: Batch) -> dict[str, jax.Array]:
-        """Non-padding positions: encoder [B, P+T] (the prompt counts), decoder [B, S]."""
-        text = batch["encoder_input_tokens"] != network.PAD_ID
-        prompt = jnp.ones((text.shape[0], self.method.prompt_length), bool)
-        return {
-            "encoder": jnp.concatenate([prompt, text], axis=1).astype(jnp.float32),
-            "decoder": batch["decoder_loss_weights"].astype(jnp.float32),
-        }
-
-    def _cross_entropy(self, logits: jax.Array, targets: jax.Array) -> jax.Array:
-        """[B, S, V], [B, S] -> [B, S] in nats, with label smoothing and z-loss."""
-        if self.label_smoothing:
-            one_hot = jax.nn.one_hot(targets, logits.shape[-1])
-            loss = optax.softmax_cross_entropy(
-                logits, optax.smooth_labels(one_hot, self.label_smoothing)
-            )
-        else:
-            loss = optax.softmax_cross_entropy_with_integer_labels(logits, targets)
-        if self.z_loss:
-            loss += self.z_loss * jax.nn.logsumexp(logits, axis=-1) ** 2
-        return loss
-
-    def _task_metrics(self, logits, batch, token_loss, weights) -> dict:
-        correct = (logits.argmax(axis=-1) == batch["decoder_target_tokens"]) * weights
-        per_task = functools.partial(
-            metrics.PerTask.from_examples,
-            weights=weights.sum(axis=1),
-            task_ids=batch["task_ids"],
-            num_tasks=len(self.tasks),
-        )
-        return {
-            "task_loss": per_task(token_loss.sum(axis=1)),
-            "task_token_accuracy": per_task(correct.sum(axis=1)),
-        }
 
     # ----------------------------------------------------------------- inference
 
@@ -435,15 +391,13 @@ class EncoderDecoderModel:
         with self._adapted(params):
             encoded, valid = (jnp.repeat(x, words, axis=0) for x in self._encode(params, batch))
             logits = self.module.apply({"params": params}, encoded, valid, fed, method="decode")
-        losses = optax.softmax_cross_entropy_with_integer_labels(logits, targets)
-        found = -jnp.sum(losses * (targets != network.PAD_ID), axis=1).reshape(count, words)
+        token_losses = losses.cross_entropy(logits, targets)
+        found = -jnp.sum(token_losses * (targets != network.PAD_ID), axis=1).reshape(count, words)
         return self._of_known_tasks(batch, found)
 
     def score_batch(self, params: Mapping, batch: Batch) -> jax.Array:
         """Log-likelihood of each example's target, [B] float32, in nats."""
         logits, _ = self._apply(params, batch, self._prompts(params, batch))
-        log_probs = -optax.softmax_cross_entropy_with_integer_labels(
-            logits, batch["decoder_target_tokens"]
-        )
-        found = jnp.sum(log_probs * batch["decoder_loss_weights"], axis=1)
+        token_losses = losses.cross_entropy(logits, batch["decoder_target_tokens"])
+        found = -jnp.sum(token_losses * batch["decoder_loss_weights"], axis=1)
         return self._of_known_tasks(batch, found)
