@@ -150,7 +150,7 @@ class EncoderDecoderModel:
         """
         backbone = {name: params[name] for name in store.BACKBONE_TREES}
         identity = store.identify(params, self.method.tuned_backbone)
-        context = initializers.Start(
+        context = initializers.Context(
             embedding=params["token_embedder"]["embedding"],
             vocabulary=self.input_vocabulary,
             tasks=self.tasks,

@@ -1,4 +1,4 @@
-"""Imports run one way: no folder of the package imports another that imports it, however far off."""
+"""Imports run one way: no folder imports another that imports it, however far off."""
 
 import ast
 import graphlib

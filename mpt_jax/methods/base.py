@@ -15,7 +15,7 @@ from flax import traverse_util
 from mpt_jax import hosts, prompts
 from mpt_jax.backbone.axes import AxisNames, Rule
 from mpt_jax.errors import UserError
-from mpt_jax.initializers import Start
+from mpt_jax.initializers import Context
 from mpt_jax.product import prompt_file
 from mpt_jax.product.leaves import AXES
 
@@ -72,7 +72,7 @@ class Method(abc.ABC):
         return None
 
     @abc.abstractmethod
-    def start(self, start: Start, rng: jax.Array) -> Mapping[str, Any]:
+    def start(self, context: Context, rng: jax.Array) -> Mapping[str, Any]:
         """The parameters that the method adds, or starts elsewhere than the backbone's."""
 
     @abc.abstractmethod

@@ -32,7 +32,7 @@ class FullTraining(Method):
         """Pretraining starts from random weights."""
         return not self.from_scratch
 
-    def start(self, start: initializers.Start, rng: jax.Array):
+    def start(self, context: initializers.Context, rng: jax.Array):
         """Adds nothing."""
         return {}
 

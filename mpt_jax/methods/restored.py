@@ -103,9 +103,9 @@ class Restored(Method):
                 )
         return traverse_util.unflatten_dict(added, sep="/")
 
-    def start(self, start: initializers.Start, rng: jax.Array):
+    def start(self, context: initializers.Context, rng: jax.Array):
         """The file's parameters, after it was checked against the backbone."""
-        start.check_product(self.path, self._product[1])
+        context.check_product(self.path, self._product[1])
         started = traverse_util.unflatten_dict(
             {path: jnp.asarray(leaf) for path, leaf in self._others.items()}, sep="/"
         )

@@ -14,11 +14,11 @@ WIDTH = 6
 TASKS = ("nli", "qa")
 
 
-def start(tasks=TASKS, label_words=None, **fields) -> initializers.Start:
+def start(tasks=TASKS, label_words=None, **fields) -> initializers.Context:
     """The start of a run on an embedding [SIZE + 8, WIDTH] whose last rows are only filling."""
     embedding = np.random.default_rng(0).normal(size=(SIZE + 8, WIDTH)).astype(np.float32)
     words = {task: (label_words or {}).get(task, ()) for task in tasks}
-    context = initializers.Start(embedding, VOCABULARY, tuple(tasks), words, backbone="abc")
+    context = initializers.Context(embedding, VOCABULARY, tuple(tasks), words, backbone="abc")
     return dataclasses.replace(context, **fields)
 
 
