@@ -20,8 +20,9 @@ import jax.numpy as jnp
 import numpy as np
 
 import mpt_jax
-from mpt_jax import prompt_file, prompts
-from mpt_jax.interop import backbones
+from mpt_jax import prompts
+from mpt_jax.backbone.formats import backbones
+from mpt_jax.product import prompt_file
 
 TEXT = "premise: the judge resisted the law . hypothesis: the judge supported the law ."
 COLD = f"""

@@ -22,7 +22,8 @@ from flax import serialization, traverse_util
 
 from mpt_jax.backbone import network, store
 from mpt_jax.backbone.config import T5Config
-from mpt_jax.interop import backbones, convert_backbones
+from mpt_jax.backbone.formats import backbones
+from mpt_jax.convert import convert_backbones
 
 LAYERS, VOCABULARY = 6, 32128
 

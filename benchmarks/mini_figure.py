@@ -44,6 +44,7 @@ def _run(cell: dict[str, str]) -> Run:
         tuned_per_task=float(cell["tuned_parameters"]),
         split=TEST,
         scores={task: float(cell["score"])},
+        confusions={},
         rows={},
         train_rows={},
         backbone="",

@@ -17,8 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from mpt_jax.backbone.config import T5Config
+from mpt_jax.configuration import config as gin_config
 from mpt_jax.distillation import Distillation
-from mpt_jax.engine import config as gin_config
 from mpt_jax.engine import optimizers
 from mpt_jax.engine import step as step_lib
 from mpt_jax.engine.partitioning import PjitPartitioner

@@ -14,16 +14,17 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from mpt_jax import feature_lengths, prompt_file, raw_outputs
+from mpt_jax import feature_lengths, raw_outputs
 from mpt_jax.backbone import decoding
+from mpt_jax.backbone.formats import backbones
+from mpt_jax.engine.inference.predictor import TRUNCATE, Prediction, Predictor, Row, TextReader
 from mpt_jax.engine.initialize import RestoreCheckpointConfig, initial_params, token_shapes
 from mpt_jax.engine.partitioning import PjitPartitioner
 from mpt_jax.errors import UserError, did_you_mean
-from mpt_jax.interop import backbones
 from mpt_jax.methods.base import FROZEN, Method
 from mpt_jax.methods.restored import Restored
 from mpt_jax.models import EncoderDecoderModel
-from mpt_jax.predictor import TRUNCATE, Prediction, Predictor, Row, TextReader
+from mpt_jax.product import prompt_file
 from mpt_jax.raw_outputs import Encoded, TargetLogits
 from mpt_jax.vocabulary import first_ids
 

@@ -15,7 +15,8 @@ from collections.abc import Sequence
 from types import ModuleType
 from typing import NoReturn
 
-from mpt_jax.engine import gin_files, interrupt
+from mpt_jax.configuration import gin_files
+from mpt_jax.engine import interrupt
 from mpt_jax.errors import UserError, did_you_mean, exit_status, interrupted
 from mpt_jax.real_t5x import installed
 from mpt_jax.t5x import engines
@@ -33,7 +34,7 @@ PLAIN_COMMANDS = {
     "sweep": ("mpt_jax.sweep.command", "train and score a plan: methods × tasks × shots × seeds"),
     "bank": ("mpt_jax.bank.command", "add tasks to a prompt bank, list them, remove them"),
     "export": ("mpt_jax.export.command", "a model that runs without this package, with its card"),
-    "convert": ("mpt_jax.interop.command", "backbones and prompts into another program's format"),
+    "convert": ("mpt_jax.convert.command", "backbones and prompts into another program's format"),
     "report": ("mpt_jax.report.command", "tables and pictures of finished runs, in one page"),
 }
 COMMANDS = (*GIN_COMMANDS, *PLAIN_COMMANDS)
@@ -266,7 +267,8 @@ def _run_gin(arguments: argparse.Namespace, overrides: list[str]) -> None:
 def _call_gin(
     arguments: argparse.Namespace, overrides: list[str], search_paths: list[str], presets: list[str]
 ) -> None:
-    from mpt_jax.engine import config, early, gin_presets, native_logs
+    from mpt_jax.configuration import config, early, gin_presets
+    from mpt_jax.engine import native_logs
 
     module, function, _ = GIN_COMMANDS[arguments.command]
     presets = [

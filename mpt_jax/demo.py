@@ -17,7 +17,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from mpt_jax import prompt_file
+from mpt_jax.product import prompt_file
 
 FOLDER = pathlib.Path("runs/demo")
 TASK = "mini_news_nli"

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from mpt_jax import prompts
 from mpt_jax.errors import UserError, did_you_mean
-from mpt_jax.initializers import Start
+from mpt_jax.initializers import Context
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,7 +98,7 @@ def select_states(collected: Mapping, names: Sequence[str]) -> dict[str, jax.Arr
     return {name: flat[name] for name in names}
 
 
-def load_teachers(distillation: Distillation, start: Start) -> dict[str, jax.Array]:
+def load_teachers(distillation: Distillation, context: Context) -> dict[str, jax.Array]:
     """Read the teachers' prompts in the order of the student's tasks.
 
     Returns:
@@ -107,12 +107,12 @@ def load_teachers(distillation: Distillation, start: Start) -> dict[str, jax.Arr
     Raises:
         UserError: no such file, another backbone, or a task without a teacher.
     """
-    bank, info = start.load_prompts(distillation.teacher_prompts)
-    for task in start.tasks:
+    bank, info = context.load_prompts(distillation.teacher_prompts)
+    for task in context.tasks:
         if task not in info.tasks:
             raise UserError(
                 f"teacher prompts {distillation.teacher_prompts} have no prompt for task "
                 f"{task!r}; they hold {', '.join(info.tasks)}." + did_you_mean(task, info.tasks)
             )
-    rows = jnp.asarray([info.tasks.index(task) for task in start.tasks])
+    rows = jnp.asarray([info.tasks.index(task) for task in context.tasks])
     return {"task_prompts": prompts.compose(jax.tree.map(jnp.asarray, bank), rows)}

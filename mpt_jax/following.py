@@ -5,9 +5,8 @@ from collections.abc import Sequence
 
 from etils import epath
 
-from mpt_jax import files
-from mpt_jax.engine import gin_source
-from mpt_jax.engine.run_record import RECORD_FILE
+from mpt_jax import files, run_layout
+from mpt_jax.configuration import gin_source
 from mpt_jax.errors import UserError
 
 # Settings of a training run that the next command needs too; the others are only for training.
@@ -48,7 +47,7 @@ def command(
 
 def _stage(model_dir: str) -> str | None:
     try:
-        return files.read_json(epath.Path(model_dir) / RECORD_FILE).get("stage")
+        return files.read_json(epath.Path(model_dir) / run_layout.RECORD).get("stage")
     except UserError:
         return None
 

@@ -1,6 +1,6 @@
 """How a prompt [P, D] may start, named as in Lester et al. 2021 (section 3.2) and PEFT.
 
-Every initialiser is a function `(rng, length, start) -> [P, D] float32`; a gin file picks one by
+Every initialiser is a function `(rng, length, context) -> [P, D] float32`; a gin file picks one by
 reference, e.g. `prompt_tuning.PromptTuning.initializer = @initializers.class_labels`.
 """
 
@@ -12,14 +12,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mpt_jax import hosts, prompt_file, prompts
-from mpt_jax.bank.leaves import AXES
+from mpt_jax import hosts, prompts
 from mpt_jax.errors import UserError, shown
+from mpt_jax.product import prompt_file
+from mpt_jax.product.leaves import AXES
 from mpt_jax.vocabulary import digest
 
 
 @dataclasses.dataclass(frozen=True)
-class Start:
+class Context:
     """What is known when a method starts, after the backbone was loaded.
 
     Attributes:
@@ -70,30 +71,30 @@ class Start:
             )
 
 
-Initializer = Callable[[jax.Array, int, Start], jax.Array]
+Initializer = Callable[[jax.Array, int, Context], jax.Array]
 
 
 def sampled_vocabulary(
-    rng: jax.Array, length: int, start: Start, most_common: int = 5000
+    rng: jax.Array, length: int, context: Context, most_common: int = 5000
 ) -> jax.Array:
     """Embeddings of `length` different pieces among the `most_common` first of the vocabulary.
 
     SentencePiece orders its pieces by frequency; special ids are left out. The default of Lester
     et al. 2021 and of the paper.
     """
-    known = start.vocabulary
+    known = context.vocabulary
     special = {known.pad_id, known.eos_id, known.unk_id, known.bos_id}
-    ids = range(min(most_common, _base_size(start)))
+    ids = range(min(most_common, _base_size(context)))
     pieces = jnp.array([i for i in ids if i not in special], jnp.int32)
     if length > len(pieces):
         raise UserError(
             f"a prompt of length {length} cannot be sampled from {len(pieces)} pieces: shorten "
             "PROMPT_LENGTH or raise sampled_vocabulary.most_common."
         )
-    return _rows(start, jax.random.choice(rng, pieces, (length,), replace=False))
+    return _rows(context, jax.random.choice(rng, pieces, (length,), replace=False))
 
 
-def class_labels(rng: jax.Array, length: int, start: Start) -> jax.Array:
+def class_labels(rng: jax.Array, length: int, context: Context) -> jax.Array:
     """The mean embedding of each label word's pieces, then sampled vocabulary for the rest.
 
     With more label words than `length`, the first `length` are used.
@@ -101,40 +102,44 @@ def class_labels(rng: jax.Array, length: int, start: Start) -> jax.Array:
     Raises:
         UserError: no task of the run has label words, or one of them has no pieces.
     """
-    words = list(dict.fromkeys(word for t in start.tasks for word in start.label_words[t]))
+    words = list(dict.fromkeys(word for t in context.tasks for word in context.label_words[t]))
     if not words:
         raise UserError(
-            f"initializers.class_labels: the tasks {', '.join(start.tasks)} have no label words; "
+            f"initializers.class_labels: the tasks {', '.join(context.tasks)} have no label words; "
             "use initializers.sampled_vocabulary."
         )
-    ids = {word: _encode(start, word) for word in words[:length]}
+    ids = {word: _encode(context, word) for word in words[:length]}
     if empty := [word for word in ids if not len(ids[word])]:
         raise UserError(
             f"initializers.class_labels: the label word {shown(empty[0])} has no pieces in the "
             "vocabulary: choose another word."
         )
-    means = [_rows(start, of_word).mean(axis=0) for of_word in ids.values()]
+    means = [_rows(context, of_word).mean(axis=0) for of_word in ids.values()]
     rest = length - len(means)
     labels = jnp.stack(means)
-    return labels if rest == 0 else jnp.concatenate([labels, sampled_vocabulary(rng, rest, start)])
+    return (
+        labels if rest == 0 else jnp.concatenate([labels, sampled_vocabulary(rng, rest, context)])
+    )
 
 
-def text(rng: jax.Array, length: int, start: Start, text: str) -> jax.Array:
+def text(rng: jax.Array, length: int, context: Context, text: str) -> jax.Array:
     """The embeddings of a text's pieces, repeated or cut to `length`.
 
     Raises:
         UserError: the text has no pieces.
     """
     del rng
-    ids = _encode(start, text)
+    ids = _encode(context, text)
     if not len(ids):
         raise UserError("initializers.text needs a text with at least one piece.")
-    return _rows(start, np.resize(ids, length))
+    return _rows(context, np.resize(ids, length))
 
 
-def random_uniform(rng: jax.Array, length: int, start: Start, scale: float = 0.5) -> jax.Array:
+def random_uniform(rng: jax.Array, length: int, context: Context, scale: float = 0.5) -> jax.Array:
     """Uniform in [-scale, scale], as Lester et al. 2021."""
-    return jax.random.uniform(rng, (length, start.embedding.shape[1]), minval=-scale, maxval=scale)
+    return jax.random.uniform(
+        rng, (length, context.embedding.shape[1]), minval=-scale, maxval=scale
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -155,10 +160,10 @@ class FromPromptFile:
     def __post_init__(self):
         prompt_file.resolve(self.path)  # refused before a large backbone is read
 
-    def __call__(self, rng: jax.Array, length: int, start: Start) -> jax.Array:
+    def __call__(self, rng: jax.Array, length: int, context: Context) -> jax.Array:
         """[P, D]."""
         del rng
-        bank, info = start.load_prompts(self.path)
+        bank, info = context.load_prompts(self.path)
         if self.task is None:
             one = prompts.mean_factors(bank)
         else:
@@ -189,13 +194,13 @@ class MostSimilar:
         prompt_file.resolve(self.path)
         prompt_file.resolve(self.target_prompts)
 
-    def __call__(self, rng: jax.Array, length: int, start: Start) -> jax.Array:
+    def __call__(self, rng: jax.Array, length: int, context: Context) -> jax.Array:
         """[P, D]; one for all tasks of the run is chosen by their mean prompt."""
         del rng
-        bank, info = start.load_prompts(self.path)
+        bank, info = context.load_prompts(self.path)
         sources = _composed(self.path, bank, len(info.tasks), length)
-        first, first_info = start.load_prompts(self.target_prompts)
-        chosen = [prompts.select_task(first, first_info.tasks, task) for task in start.tasks]
+        first, first_info = context.load_prompts(self.target_prompts)
+        chosen = [prompts.select_task(first, first_info.tasks, task) for task in context.tasks]
         targets = [_composed(self.target_prompts, one, 1, length)[0] for one in chosen]
         similarity = _cosine(sources.mean(axis=1), jnp.stack(targets).mean(axis=(0, 1)))
         return sources[jnp.argmax(similarity)]
@@ -217,16 +222,16 @@ def _cosine(many: jax.Array, one: jax.Array) -> jax.Array:
     return many @ one / (jnp.linalg.norm(many, axis=1) * jnp.linalg.norm(one))
 
 
-def _base_size(start: Start) -> int:
+def _base_size(context: Context) -> int:
     """Number of ordinary pieces: V without sentinels and padding rows."""
-    extra = getattr(start.vocabulary, "extra_ids", 0)
-    return min(start.vocabulary.vocab_size - extra, start.embedding.shape[0])
+    extra = getattr(context.vocabulary, "extra_ids", 0)
+    return min(context.vocabulary.vocab_size - extra, context.embedding.shape[0])
 
 
-def _encode(start: Start, text: str) -> np.ndarray:
-    return np.asarray(start.vocabulary.encode(text), np.int32)
+def _encode(context: Context, text: str) -> np.ndarray:
+    return np.asarray(context.vocabulary.encode(text), np.int32)
 
 
-def _rows(start: Start, ids: jax.Array | np.ndarray) -> jax.Array:
+def _rows(context: Context, ids: jax.Array | np.ndarray) -> jax.Array:
     # Whole on this host only where rows are asked for: most runs start from a prompt file.
-    return jnp.asarray(hosts.fetch(start.embedding)[np.asarray(ids)]).astype(jnp.float32)
+    return jnp.asarray(hosts.fetch(context.embedding)[np.asarray(ids)]).astype(jnp.float32)

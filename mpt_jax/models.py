@@ -13,29 +13,20 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import optax
 from flax import traverse_util
 from flax.linen import partitioning as flax_partitioning
 
 from mpt_jax import distillation as distill
-from mpt_jax import initializers, metrics, prompt_file, prompts
+from mpt_jax import initializers, losses, metrics, prompts
 from mpt_jax.backbone import axes, decoding, network, store
 from mpt_jax.backbone.config import T5Config
+from mpt_jax.backbone.formats import backbones
 from mpt_jax.errors import UserError
-from mpt_jax.interop import backbones
 from mpt_jax.methods.base import Method, label_parameters
+from mpt_jax.product import prompt_file
 from mpt_jax.vocabulary import digest, end_id
 
 Batch = Mapping[str, jax.Array]
-
-
-class _FeatureConverter:
-    """The class of SeqIO's converter; with it comes TensorFlow, which prediction does without."""
-
-    def __get__(self, model: Any, owner: type) -> type:
-        from mpt_jax.engine.feature_converter import TaskIdFeatureConverter
-
-        return TaskIdFeatureConverter
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,8 +60,6 @@ class EncoderDecoderModel:
     z_loss: float = 0.0
     decode_fn: Callable = decoding.generate
 
-    FEATURE_CONVERTER_CLS = _FeatureConverter()
-
     def __post_init__(self):
         if self.distillation is not None and not self.method.prompt_length:
             raise UserError(
@@ -81,19 +70,24 @@ class EncoderDecoderModel:
         end = end_id(self.output_vocabulary, self.config.eos_id)
         object.__setattr__(self, "config", dataclasses.replace(self.config, eos_id=end))
 
+    @property
+    def FEATURE_CONVERTER_CLS(self) -> type:  # noqa: N802
+        """T5X's name for the class of SeqIO's converter; with it comes TensorFlow."""
+        from mpt_jax.engine.data.feature_converter import TaskIdFeatureConverter
+
+        return TaskIdFeatureConverter
+
     # ---------------------------------------------------------------- parameters
 
     @functools.cached_property
-    def module(self) -> prompts.PromptedTransformer:
-        """The Flax module: the backbone, and the method's prompt bank where it has one."""
-        shapes = self.method.bank_shapes(len(self.tasks), self.config.emb_dim)
-        bank = prompts.PromptBank(shapes, self.method.compose) if shapes else None
-        return prompts.PromptedTransformer(self.config, prompt_bank=bank)
+    def module(self) -> network.Transformer:
+        """The Flax module: the backbone alone. Prompts are composed outside of it."""
+        return network.Transformer(self.config)
 
     def get_initial_variables(
         self, rng: jax.Array, input_shapes: Mapping, input_types: Mapping | None = None
     ) -> dict:
-        """Random parameters and their logical axes; traceable, as T5X asks.
+        """Random parameters of the backbone, zeros for what the method adds; traceable.
 
         Args:
             rng: PRNG key.
@@ -101,19 +95,18 @@ class EncoderDecoderModel:
             input_types: unused; part of T5X's signature.
 
         Returns:
-            {"params": tree, "params_axes": tree of T5X's AxisMetadata}.
+            {"params": tree, "params_axes": tree of T5X's AxisMetadata}; `start` gives what the
+            method adds its values.
         """
         del input_types
         tokens = jnp.ones(input_shapes["encoder_input_tokens"], jnp.int32)
         targets = jnp.ones(input_shapes["decoder_input_tokens"], jnp.int32)
-        task_ids = jnp.zeros(tokens.shape[:1], jnp.int32)
-        params = dict(self.module.init(rng, tokens, targets, task_ids=task_ids)["params"])
+        params = dict(self.module.init(rng, tokens, targets)["params"])
+        for name, shapes in self.method.added_shapes(len(self.tasks), params).items():
+            params[name] = jax.tree.map(jnp.zeros, shapes, is_leaf=lambda x: isinstance(x, tuple))
         if self.distillation is not None:
             shape = (len(self.tasks), self.method.prompt_length, self.config.emb_dim)
             params["teacher"] = {"task_prompts": jnp.zeros(shape)}
-        added = self.method.added_shapes({tree: params[tree] for tree in store.BACKBONE_TREES})
-        for name, shapes in added.items():
-            params[name] = jax.tree.map(jnp.zeros, shapes, is_leaf=lambda x: isinstance(x, tuple))
         names = traverse_util.flatten_dict(self.param_axes(params), sep="/")
         metadata = {
             f"{path}_axes": flax_partitioning.AxisMetadata(names=axis)
@@ -139,7 +132,7 @@ class EncoderDecoderModel:
         return self.method.needs_backbone
 
     def load_backbone(self, path: str, shapes: Mapping, shardings: Mapping) -> dict:
-        """Read the backbone's parameters, in any format (see `interop.backbones`).
+        """Read the backbone's parameters, in any format (see `formats.backbones`).
 
         Args:
             path: INITIAL_CHECKPOINT_PATH.
@@ -157,7 +150,7 @@ class EncoderDecoderModel:
         """
         backbone = {name: params[name] for name in store.BACKBONE_TREES}
         identity = store.identify(params, self.method.tuned_backbone)
-        context = initializers.Start(
+        context = initializers.Context(
             embedding=params["token_embedder"]["embedding"],
             vocabulary=self.input_vocabulary,
             tasks=self.tasks,
@@ -216,20 +209,14 @@ class EncoderDecoderModel:
         """What the loss sums are divided by; of a whole batch, for its microbatches.
 
         Returns:
-            "tokens" [B]: target tokens of the batch; for a method whose tasks are independent,
-            those of the example's own task, so that each task's loss is its own mean.
-            "encoder", "decoder" (distillation only): scalar counts of valid positions.
+            "tokens" [B], as `losses.token_counts`; "encoder", "decoder" (distillation only):
+            scalar counts of valid positions.
         """
-        weights = batch["decoder_loss_weights"].astype(jnp.float32)
-        per_example = weights.sum(axis=1)
-        if self.method.independent_tasks:
-            totals = jax.ops.segment_sum(per_example, batch["task_ids"], len(self.tasks))
-            tokens = totals[batch["task_ids"]]
-        else:
-            tokens = jnp.broadcast_to(per_example.sum(), per_example.shape)
-        counts = {"tokens": jnp.maximum(tokens, 1.0)}
+        num_tasks = len(self.tasks) if self.method.independent_tasks else None
+        counts = {"tokens": losses.token_counts(batch, num_tasks)}
         if self.distillation is not None:
-            counts |= {name: mask.sum() for name, mask in self._valid_positions(batch).items()}
+            valid = losses.valid_positions(batch, self.method.prompt_length)
+            counts |= {name: mask.sum() for name, mask in valid.items()}
         return counts
 
     def loss_fn(
@@ -254,12 +241,16 @@ class EncoderDecoderModel:
         """
         counts = self.normalizers(batch) if normalizers is None else normalizers
         names = () if self.distillation is None else tuple(self.distillation.hidden_states)
-        logits, states = self._apply(params, batch, dropout_rng, names)
+        logits, states = self._apply(
+            params, batch, self._prompts(params, batch), dropout_rng, names
+        )
         weights = batch["decoder_loss_weights"].astype(jnp.float32)
-        token_loss = self._cross_entropy(logits, batch["decoder_target_tokens"]) * weights
+        token_loss = weights * losses.cross_entropy(
+            logits, batch["decoder_target_tokens"], self.label_smoothing, self.z_loss
+        )
         token_loss = self._of_known_tasks(batch, token_loss)
         loss = jnp.sum(token_loss / counts["tokens"][:, None])
-        summary = self._task_metrics(logits, batch, token_loss, weights)
+        summary = losses.by_task(logits, batch, token_loss, len(self.tasks))
         if self.distillation is not None:
             terms = self._distill(params, batch, logits, states, counts)
             summary |= {name: metrics.Sum(term) for name, term in terms.items()}
@@ -270,15 +261,23 @@ class EncoderDecoderModel:
         """The loss without dropout; as `loss_fn`."""
         return self.loss_fn(params, batch, None)
 
-    def _apply(self, params, batch, dropout_rng, state_names, task_prompts=None):
-        """Logits [B, S, V] and the named hidden states of one forward pass."""
+    def _prompts(self, params: Mapping, batch: Batch) -> jax.Array | None:
+        """The prompts [B, P, D] of a batch's `task_ids`; None for a method without prompts."""
+        if "prompt_bank" not in params:
+            return None
+        tokens = batch["encoder_input_tokens"]
+        embedded = self.module.apply({"params": params}, tokens, method="embed")
+        text = prompts.Text(embedded, network.encoder_valid(tokens))
+        return self.method.compose(params["prompt_bank"], batch["task_ids"], text)
+
+    def _apply(self, params, batch, task_prompts, dropout_rng=None, state_names=()):
+        """Logits [B, S, V] and the named hidden states of one forward pass behind prompts."""
         with self._adapted(params):
             outputs, collected = self.module.apply(
                 {"params": params},
                 batch["encoder_input_tokens"],
                 batch["decoder_input_tokens"],
                 task_prompts,
-                task_ids=batch["task_ids"],
                 enable_dropout=dropout_rng is not None,
                 rngs=None if dropout_rng is None else {"dropout": dropout_rng},
                 mutable=["hidden_states"] if state_names else [],
@@ -298,55 +297,20 @@ class EncoderDecoderModel:
         spec = self.distillation
         teacher_prompts = prompts.compose(params["teacher"], batch["task_ids"])
         teacher_logits, teacher_states = jax.lax.stop_gradient(
-            self._apply(params, batch, None, tuple(spec.hidden_states), teacher_prompts)
+            self._apply(params, batch, teacher_prompts, state_names=tuple(spec.hidden_states))
         )
         weights = batch["decoder_loss_weights"].astype(jnp.float32)
         weights = weights / counts["tokens"][:, None]
         terms = {
             "loss_logits": distill.kl_divergence(teacher_logits, logits, weights, spec.temperature)
         }
-        valid = self._valid_positions(batch)
+        valid = losses.valid_positions(batch, self.method.prompt_length)
         hidden = [
             distill.squared_difference(teacher_states[name], state, valid[side]) / counts[side]
             for name, state in states.items()
             for side in [name.partition("/")[0]]
         ]
         return {**terms, "loss_hidden": sum(hidden)} if hidden else terms
-
-    def _valid_positions(self, batch: Batch) -> dict[str, jax.Array]:
-        """Non-padding positions: encoder [B, P+T] (the prompt counts), decoder [B, S]."""
-        text = batch["encoder_input_tokens"] != network.PAD_ID
-        prompt = jnp.ones((text.shape[0], self.method.prompt_length), bool)
-        return {
-            "encoder": jnp.concatenate([prompt, text], axis=1).astype(jnp.float32),
-            "decoder": batch["decoder_loss_weights"].astype(jnp.float32),
-        }
-
-    def _cross_entropy(self, logits: jax.Array, targets: jax.Array) -> jax.Array:
-        """[B, S, V], [B, S] -> [B, S] in nats, with label smoothing and z-loss."""
-        if self.label_smoothing:
-            one_hot = jax.nn.one_hot(targets, logits.shape[-1])
-            loss = optax.softmax_cross_entropy(
-                logits, optax.smooth_labels(one_hot, self.label_smoothing)
-            )
-        else:
-            loss = optax.softmax_cross_entropy_with_integer_labels(logits, targets)
-        if self.z_loss:
-            loss += self.z_loss * jax.nn.logsumexp(logits, axis=-1) ** 2
-        return loss
-
-    def _task_metrics(self, logits, batch, token_loss, weights) -> dict:
-        correct = (logits.argmax(axis=-1) == batch["decoder_target_tokens"]) * weights
-        per_task = functools.partial(
-            metrics.PerTask.from_examples,
-            weights=weights.sum(axis=1),
-            task_ids=batch["task_ids"],
-            num_tasks=len(self.tasks),
-        )
-        return {
-            "task_loss": per_task(token_loss.sum(axis=1)),
-            "task_token_accuracy": per_task(correct.sum(axis=1)),
-        }
 
     # ----------------------------------------------------------------- inference
 
@@ -379,10 +343,7 @@ class EncoderDecoderModel:
 
     def embed_prompts(self, params: Mapping, batch: Batch) -> jax.Array | None:
         """The prompts [B, P, D] of a batch's `task_ids`; None for a method without prompts."""
-        tokens = batch["encoder_input_tokens"]
-        found = self.module.apply(
-            {"params": params}, batch["task_ids"], tokens, method="embed_prompts"
-        )
+        found = self._prompts(params, batch)
         return None if found is None else self._of_known_tasks(batch, found)
 
     def _of_known_tasks(
@@ -411,7 +372,7 @@ class EncoderDecoderModel:
 
     def logits_batch(self, params: Mapping, batch: Batch) -> jax.Array:
         """The logits after each of the batch's `decoder_input_tokens` [B, S]: [B, S, V] float32."""
-        logits, _ = self._apply(params, batch, None, ())
+        logits, _ = self._apply(params, batch, self._prompts(params, batch))
         return self._of_known_tasks(batch, logits)
 
     def rank_batch(self, params: Mapping, batch: Batch) -> jax.Array:
@@ -430,15 +391,13 @@ class EncoderDecoderModel:
         with self._adapted(params):
             encoded, valid = (jnp.repeat(x, words, axis=0) for x in self._encode(params, batch))
             logits = self.module.apply({"params": params}, encoded, valid, fed, method="decode")
-        losses = optax.softmax_cross_entropy_with_integer_labels(logits, targets)
-        found = -jnp.sum(losses * (targets != network.PAD_ID), axis=1).reshape(count, words)
+        token_losses = losses.cross_entropy(logits, targets)
+        found = -jnp.sum(token_losses * (targets != network.PAD_ID), axis=1).reshape(count, words)
         return self._of_known_tasks(batch, found)
 
     def score_batch(self, params: Mapping, batch: Batch) -> jax.Array:
         """Log-likelihood of each example's target, [B] float32, in nats."""
-        logits, _ = self._apply(params, batch, None, ())
-        log_probs = -optax.softmax_cross_entropy_with_integer_labels(
-            logits, batch["decoder_target_tokens"]
-        )
-        found = jnp.sum(log_probs * batch["decoder_loss_weights"], axis=1)
+        logits, _ = self._apply(params, batch, self._prompts(params, batch))
+        token_losses = losses.cross_entropy(logits, batch["decoder_target_tokens"])
+        found = -jnp.sum(token_losses * batch["decoder_loss_weights"], axis=1)
         return self._of_known_tasks(batch, found)

@@ -1,4 +1,4 @@
-"""Prompt banks: the parameters of all tasks of a run, how they compose, and the prompted T5.
+"""Prompt banks: the parameters of all tasks of a run, and how they compose, as pure functions.
 
 A bank is a flat dict of arrays. Which leaves it holds is the method's choice:
 
@@ -11,17 +11,15 @@ A method may bring further leaves and compose them in its own way (`methods/atte
 Letters: B batch, T input length, P prompt length, D model width, K tasks, R rank.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import NamedTuple
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mpt_jax.backbone.network import Transformer, encoder_valid
-from mpt_jax.bank.leaves import Bank, rows_of, take
 from mpt_jax.errors import UserError
+from mpt_jax.product.leaves import Bank, rows_of, take
 
 
 class Text(NamedTuple):
@@ -108,67 +106,3 @@ def select_task(bank: Bank, tasks: tuple[str, ...], name: str) -> Bank:
         UserError: `name` is not one of the bank's tasks.
     """
     return take(bank, rows_of(tasks, [name]))
-
-
-class PromptBank(nn.Module):
-    """The bank as a Flax module; parameter shapes are given leaf by leaf.
-
-    Attributes:
-        shapes: leaf name -> shape, e.g. from `factorized_shapes`.
-        compose: how prompts are made of the leaves.
-    """
-
-    shapes: Mapping[str, tuple[int, ...]]
-    compose: Compose = compose
-
-    @nn.compact
-    def __call__(self, task_ids: jax.Array, text: Text) -> jax.Array:
-        """task_ids [B] int32 and their text -> prompts [B, P, D] float32."""
-        # A placeholder start: the method's `start` replaces it once the backbone is loaded.
-        init = nn.initializers.uniform(scale=0.5)
-        bank = {name: self.param(name, init, tuple(shape)) for name, shape in self.shapes.items()}
-        return self.compose(bank, task_ids, text)
-
-
-class PromptedTransformer(Transformer):
-    """The T5 whose embedding layer puts each example's prompt in front of its text.
-
-    Parameter names of the backbone stay T5X's; the bank adds the sub-tree `prompt_bank/`.
-
-    Attributes:
-        prompt_bank: the module that gives prompts [B, P, D] for task ids [B] and their text;
-            None: no prompt.
-    """
-
-    prompt_bank: nn.Module | None = None
-
-    def embed_prompts(
-        self, task_ids: jax.Array | None, encoder_input_tokens: jax.Array
-    ) -> jax.Array | None:
-        """[B], [B, T] int32 -> prompts [B, P, D]; None for a model without prompts."""
-        if self.prompt_bank is None or task_ids is None:
-            return None
-        embedded = self.token_embedder(encoder_input_tokens)
-        return self.prompt_bank(task_ids, Text(embedded, encoder_valid(encoder_input_tokens)))
-
-    def encode(self, encoder_input_tokens, prompts=None, *, task_ids=None, enable_dropout=False):
-        """As `Transformer.encode`; prompts [B, P, D] default to those of task_ids [B]."""
-        if prompts is None:
-            prompts = self.embed_prompts(task_ids, encoder_input_tokens)
-        return super().encode(encoder_input_tokens, prompts, enable_dropout=enable_dropout)
-
-    def __call__(
-        self,
-        encoder_input_tokens,
-        decoder_input_tokens,
-        prompts=None,
-        *,
-        task_ids=None,
-        enable_dropout=False,
-    ):
-        """As `Transformer.__call__`; prompts [B, P, D] default to those of task_ids [B]."""
-        if prompts is None:
-            prompts = self.embed_prompts(task_ids, encoder_input_tokens)
-        return super().__call__(
-            encoder_input_tokens, decoder_input_tokens, prompts, enable_dropout=enable_dropout
-        )

@@ -3,9 +3,8 @@
 import os
 from collections.abc import Callable
 
-from mpt_jax import prompt_file
-
-FOLDER = "teachers"
+from mpt_jax import run_layout
+from mpt_jax.product import prompt_file
 
 
 def teacher_prompts(prompt_file_path: str | None, train: Callable[..., str], model_dir: str) -> str:
@@ -28,4 +27,4 @@ def teacher_prompts(prompt_file_path: str | None, train: Callable[..., str], mod
     """
     if prompt_file_path is not None:
         return prompt_file.resolve(prompt_file_path)
-    return prompt_file.resolve(train(model_dir=os.path.join(model_dir, FOLDER)))
+    return prompt_file.resolve(train(model_dir=os.path.join(model_dir, run_layout.TEACHERS)))

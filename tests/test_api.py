@@ -14,13 +14,14 @@ import pytest
 import toy_prompts
 
 import mpt_jax
-from mpt_jax import prompt_file, vocabulary
+from mpt_jax import prompts, vocabulary
 from mpt_jax.backbone import store
+from mpt_jax.backbone.formats import backbones
 from mpt_jax.backbone.network import Transformer
 from mpt_jax.errors import UserError
-from mpt_jax.interop import backbones
 from mpt_jax.methods.adapter import Adapter
 from mpt_jax.models import EncoderDecoderModel
+from mpt_jax.product import prompt_file
 
 TEXTS = ["the judge resisted the law .", "yes", "a mayor in madrid on friday", "it was good"]
 LONG = "the governor supported the ban in madrid " * 4
@@ -111,11 +112,12 @@ def test_scores_are_sums_of_log_probabilities(t5, folder):
     inputs, vocabulary = tokens(TEXTS, folder)
     apply = jax.jit(t5.predictor.model.module.apply)
     params = jax.device_get(t5.predictor.params)
+    composed = prompts.compose(params["prompt_bank"], jnp.array([0, 1, 2, 0]))
     expected = np.zeros((4, 2))
     for column, label in enumerate(labels):
         ids = [*vocabulary.encode(label), 1]
         fed = jnp.array([[0, *ids[:-1]]] * 4)
-        logits = apply({"params": params}, inputs, fed, task_ids=jnp.array([0, 1, 2, 0]))
+        logits = apply({"params": params}, inputs, fed, composed)
         log_probs = jax.nn.log_softmax(logits)
         expected[:, column] = sum(log_probs[:, t, token] for t, token in enumerate(ids))
     assert scores.log_likelihoods.dtype == np.float32

@@ -16,11 +16,12 @@ import numpy as np
 import pytest
 import toy
 
-from mpt_jax import cli, errors, prompt_file
+from mpt_jax import cli, errors
 from mpt_jax.backbone import store
-from mpt_jax.engine import data
+from mpt_jax.engine.data import pipeline
+from mpt_jax.product import prompt_file
 
-TOY = pathlib.Path(__file__).parent / "toy.gin"
+TOY = pathlib.Path(__file__).parent / "support/toy.gin"
 SOURCE, TARGET = ("train", "gin/mpt_source.gin"), ("train", "gin/mpt_target.gin")
 EVAL, INFER = ("eval", "gin/mpt_eval.gin"), ("infer", "gin/mpt_infer.gin")
 
@@ -272,13 +273,13 @@ def test_a_full_model_directory(free, small_disk, refused):
 
 def test_ctrl_c_among_the_teachers_stops_the_whole_run(work, monkeypatch, capfd):
     monkeypatch.chdir(work)
-    following = data.DataIterator.__next__
+    following = pipeline.DataIterator.__next__
 
     def fetch_and_interrupt(iterator):
         signal.raise_signal(signal.SIGINT)
         return following(iterator)
 
-    monkeypatch.setattr(data.DataIterator, "__next__", fetch_and_interrupt)
+    monkeypatch.setattr(pipeline.DataIterator, "__next__", fetch_and_interrupt)
     arguments = argv(SOURCE, MODEL_DIR="stopped", INITIAL_CHECKPOINT_PATH="backbone")
     assert cli.main(arguments) == errors.EXIT_INTERRUPTED
     message = capfd.readouterr().err.splitlines()[-1]

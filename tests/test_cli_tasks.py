@@ -32,7 +32,7 @@ def test_without_a_file_all_shipped_tasks_are_listed(tmp_path):
 
 def test_modules_of_the_user_s_are_listed_without_a_file_too():
     modules = "MIXTURE_OR_TASK_MODULE=['toy_tasks', 'mpt_jax.tasks.mini']"
-    result = t5x(f"--gin.{modules}", cwd=pathlib.Path(__file__).parent)
+    result = t5x(f"--gin.{modules}", cwd=pathlib.Path(__file__).parent / "support")
     assert (result.returncode, result.stderr) == (0, "")
     assert {"toy_a", "mini_rte"} <= {line.split()[0] for line in result.stdout.splitlines()}
 
@@ -47,8 +47,8 @@ def test_an_unknown_task_comes_with_the_nearest(tmp_path):
 
 def test_the_backbone_s_weights_are_not_asked_for(monkeypatch):
     parsed = []
-    monkeypatch.setattr("mpt_jax.engine.config.parse", lambda *given: parsed.extend(given))
-    monkeypatch.setattr("mpt_jax.engine.config.call", lambda *_: None)
+    monkeypatch.setattr("mpt_jax.configuration.config.parse", lambda *given: parsed.extend(given))
+    monkeypatch.setattr("mpt_jax.configuration.config.call", lambda *_: None)
     given = ["tasks", "mini_rte", "--gin_file=gin/models/t5_base.gin", "--gin.SPIECE_MODEL=x"]
     assert cli.main(given) == 0
     assert parsed == [

@@ -8,11 +8,12 @@ import pytest
 import toy
 import toy_start
 
-from mpt_jax import prompt_file
 from mpt_jax.backbone import fingerprints, store
+from mpt_jax.backbone.formats import backbones, sizes
 from mpt_jax.backbone.network import Transformer
+from mpt_jax.convert import convert_backbones, convert_prompts
 from mpt_jax.errors import UserError
-from mpt_jax.interop import backbones, convert_backbones, convert_prompts, sizes
+from mpt_jax.product import prompt_file
 
 FLIPS = 100  # of each kind
 CONFIG = dataclasses.replace(toy.CONFIG, vocab_size=64, num_encoder_layers=1, num_decoder_layers=1)

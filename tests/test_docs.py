@@ -17,7 +17,7 @@ import toy
 from mpt_jax import assets, cli, demo
 from mpt_jax.backbone import store
 from mpt_jax.backbone.network import Transformer
-from mpt_jax.interop import convert_backbones
+from mpt_jax.convert import convert_backbones
 from mpt_jax.tasks.mini import pretrain
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]

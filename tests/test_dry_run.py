@@ -4,7 +4,7 @@ import gin
 import pytest
 
 from mpt_jax import cli
-from mpt_jax.engine import config
+from mpt_jax.configuration import config
 
 TARGET = ["train", "--gin_file=gin/mpt_target.gin", "--dry_run", "--logtostderr"]
 

@@ -16,13 +16,14 @@ import pytest
 import tensorflow as tf
 import toy
 
-from mpt_jax import assets, cli, prompt_file
+from mpt_jax import assets, cli
 from mpt_jax.backbone import store
-from mpt_jax.engine import config
-from mpt_jax.interop import backbones
+from mpt_jax.backbone.formats import backbones
+from mpt_jax.configuration import config
+from mpt_jax.product import prompt_file
 
 TESTS = pathlib.Path(__file__).parent
-TOY = f"--gin_file={TESTS / 'toy.gin'}"
+TOY = f"--gin_file={TESTS / 'support/toy.gin'}"
 SECONDS = 600  # for one command, on a busy machine
 
 
@@ -33,7 +34,7 @@ def _start(tmp_path):
     It has one CPU device, and can import the toy tasks.
     """
     started = []
-    environment = {**os.environ, "XLA_FLAGS": "", "PYTHONPATH": str(TESTS)}
+    environment = {**os.environ, "XLA_FLAGS": "", "PYTHONPATH": str(TESTS / "support")}
 
     def start(command, gin_file, *arguments, program=("-m", "mpt_jax.cli")):
         line = [sys.executable, *program, command, f"--gin_file={gin_file}", *arguments]

@@ -14,8 +14,9 @@ import toy_prompts
 import yaml
 
 import mpt_jax
-from mpt_jax import cli, errors, prompt_file
+from mpt_jax import cli, errors
 from mpt_jax.export import card
+from mpt_jax.product import prompt_file
 
 TEXTS = ["premise: the judge resisted the law .", "it was good", "a mayor in madrid"]
 ALONE = """

@@ -6,7 +6,7 @@ import shlex
 import pytest
 
 from mpt_jax import cli, following
-from mpt_jax.engine import config
+from mpt_jax.configuration import config
 
 
 @pytest.fixture(name="folder")

@@ -8,7 +8,7 @@ import gin
 import pytest
 
 from mpt_jax import cli
-from mpt_jax.engine import config, gin_files, gin_source
+from mpt_jax.configuration import config, gin_files, gin_source
 from mpt_jax.errors import UserError
 
 FILES = gin_files.shipped()

@@ -14,8 +14,9 @@ import toy
 import toy_start
 from etils import epath
 
-from mpt_jax import cli, prompt_file
+from mpt_jax import cli
 from mpt_jax.backbone import store
+from mpt_jax.product import prompt_file
 
 PATH = type(epath.Path("/"))
 STEPS = [(os, "replace"), (os, "fsync"), (PATH, "write_bytes"), (PATH, "write_text")]

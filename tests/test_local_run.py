@@ -7,8 +7,9 @@ import re
 import pytest
 import toy
 
-from mpt_jax import cli, errors, prompt_file
+from mpt_jax import cli, errors
 from mpt_jax.backbone import store
+from mpt_jax.product import prompt_file
 
 TESTS = pathlib.Path(__file__).parent
 DOCUMENT = (TESTS.parent / "docs" / "local_data.md").read_text(encoding="utf-8")
@@ -37,7 +38,7 @@ def _work(tmp_path_factory):
 
 def t5x(command, run_file, *arguments):
     """A command on the toy, whose overlay comes before that of the tasks; bytes are its tokens."""
-    overlays = [f"--gin_file={TESTS / 'toy.gin'}", "--gin_file=reviews.gin"]
+    overlays = [f"--gin_file={TESTS / 'support/toy.gin'}", "--gin_file=reviews.gin"]
     sizes = {"INITIAL_CHECKPOINT_PATH": "backbone", "EVAL_BATCH_SIZE": 12}
     sizes["TASK_FEATURE_LENGTHS"] = "{'inputs': 48, 'targets': 9}"
     if command == "train":

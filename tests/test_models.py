@@ -9,7 +9,7 @@ import pytest
 import toy
 from flax import traverse_util
 
-from mpt_jax import distillation, prompt_file, prompts
+from mpt_jax import distillation, prompts
 from mpt_jax.backbone import decoding
 from mpt_jax.engine import optimizers, schedules
 from mpt_jax.engine import step as step_lib
@@ -17,6 +17,7 @@ from mpt_jax.errors import UserError
 from mpt_jax.methods.full import FullTraining
 from mpt_jax.methods.mpt import MPT
 from mpt_jax.methods.prompt_tuning import PromptTuning
+from mpt_jax.product import prompt_file
 
 BATCH = toy.batch([0, 2, 2, 1, 0, 2])
 
@@ -32,7 +33,7 @@ def _logits(model, params, batch):
             {"params": params},
             batch["encoder_input_tokens"],
             batch["decoder_input_tokens"],
-            task_ids=batch["task_ids"],
+            prompts.compose(params["prompt_bank"], batch["task_ids"]),
         )
 
     return np.asarray(apply(params), np.float64)
@@ -241,5 +242,5 @@ def test_prompts_of_a_model_are_those_of_its_bank():
     params = _started(model)
     ids = jnp.asarray([1, 1, 0])
     text = jnp.ones((3, 5), jnp.int32)
-    found = model.module.apply({"params": params}, ids, text, method="embed_prompts")
+    found = model.embed_prompts(params, {"task_ids": ids, "encoder_input_tokens": text})
     np.testing.assert_array_equal(found, prompts.compose(params["prompt_bank"], ids))

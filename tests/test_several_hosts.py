@@ -20,7 +20,8 @@ import safetensors.numpy
 import seqio
 
 from mpt_jax import hosts
-from mpt_jax.engine import config, data
+from mpt_jax.configuration import config
+from mpt_jax.engine.data import pipeline
 from mpt_jax.errors import UserError
 
 SETTINGS = {
@@ -96,11 +97,11 @@ class BothParts:
         return {name: np.concatenate([first[name], second[name]]) for name in first}
 
 
-TRAIN_BATCHES = data.train_batches
+TRAIN_BATCHES = pipeline.train_batches
 
 
 def test_two_processes_train_what_one_does(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(data, "train_batches", BothParts)
+    monkeypatch.setattr(pipeline, "train_batches", BothParts)
     overrides = [f"{name}={value}" for name, value in SETTINGS.items()]
     config.parse([SOURCE], [*overrides, f"MODEL_DIR={tmp_path}"])
     config.call("mpt_jax.t5x.train", "train")

@@ -17,9 +17,10 @@ import toy_run
 from safetensors.numpy import load_file, save_file
 
 import mpt_jax
-from mpt_jax.engine import data
+from mpt_jax.backbone.formats import backbones
+from mpt_jax.convert import convert_backbones
+from mpt_jax.engine.data import pipeline
 from mpt_jax.errors import UserError
-from mpt_jax.interop import backbones, convert_backbones
 from mpt_jax.methods.prompt_tuning import PromptTuning
 from mpt_jax.tasks import local
 from mpt_jax.vocabulary import SentencePiece
@@ -66,7 +67,7 @@ def _trained(folder, place):
     vocabulary = backbones.vocabulary_of(folder)
     files = {"train": "rows.jsonl", "validation": "rows.jsonl"}
     task = local.Task("ids", files, "{text}", "{label}", ["accuracy"], folder=str(place))
-    cfg = data.DatasetConfig("ids", {"inputs": 9, "targets": 6}, "train", 4, False, 0)
+    cfg = pipeline.DatasetConfig("ids", {"inputs": 9, "targets": 6}, "train", 4, False, 0)
     local.register([task], vocabulary)
     model = toy.model(PromptTuning(prompt_length=3), ("ids",))
     model = dataclasses.replace(
@@ -84,7 +85,7 @@ def _trained(folder, place):
             place = place.setdefault(part, {})
         place[last] = leaf
     run = toy_run.Run(model, model.start(params, jax.random.key(0)))
-    batches = data.train_batches(cfg, model.FEATURE_CONVERTER_CLS, shard=seqio.ShardInfo(0, 1))
+    batches = pipeline.train_batches(cfg, model.FEATURE_CONVERTER_CLS, shard=seqio.ShardInfo(0, 1))
     for _ in range(3):
         run.step(next(batches))
     return run.trainable

@@ -5,7 +5,7 @@ import pathlib
 
 import numpy as np
 
-from mpt_jax import prompt_file
+from mpt_jax.product import prompt_file
 
 TOLERANCE = 1e-5  # relative
 

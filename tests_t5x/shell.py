@@ -14,7 +14,11 @@ SECONDS = 900  # for one command, on a busy machine
 
 def run(*command: str) -> tuple[int, str, str]:
     """(exit status, standard output, standard error) of `python COMMAND...` among the tests."""
-    path = [HERE.parent / "tests", HERE, *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+    path = [
+        HERE.parent / "tests/support",
+        HERE,
+        *os.environ.get("PYTHONPATH", "").split(os.pathsep),
+    ]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(str(p) for p in path if str(p))}
     process = subprocess.run(
         [sys.executable, *command], env=environment, capture_output=True, text=True, timeout=SECONDS

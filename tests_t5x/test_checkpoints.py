@@ -10,7 +10,7 @@ from comparison import assert_equal_numbers
 import mpt_jax
 
 HERE = pathlib.Path(__file__).parent
-TOY = f"--gin_file={HERE.parent / 'tests' / 'toy.gin'}"
+TOY = f"--gin_file={HERE.parent / 'tests/support/toy.gin'}"
 ONE_DEVICE = f"--gin_file={HERE / 'one_device.gin'}"
 ENGINES = ("mpt_jax", "t5x")
 FEW = ("--gin.TRAIN_STEPS=4", "--gin.WARMUP_STEPS=1", ONE_DEVICE)

@@ -10,11 +10,11 @@ import pytest
 import shell
 from comparison import assert_equal_numbers
 
-from mpt_jax import prompt_file
+from mpt_jax.product import prompt_file
 from mpt_jax.t5x.engines import ENGINES, OWN, T5X
 
 HERE = pathlib.Path(__file__).parent
-TOY = f"--gin_file={HERE.parent / 'tests' / 'toy.gin'}"
+TOY = f"--gin_file={HERE.parent / 'tests/support/toy.gin'}"
 MESHES = {  # overlay, shape
     "1 device": ("one_device.gin", (1, 1)),
     "data 2 × model 2": ("data_2_model_2.gin", (2, 2)),

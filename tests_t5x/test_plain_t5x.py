@@ -38,8 +38,9 @@ def test_t5x_alone_moves_the_prompt_as_our_engine_does(partitions, record):
         toy.model(PromptTuning(4, per_task=False)),
         optimizer_def=optimizers.adamw(RATE, weight_decay=DECAY),
     )
-    variables = jax.jit(lambda key: model.get_initial_variables(key, toy.SHAPES))(jax.random.key(0))
-    params = jax.tree.map(np.asarray, variables["params"])
+    key = jax.random.key(0)
+    variables = jax.jit(lambda key: model.get_initial_variables(key, toy.SHAPES))(key)
+    params = jax.tree.map(np.asarray, model.start(variables["params"], key))
     batches = [toy.batch([0, 2, 2, 1, 0, 2, 1, 1], seed) for seed in range(STEPS)]
 
     ours = toy_run.Run(model, params, partitioner=own)

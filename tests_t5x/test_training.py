@@ -10,12 +10,13 @@ import pytest
 import shell
 from comparison import TOLERANCE, assert_equal_numbers, largest_differences, metrics
 
-from mpt_jax import cli, prompt_file
-from mpt_jax.engine.reporter import Reporter
+from mpt_jax import cli
+from mpt_jax.engine.reporting.reporter import Reporter
 from mpt_jax.errors import UserError
+from mpt_jax.product import prompt_file
 
 HERE = pathlib.Path(__file__).parent
-TOY = HERE.parent / "tests" / "toy.gin"
+TOY = HERE.parent / "tests/support/toy.gin"
 
 
 @pytest.fixture(name="command", scope="module")

@@ -6,9 +6,10 @@ import pathlib
 from real import constant_answer, corpora
 
 from mpt_jax import files
-from mpt_jax.engine import history
+from mpt_jax.engine.records import history
+from mpt_jax.run_layout import TEACHERS
 from mpt_jax.sweep import cells, table
-from mpt_jax.sweep.plan import TEACHERS, Plan
+from mpt_jax.sweep.plan import Plan
 
 
 def lines(plan: Plan, root: pathlib.Path) -> list[str]:

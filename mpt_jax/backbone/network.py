@@ -163,6 +163,10 @@ class Transformer(nn.Module):
         self.encoder = Encoder(cfg)
         self.decoder = Decoder(cfg)
 
+    def embed(self, tokens: jax.Array) -> jax.Array:
+        """[B, T] int32 -> [B, T, D] in the computation's dtype."""
+        return self.token_embedder(tokens)
+
     def encode(
         self,
         encoder_input_tokens: jax.Array,
@@ -180,7 +184,7 @@ class Transformer(nn.Module):
         Returns:
             [B, P+T, D] in the computation's dtype.
         """
-        x = self.token_embedder(encoder_input_tokens)
+        x = self.embed(encoder_input_tokens)
         if prompts is not None:
             x = jnp.concatenate([prompts.astype(x.dtype), x], axis=1)
         valid = encoder_valid(encoder_input_tokens, prompts)

@@ -1,6 +1,6 @@
 """A backbone's tensors, wherever they lie, and the one way by which they get onto the devices.
 
-Each format that can be read (our own in `store`, other people's in `mpt_jax.interop`) gives a
+Each format that can be read (our own in `store`, other people's in `formats`) gives a
 `Weights`: the tensors under T5X's names, one per layer, of which nothing is read until asked.
 """
 

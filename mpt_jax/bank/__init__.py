@@ -1,1 +1,1 @@
-"""The prompt bank of many tasks: its leaves, choosing and joining tasks, `t5x bank`."""
+"""`t5x bank`: a file with the prompts of many tasks."""

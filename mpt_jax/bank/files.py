@@ -9,12 +9,12 @@ import sys
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 
-from mpt_jax import prompt_file
-from mpt_jax.bank import tasks as bank_tasks
-from mpt_jax.bank.leaves import Bank
+from mpt_jax.convert import convert_prompts
 from mpt_jax.errors import UserError
-from mpt_jax.interop import convert_prompts
-from mpt_jax.prompt_file import PromptInfo
+from mpt_jax.product import prompt_file
+from mpt_jax.product import tasks as bank_tasks
+from mpt_jax.product.leaves import Bank
+from mpt_jax.product.prompt_file import PromptInfo
 from mpt_jax.screen import Screen
 
 _ROWS_OF_A_SCREEN = 50

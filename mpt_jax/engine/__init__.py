@@ -1,1 +1,1 @@
-"""How a run runs: configuration, data, partitioning, optimizers, step, checkpoints, loop."""
+"""How a run runs: partitioning, optimizers, step, checkpoints, loop."""

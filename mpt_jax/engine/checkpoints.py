@@ -24,11 +24,7 @@ import orbax.checkpoint as ocp
 from etils import epath
 
 from mpt_jax import files, hosts
-from mpt_jax.engine.data_position import (
-    DataPositionHandler,
-    RestoreDataPosition,
-    SaveDataPosition,
-)
+from mpt_jax.engine.data.position import DataPositionHandler, RestoreDataPosition, SaveDataPosition
 from mpt_jax.engine.initialize import RestoreCheckpointConfig
 from mpt_jax.errors import UserError
 
@@ -115,7 +111,6 @@ class Checkpointer:
         step: int,
         state: Any,
         data_iterator: Any = None,
-        wait: bool = False,
     ) -> None:
         """Saves in the background; a step that is saved already is left as it is.
 
@@ -125,7 +120,6 @@ class Checkpointer:
             step: number of steps taken.
             state: TrainState (any pytree of arrays).
             data_iterator: tf.data iterator whose position is saved.
-            wait: whether to return only when the checkpoint is on disk.
 
         Raises:
             UserError: this or an earlier checkpoint could not be written.
@@ -146,8 +140,6 @@ class Checkpointer:
             self._manager.save(step, args=ocp.args.Composite(**items), force=True)
         except Exception as error:  # orbax and tensorstore raise many types for one full disk
             raise self._write_error(error) from error
-        if wait:
-            self._wait()
 
     def latest_step(self) -> int | None:
         """The newest checkpoint's step, or None."""

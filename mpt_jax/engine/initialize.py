@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 
-from mpt_jax.engine import backbone_path
+from mpt_jax.configuration import backbone_path
 from mpt_jax.engine.optimizers import FROZEN
 from mpt_jax.engine.partitioning import PjitPartitioner
 from mpt_jax.errors import UserError

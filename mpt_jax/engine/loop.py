@@ -11,27 +11,21 @@ from typing import Any
 import jax
 import seqio
 
-from mpt_jax import hosts
-from mpt_jax.engine import (
-    announce,
-    backbone_record,
-    config,
-    data,
-    data_record,
-    history,
-    run_folder,
-    run_record,
-    schedules,
-)
+from mpt_jax import hosts, run_layout
+from mpt_jax.configuration import config
+from mpt_jax.engine import schedules
 from mpt_jax.engine import step as step_lib
 from mpt_jax.engine.checkpoints import CheckpointConfig, Checkpointer, SaveCheckpointConfig
-from mpt_jax.engine.evaluation import Evaluator
+from mpt_jax.engine.data import pipeline
+from mpt_jax.engine.evaluation.evaluator import Evaluator
 from mpt_jax.engine.initialize import check_backbone_is_there, initial_params, token_shapes
 from mpt_jax.engine.interrupt import InterruptFlag
 from mpt_jax.engine.partitioning import PjitPartitioner
-from mpt_jax.engine.reporter import Reporter
+from mpt_jax.engine.records import backbone_record, data_record, history, run_folder, run_record
+from mpt_jax.engine.reporting import announce
+from mpt_jax.engine.reporting.reporter import Reporter
+from mpt_jax.engine.reporting.window import MetricWindow
 from mpt_jax.engine.schedules import Schedule, create_learning_rate_scheduler
-from mpt_jax.engine.window import MetricWindow
 from mpt_jax.errors import UserError
 
 
@@ -56,13 +50,13 @@ class Trainer:
 def train(
     *,
     model: Any,
-    train_dataset_cfg: data.DatasetConfig,
+    train_dataset_cfg: pipeline.DatasetConfig,
     checkpoint_cfg: CheckpointConfig,
     partitioner: PjitPartitioner,
     trainer_cls: Callable[[], Trainer],
     model_dir: str,
     total_steps: int,
-    infer_eval_dataset_cfg: data.DatasetConfig | None = None,
+    infer_eval_dataset_cfg: pipeline.DatasetConfig | None = None,
     eval_period: int = 1000,
     stats_period: int | None = 50,
     random_seed: int | None = 0,
@@ -111,14 +105,14 @@ def train(
     hosts.on_first(lambda: run_folder.prepare(model_dir, config.operative_config()))
     save_cfg = checkpoint_cfg.save or SaveCheckpointConfig(period=None)
     period = save_cfg.period
-    checkpointer = Checkpointer(os.path.join(model_dir, "checkpoints"), save_cfg)
+    checkpointer = Checkpointer(os.path.join(model_dir, run_layout.CHECKPOINTS), save_cfg)
     step = checkpointer.latest_step() or 0
-    finished = step >= total_steps and run_record.is_finished(model_dir)
+    finished = step >= total_steps and run_layout.is_finished(model_dir)
     if finished and model.saved_step(model_dir) is not None:
         checkpointer.close()
         announce.already_finished(model_dir, step)
         return model_dir
-    data.check_vocabularies(train_dataset_cfg, model.input_vocabulary, model.output_vocabulary)
+    pipeline.check_vocabularies(train_dataset_cfg, model.input_vocabulary, model.output_vocabulary)
     evaluator = None
     if infer_eval_dataset_cfg is not None:
         evaluator = Evaluator(infer_eval_dataset_cfg, model.FEATURE_CONVERTER_CLS)
@@ -156,7 +150,7 @@ def train(
     )
 
     # ------------------------------------------------------------------ data
-    batches = data.train_batches(
+    batches = pipeline.train_batches(
         train_dataset_cfg,
         model.FEATURE_CONVERTER_CLS,
         shard=seqio.ShardInfo(*partitioner.data_shard),
@@ -190,7 +184,7 @@ def train(
             lambda batch: predict(state.trainable, frozen, partitioner.shard_whole_batch(batch)),
             lambda batch: score(state.trainable, frozen, partitioner.shard_whole_batch(batch)),
             step=step,
-            output_dir=os.path.join(model_dir, "eval"),
+            output_dir=os.path.join(model_dir, run_layout.VALIDATION),
         )
         means[step] = results[history.MEAN][history.KEY_METRIC]
         if history.best_step(means) == step:

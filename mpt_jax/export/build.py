@@ -24,11 +24,12 @@ import jax.numpy as jnp
 import numpy as np
 from flax import traverse_util
 
-from mpt_jax import api, files, hosts, prompt_file
+from mpt_jax import api, files, hosts
 from mpt_jax.backbone import tensor_file
+from mpt_jax.backbone.formats import vocabularies
 from mpt_jax.backbone.tensor_file import Tensor
 from mpt_jax.export import card
-from mpt_jax.interop import vocabularies
+from mpt_jax.product import prompt_file
 
 PROGRAM = "model.jax_export"
 WEIGHTS = "weights.safetensors"

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from mpt_jax import prompt_file
+from mpt_jax.product import prompt_file
 
 _LISTED = 50  # tasks in the card's tables
 

@@ -16,8 +16,8 @@ import jax.numpy as jnp
 from flax import traverse_util
 
 from mpt_jax.errors import UserError
-from mpt_jax.initializers import Start
-from mpt_jax.methods.base import BACKBONE, FROZEN, AdapterMethod, unrolled_paths
+from mpt_jax.initializers import Context
+from mpt_jax.methods.base import BACKBONE, FROZEN, AdapterMethod, unrolled_paths, width_of
 
 _SUBLAYER = re.compile(r"((encoder|decoder)/layers_\d+/(attention|self_attention|mlp))/.*")
 _NORMS = r"(encoder|decoder)/.*norm/scale"
@@ -43,9 +43,9 @@ class Adapter(AdapterMethod):
         (r"adapter/.*/up/bias", ("embed",)),
     )
 
-    def added_shapes(self, backbone: Mapping):
+    def added_shapes(self, num_tasks: int, backbone: Mapping):
         """`adapter/<sub-layer>/{down,up}/{kernel,bias}`; down [D, D/r], up [D/r, D]."""
-        width = backbone["token_embedder"]["embedding"].shape[1]
+        width = width_of(backbone)
         bottleneck = width // self.reduction if self.reduction > 0 else 0
         if bottleneck < 1:
             raise UserError(
@@ -61,9 +61,11 @@ class Adapter(AdapterMethod):
                 shapes[f"{match[1]}/up/bias"] = (width,)
         return {"adapter": traverse_util.unflatten_dict(shapes, sep="/")}
 
-    def start(self, start: Start, rng: jax.Array):
+    def start(self, context: Context, rng: jax.Array):
         """Nearly the identity, as in the paper: kernels of std 0.01 cut at 2 std, zero biases."""
-        flat = traverse_util.flatten_dict(self.added_shapes(start.backbone_shapes))
+        flat = traverse_util.flatten_dict(
+            self.added_shapes(len(context.tasks), context.backbone_shapes)
+        )
         draw = nn.initializers.truncated_normal(0.01)
         keys = dict(zip(flat, jax.random.split(rng, len(flat)), strict=True))
         added = {

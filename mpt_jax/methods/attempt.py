@@ -18,11 +18,12 @@ import math
 import jax
 import jax.numpy as jnp
 
-from mpt_jax import initializers, prompt_file, prompts
-from mpt_jax.bank.leaves import AXES
+from mpt_jax import initializers, prompts
 from mpt_jax.errors import UserError
 from mpt_jax.methods.base import BACKBONE, FROZEN, PromptMethod
 from mpt_jax.methods.prompt_tuning import own_prompts
+from mpt_jax.product import prompt_file
+from mpt_jax.product.leaves import AXES
 
 _EPSILON = 1e-6
 
@@ -123,16 +124,16 @@ class Attempt(PromptMethod):
             "attention_bias": (width,),
         }
 
-    def start(self, start: initializers.Start, rng: jax.Array):
+    def start(self, context: initializers.Context, rng: jax.Array):
         """Composed source prompts, target prompts as in prompt tuning, a random network."""
-        bank, info = start.load_prompts(self.source_prompts)
+        bank, info = context.load_prompts(self.source_prompts)
         bank = jax.tree.map(jnp.asarray, bank)
-        width, sources = start.embedding.shape[1], jnp.arange(len(info.tasks))
+        width, sources = context.embedding.shape[1], jnp.arange(len(info.tasks))
         prompt_rng, down_rng, up_rng = jax.random.split(rng, 3)
         draw = jax.nn.initializers.lecun_normal()
         started = {
             "source_prompts": prompts.compose(bank, sources),
-            "task_prompts": own_prompts(self.initializer, self.prompt_length, start, prompt_rng),
+            "task_prompts": own_prompts(self.initializer, self.prompt_length, context, prompt_rng),
             "attention_down": draw(down_rng, (width, self.bottleneck)),
             "attention_up": draw(up_rng, (self.bottleneck, width)),
             "attention_scale": jnp.ones(width),

@@ -12,11 +12,12 @@ from typing import Any
 import jax
 from flax import traverse_util
 
-from mpt_jax import hosts, prompt_file, prompts
+from mpt_jax import hosts, prompts
 from mpt_jax.backbone.axes import AxisNames, Rule
-from mpt_jax.bank.leaves import AXES
 from mpt_jax.errors import UserError
-from mpt_jax.initializers import Start
+from mpt_jax.initializers import Context
+from mpt_jax.product import prompt_file
+from mpt_jax.product.leaves import AXES
 
 FROZEN = "frozen"
 BACKBONE = r"(encoder|decoder|token_embedder)/.*"
@@ -53,12 +54,16 @@ class Method(abc.ABC):
 
     compose: prompts.Compose = staticmethod(prompts.compose)
 
-    def bank_shapes(self, num_tasks: int, width: int) -> Mapping[str, tuple[int, ...]]:
-        """Leaf shapes of the prompt bank for K tasks and model width D; empty: no prompt."""
-        return {}
+    def added_shapes(self, num_tasks: int, backbone: Mapping) -> Mapping[str, Any]:
+        """What the method adds to the parameters of the backbone; a prompt bank is `prompt_bank`.
 
-    def added_shapes(self, backbone: Mapping) -> Mapping[str, Any]:
-        """What the method adds besides a bank: nested dict of shapes, given the backbone's."""
+        Args:
+            num_tasks: K.
+            backbone: nested dict of its parameters or their shapes.
+
+        Returns:
+            nested dict of shapes.
+        """
         return {}
 
     @staticmethod
@@ -67,7 +72,7 @@ class Method(abc.ABC):
         return None
 
     @abc.abstractmethod
-    def start(self, start: Start, rng: jax.Array) -> Mapping[str, Any]:
+    def start(self, context: Context, rng: jax.Array) -> Mapping[str, Any]:
         """The parameters that the method adds, or starts elsewhere than the backbone's."""
 
     @abc.abstractmethod
@@ -81,6 +86,14 @@ class Method(abc.ABC):
 
 class PromptMethod(Method):
     """A method whose trained parameters are a prompt bank; its product is a prompt file."""
+
+    @abc.abstractmethod
+    def bank_shapes(self, num_tasks: int, width: int) -> Mapping[str, tuple[int, ...]]:
+        """Leaf shapes of the prompt bank for K tasks and model width D."""
+
+    def added_shapes(self, num_tasks: int, backbone: Mapping):
+        """The bank alone."""
+        return {"prompt_bank": self.bank_shapes(num_tasks, width_of(backbone))}
 
     def save(self, directory: str, params: Mapping, config: Any, info: prompt_file.PromptInfo):
         """Write `prompts.safetensors` and `prompts.json`."""
@@ -98,6 +111,11 @@ class AdapterMethod(Method):
             {path: leaf for path, leaf in flat.items() if group_of(path, self.groups) != FROZEN}
         )
         hosts.on_first(lambda: prompt_file.save(directory, trained, info, prompt_file.ADAPTER_FILE))
+
+
+def width_of(backbone: Mapping) -> int:
+    """The model width D of a backbone's parameters, or of their shapes."""
+    return backbone["token_embedder"]["embedding"].shape[1]
 
 
 def group_of(path: str, groups: Sequence[tuple[str, str]]) -> str | None:

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from flax import traverse_util
 
-from mpt_jax.initializers import Start
+from mpt_jax.initializers import Context
 from mpt_jax.methods.base import BACKBONE, FROZEN, AdapterMethod, unrolled_paths
 
 _LOGITS = "token_embedder"  # of v1.0, where the embedding doubles as output projection
@@ -31,7 +31,7 @@ class BitFit(AdapterMethod):
         (r"bias/.*", ("embed",)),
     )
 
-    def added_shapes(self, backbone: Mapping):
+    def added_shapes(self, num_tasks: int, backbone: Mapping):
         """`bias/<module>` [F] for each projection [D, F] and layer norm [D], and the logits [V]."""
         shapes = {}
         for path, leaf in unrolled_paths(backbone, self.name).items():
@@ -42,9 +42,11 @@ class BitFit(AdapterMethod):
             shapes[_LOGITS] = (backbone["token_embedder"]["embedding"].shape[0],)
         return {"bias": traverse_util.unflatten_dict(shapes, sep="/")}
 
-    def start(self, start: Start, rng: jax.Array):
+    def start(self, context: Context, rng: jax.Array):
         """Zeros: the first step sees the backbone as it is."""
-        shapes = traverse_util.flatten_dict(self.added_shapes(start.backbone_shapes))
+        shapes = traverse_util.flatten_dict(
+            self.added_shapes(len(context.tasks), context.backbone_shapes)
+        )
         return traverse_util.unflatten_dict({p: jnp.zeros(s) for p, s in shapes.items()})
 
     @staticmethod

@@ -7,9 +7,10 @@ from typing import Any
 
 import jax
 
-from mpt_jax import hosts, initializers, prompt_file
+from mpt_jax import hosts, initializers
 from mpt_jax.backbone import store
 from mpt_jax.methods.base import BACKBONE, Method
+from mpt_jax.product import prompt_file
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +32,7 @@ class FullTraining(Method):
         """Pretraining starts from random weights."""
         return not self.from_scratch
 
-    def start(self, start: initializers.Start, rng: jax.Array):
+    def start(self, context: initializers.Context, rng: jax.Array):
         """Adds nothing."""
         return {}
 

@@ -6,9 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mpt_jax import initializers, prompt_file, prompts
+from mpt_jax import initializers, prompts
 from mpt_jax.errors import UserError
 from mpt_jax.methods.base import BACKBONE, FROZEN, PromptMethod
+from mpt_jax.product import prompt_file
 
 MEAN = "mean"
 SHARED_ONLY = "shared_only"
@@ -55,20 +56,20 @@ class MPT(PromptMethod):
         """`shared` [P, D], `task_u` [K, P, R], `task_v` [K, R, D]."""
         return prompts.factorized_shapes(num_tasks, self.prompt_length, width, self.rank)
 
-    def start(self, start: initializers.Start, rng: jax.Array):
+    def start(self, context: initializers.Context, rng: jax.Array):
         """The bank of a source run, or of a target run that adapts `source_prompts`."""
         if self.source_prompts is not None:
-            return {"prompt_bank": self._from_source(start, rng)}
+            return {"prompt_bank": self._from_source(context, rng)}
         prompt_rng, factor_rng = jax.random.split(rng)
-        shared = self.initializer(prompt_rng, self.prompt_length, start)
-        return {"prompt_bank": {"shared": shared, **self._unit_factors(start, factor_rng)}}
+        shared = self.initializer(prompt_rng, self.prompt_length, context)
+        return {"prompt_bank": {"shared": shared, **self._unit_factors(context, factor_rng)}}
 
-    def _unit_factors(self, start: initializers.Start, rng: jax.Array) -> prompts.Bank:
-        width = start.embedding.shape[1]
-        return prompts.unit_factors(len(start.tasks), self.prompt_length, width, self.rank, rng)
+    def _unit_factors(self, context: initializers.Context, rng: jax.Array) -> prompts.Bank:
+        width = context.embedding.shape[1]
+        return prompts.unit_factors(len(context.tasks), self.prompt_length, width, self.rank, rng)
 
-    def _from_source(self, start: initializers.Start, rng: jax.Array) -> prompts.Bank:
-        bank, info = start.load_prompts(self.source_prompts)
+    def _from_source(self, context: initializers.Context, rng: jax.Array) -> prompts.Bank:
+        bank, info = context.load_prompts(self.source_prompts)
         if "shared" not in bank or info.length != self.prompt_length:
             raise UserError(
                 f"source prompts {self.source_prompts} hold {info.method} prompts of length "
@@ -77,7 +78,7 @@ class MPT(PromptMethod):
             )
         shared = {"shared": jnp.asarray(bank["shared"])}
         if self.source_factors == SHARED_ONLY:
-            return {**shared, **self._unit_factors(start, rng)}
+            return {**shared, **self._unit_factors(context, rng)}
         if "task_u" not in bank:
             raise UserError(
                 f"source prompts {self.source_prompts} have no task factors ({info.method}): set "
@@ -93,6 +94,6 @@ class MPT(PromptMethod):
             if self.source_factors == MEAN
             else prompts.select_task(bank, info.tasks, self.source_factors)
         )
-        repeats = (len(start.tasks), 1, 1)
+        repeats = (len(context.tasks), 1, 1)
         factors = {leaf: jnp.asarray(np.tile(one[leaf], repeats)) for leaf in ("task_u", "task_v")}
         return {**shared, **factors}

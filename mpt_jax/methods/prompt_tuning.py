@@ -53,24 +53,27 @@ class PromptTuning(PromptMethod):
             return {"task_prompts": (num_tasks, self.prompt_length, width)}
         return {"shared": (self.prompt_length, width)}
 
-    def start(self, start: initializers.Start, rng: jax.Array):
+    def start(self, context: initializers.Context, rng: jax.Array):
         """Each task's prompt starts from its own draw, whichever other tasks there are."""
         if not self.per_task:
-            return {"prompt_bank": {"shared": self.initializer(rng, self.prompt_length, start)}}
-        prompts = own_prompts(self.initializer, self.prompt_length, start, rng)
+            return {"prompt_bank": {"shared": self.initializer(rng, self.prompt_length, context)}}
+        prompts = own_prompts(self.initializer, self.prompt_length, context, rng)
         return {"prompt_bank": {"task_prompts": prompts}}
 
 
 def own_prompts(
-    initializer: initializers.Initializer, length: int, start: initializers.Start, rng: jax.Array
+    initializer: initializers.Initializer,
+    length: int,
+    context: initializers.Context,
+    rng: jax.Array,
 ) -> jax.Array:
     """A prompt for each of the K tasks [K, P, D], which does not depend on the other tasks."""
     prompts = [
         initializer(
             jax.random.fold_in(rng, zlib.crc32(task.encode()) & 0x7FFFFFFF),
             length,
-            dataclasses.replace(start, tasks=(task,)),
+            dataclasses.replace(context, tasks=(task,)),
         )
-        for task in start.tasks
+        for task in context.tasks
     ]
     return jnp.stack(prompts)

@@ -12,10 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 from flax import traverse_util
 
-from mpt_jax import feature_lengths, hosts, initializers, methods, prompt_file, user_modules
+from mpt_jax import feature_lengths, hosts, initializers, methods, user_modules
 from mpt_jax.backbone import store
 from mpt_jax.errors import UserError
-from mpt_jax.methods.base import FROZEN, Method
+from mpt_jax.methods.base import FROZEN, Method, width_of
+from mpt_jax.product import prompt_file
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,20 +81,18 @@ class Restored(Method):
         """That of the method."""
         return self._trained_by.interceptor
 
-    def bank_shapes(self, num_tasks: int, width: int):
-        """The shapes in the file, which must be as wide as the backbone."""
-        info = self._product[1]
-        prompt_file.check_backbone(self.path, info, width, info.vocabulary_size, info.backbone)
-        return {name: leaf.shape for name, leaf in self._bank.items()}
-
-    def added_shapes(self, backbone: Mapping):
+    def added_shapes(self, num_tasks: int, backbone: Mapping):
         """The shapes in the file of what the method has added to the backbone.
 
         Raises:
-            UserError: tuned parameters of the backbone that it does not have in that shape.
+            UserError: a backbone of another width; tuned parameters of the backbone that it does
+                not have in that shape.
         """
+        info = self._product[1]
+        width = width_of(backbone)
+        prompt_file.check_backbone(self.path, info, width, info.vocabulary_size, info.backbone)
         own = traverse_util.flatten_dict(backbone, sep="/")
-        added = {}
+        added = {f"prompt_bank/{name}": leaf.shape for name, leaf in self._bank.items()}
         for path, leaf in self._others.items():
             if path.split("/")[0] not in store.BACKBONE_TREES:
                 added[path] = leaf.shape
@@ -104,9 +103,9 @@ class Restored(Method):
                 )
         return traverse_util.unflatten_dict(added, sep="/")
 
-    def start(self, start: initializers.Start, rng: jax.Array):
+    def start(self, context: initializers.Context, rng: jax.Array):
         """The file's parameters, after it was checked against the backbone."""
-        start.check_product(self.path, self._product[1])
+        context.check_product(self.path, self._product[1])
         started = traverse_util.unflatten_dict(
             {path: jnp.asarray(leaf) for path, leaf in self._others.items()}, sep="/"
         )

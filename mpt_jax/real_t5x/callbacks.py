@@ -8,10 +8,10 @@ import jax
 from t5x import trainer as trainer_lib
 
 from mpt_jax import hosts
-from mpt_jax.engine import history
+from mpt_jax.engine.evaluation.task_metrics import with_mean
 from mpt_jax.engine.interrupt import InterruptFlag
-from mpt_jax.engine.reporter import Reporter
-from mpt_jax.engine.task_metrics import with_mean
+from mpt_jax.engine.records import history
+from mpt_jax.engine.reporting.reporter import Reporter
 from mpt_jax.errors import UserError
 from mpt_jax.real_t5x.data import Batches, Evaluator
 from mpt_jax.real_t5x.trainer import Trainer

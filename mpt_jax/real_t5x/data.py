@@ -10,12 +10,13 @@ import tensorflow as tf
 from seqio.metrics import ModelOutputType
 from t5x import utils
 
-from mpt_jax.engine import answers, data
-from mpt_jax.engine.task_metrics import check_metrics, failures_named
+from mpt_jax.engine.data import pipeline
+from mpt_jax.engine.evaluation import answers
+from mpt_jax.engine.evaluation.task_metrics import check_metrics, failures_named
 from mpt_jax.errors import UserError
 
 
-def dataset_config(cfg: data.DatasetConfig, name: str) -> utils.DatasetConfig:
+def dataset_config(cfg: pipeline.DatasetConfig, name: str) -> utils.DatasetConfig:
     """T5X's settings of a dataset; `name` is that of its registered mixture."""
     return utils.DatasetConfig(
         mixture_or_task_name=name,
@@ -29,9 +30,9 @@ def dataset_config(cfg: data.DatasetConfig, name: str) -> utils.DatasetConfig:
     )
 
 
-def register(cfg: data.DatasetConfig) -> str:
+def register(cfg: pipeline.DatasetConfig) -> str:
     """Registers the mixture of `cfg` for the rest of the process, as T5X needs; its name."""
-    mixture = data.load_mixture(cfg)
+    mixture = pipeline.load_mixture(cfg)
     names = {*seqio.MixtureRegistry.names(), *seqio.TaskRegistry.names()}
     name = mixture.name
     while name in names:

@@ -7,11 +7,13 @@ from typing import Any
 from t5x import eval as t5x_eval
 
 from mpt_jax import hosts
-from mpt_jax.engine import answers, data, evaluated
-from mpt_jax.engine.inference import check_evaluation, put_out_metrics
+from mpt_jax.engine.data import pipeline
+from mpt_jax.engine.evaluation import answers
+from mpt_jax.engine.evaluation.task_metrics import Metrics, with_mean
+from mpt_jax.engine.inference.inference import check_evaluation, put_out_metrics
 from mpt_jax.engine.initialize import RestoreCheckpointConfig
 from mpt_jax.engine.partitioning import PjitPartitioner
-from mpt_jax.engine.task_metrics import Metrics, with_mean
+from mpt_jax.engine.records import evaluated
 from mpt_jax.errors import UserError
 from mpt_jax.real_t5x.data import Evaluator, dataset_config, register
 from mpt_jax.real_t5x.model import Model
@@ -56,7 +58,7 @@ class _Results:
 def arguments(
     *,
     model: Any,
-    dataset_cfg: data.DatasetConfig,
+    dataset_cfg: pipeline.DatasetConfig,
     restore_checkpoint_cfg: RestoreCheckpointConfig,
     partitioner: PjitPartitioner,
     output_dir: str | None = None,

@@ -14,12 +14,12 @@ from t5x import infer as t5x_infer
 from t5x import utils
 
 from mpt_jax import feature_lengths, files, hosts
-from mpt_jax.engine.inference import open_lines, record
+from mpt_jax.engine.inference.inference import open_lines, record
+from mpt_jax.engine.inference.output_lines import as_json
+from mpt_jax.engine.inference.predictor import TRUNCATE, Prediction, Row
 from mpt_jax.engine.initialize import RestoreCheckpointConfig
-from mpt_jax.engine.output_lines import as_json
 from mpt_jax.engine.partitioning import PjitPartitioner
 from mpt_jax.errors import UserError
-from mpt_jax.predictor import TRUNCATE, Prediction, Row
 from mpt_jax.real_t5x.model import Model
 from mpt_jax.real_t5x.partitioner import Partitioner
 from mpt_jax.real_t5x.restore import restore_config

@@ -14,7 +14,7 @@ from typing import Any
 import gin
 from absl import flags
 
-from mpt_jax.engine import config as settings
+from mpt_jax.configuration import config as settings
 from mpt_jax.errors import UserError
 from mpt_jax.real_t5x import installed
 

@@ -11,23 +11,18 @@ from t5x import checkpoints, utils
 from t5x import train as t5x_train
 from t5x import trainer as trainer_lib
 
-from mpt_jax import files, hosts
-from mpt_jax.engine import (
-    announce,
-    config,
-    data,
-    data_record,
-    history,
-    run_folder,
-    run_record,
-    schedules,
-)
+from mpt_jax import files, hosts, run_layout
+from mpt_jax.configuration import config
+from mpt_jax.engine import schedules
 from mpt_jax.engine import step as step_lib
 from mpt_jax.engine.checkpoints import CheckpointConfig, SaveCheckpointConfig
+from mpt_jax.engine.data import pipeline
 from mpt_jax.engine.initialize import check_backbone_is_there, initial_params
 from mpt_jax.engine.loop import Trainer, check_counts
 from mpt_jax.engine.partitioning import PjitPartitioner
-from mpt_jax.engine.reporter import Reporter
+from mpt_jax.engine.records import data_record, history, run_folder, run_record
+from mpt_jax.engine.reporting import announce
+from mpt_jax.engine.reporting.reporter import Reporter
 from mpt_jax.errors import UserError
 from mpt_jax.real_t5x.callbacks import Callbacks
 from mpt_jax.real_t5x.data import Evaluator, dataset_config, register
@@ -46,7 +41,7 @@ def train(*, model_dir: str, total_steps: int, **settings: Any) -> str:
         KeyboardInterrupt: Ctrl-C or SIGTERM, after a checkpoint was saved (one process).
     """
     step = _latest_step(model_dir)
-    if step >= total_steps and run_record.is_finished(model_dir):
+    if step >= total_steps and run_layout.is_finished(model_dir):
         if settings["model"].saved_step(model_dir) is None:
             raise run_folder.lost_product(model_dir)
         announce.already_finished(model_dir, step)
@@ -68,13 +63,13 @@ def train(*, model_dir: str, total_steps: int, **settings: Any) -> str:
 def arguments(
     *,
     model: Any,
-    train_dataset_cfg: data.DatasetConfig,
+    train_dataset_cfg: pipeline.DatasetConfig,
     checkpoint_cfg: CheckpointConfig,
     partitioner: PjitPartitioner,
     trainer_cls: Callable[[], Trainer],
     model_dir: str,
     total_steps: int,
-    infer_eval_dataset_cfg: data.DatasetConfig | None = None,
+    infer_eval_dataset_cfg: pipeline.DatasetConfig | None = None,
     eval_period: int = 1000,
     stats_period: int | None = 50,
     random_seed: int | None = 0,
@@ -95,7 +90,7 @@ def arguments(
         partitioner.check_batch_size(infer_eval_dataset_cfg.batch_size)
         _check_periods(eval_period, save_cfg.period)
     check_backbone_is_there(model, checkpoint_cfg.restore)
-    data.check_vocabularies(train_dataset_cfg, model.input_vocabulary, model.output_vocabulary)
+    pipeline.check_vocabularies(train_dataset_cfg, model.input_vocabulary, model.output_vocabulary)
     hosts.on_first(lambda: run_folder.prepare(model_dir, config.operative_config(), engine="t5x"))
     step = _latest_step(model_dir)
     random_seed = run_record.settle_seed(model_dir, random_seed, resumed=step > 0)
@@ -158,8 +153,10 @@ def arguments(
 
     def batches(_, shard_id: int, num_shards: int, converter_cls: Any, **unused: Any) -> Any:
         shard = seqio.ShardInfo(shard_id, num_shards)
-        rows = data.train_dataset(train_dataset_cfg, converter_cls, shard=shard, seed=random_seed)
-        data.check_resumable(iter(rows), train_dataset_cfg)
+        rows = pipeline.train_dataset(
+            train_dataset_cfg, converter_cls, shard=shard, seed=random_seed
+        )
+        pipeline.check_resumable(iter(rows), train_dataset_cfg)
         return callbacks.batches(rows)
 
     # ------------------------------------------------------------------ in T5X's terms

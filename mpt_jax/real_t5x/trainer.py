@@ -8,7 +8,7 @@ import numpy as np
 from t5x import trainer as trainer_lib
 
 from mpt_jax import hosts
-from mpt_jax.engine.length_buckets import Buckets, bucket_widths
+from mpt_jax.engine.data.length_buckets import Buckets, bucket_widths
 
 
 class Trainer(trainer_lib.Trainer):

@@ -10,8 +10,8 @@ from typing import Any
 
 from etils import epath
 
-from mpt_jax.engine import evaluated, recorded_rows
-from mpt_jax.report.folders import CONFIG_FILE, METRICS_FILE
+from mpt_jax import run_layout
+from mpt_jax.engine.records import evaluated, recorded_rows
 
 TRAIN = "train"
 _MINI = "@assets.path()"  # in folders from before `mini` was a name
@@ -54,7 +54,7 @@ def _backbone(folder: epath.Path, record: Mapping[str, Any]) -> str:
     recorded = record.get("backbone")
     fingerprint = recorded.get("fingerprint") if isinstance(recorded, dict) else None
     try:
-        path = _PATH.search((folder / CONFIG_FILE).read_text())
+        path = _PATH.search((folder / run_layout.CONFIG).read_text())
     except (OSError, UnicodeDecodeError):
         path = None
     name = path[1].strip("\"'/ ").rpartition("/")[2] if path else ""
@@ -64,6 +64,6 @@ def _backbone(folder: epath.Path, record: Mapping[str, Any]) -> str:
 
 
 def _day(folder: epath.Path, place: epath.Path) -> str:
-    files = (place / evaluated.FILE, folder / METRICS_FILE)
+    files = (place / run_layout.EVALUATION, folder / run_layout.HISTORY)
     written = next(file for file in files if file.exists()).stat().mtime
     return datetime.datetime.fromtimestamp(written, datetime.UTC).date().isoformat()

@@ -5,16 +5,20 @@ from collections.abc import Iterator, Sequence
 
 from etils import epath
 
+from mpt_jax import run_layout
 from mpt_jax.errors import UserError
 
-RECORD_FILE = "run.json"
-METRICS_FILE = "metrics.jsonl"
-CONFIG_FILE = "config.gin"
-
 # What belongs to a run folder: no other runs are looked for there.
-_PARTS = {"backbone", "checkpoints", "eval", "teachers", "tensorboard", "test"}
+_PARTS = {
+    "backbone",
+    "test",
+    run_layout.CHECKPOINTS,
+    run_layout.EVENTS,
+    run_layout.TEACHERS,
+    run_layout.VALIDATION,
+}
 # A folder with one of these is a run, if only one that failed at its start.
-_MARKS = (RECORD_FILE, CONFIG_FILE, METRICS_FILE)
+_MARKS = (run_layout.RECORD, run_layout.CONFIG, run_layout.HISTORY)
 
 
 def find(paths: Sequence[str]) -> list[epath.Path]:

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 from etils import epath
 
-from mpt_jax import files, prompt_file
-from mpt_jax.engine import confusion, evaluated, history
-from mpt_jax.engine.confusion import Confusion
+from mpt_jax import files, run_layout
+from mpt_jax.engine.evaluation import confusion
+from mpt_jax.engine.evaluation.confusion import Confusion
+from mpt_jax.engine.records import evaluated, history
 from mpt_jax.errors import UserError
+from mpt_jax.product import prompt_file
 from mpt_jax.report import facts
-from mpt_jax.report.folders import METRICS_FILE, RECORD_FILE
 
 TEST, VALIDATION = "test", "validation"
 SOURCE, TARGET = "source", "target"
@@ -137,7 +138,7 @@ def _read_run(folder: epath.Path, problems: list[Problem]) -> Run:
     reached = max((line["step"] for line in lines), default=0)
     if reached < record["total_steps"]:
         raise _UnusableError("incomplete", f"at step {reached} of {record['total_steps']}")
-    if record.get("finished") is False:  # earlier versions did not say
+    if not run_layout.is_finished(folder):
         raise _UnusableError("incomplete", "stopped in its last evaluation: start it again")
     keys = {task: record["key_metrics"][task] for task in record["tasks"]}
     evals = [line for line in lines if line["kind"] == "eval"]
@@ -172,21 +173,23 @@ def _read_run(folder: epath.Path, problems: list[Problem]) -> Run:
 
 
 def _record(folder: epath.Path) -> dict[str, Any]:
-    if not (folder / RECORD_FILE).exists():
-        reason = f"no {RECORD_FILE}: training failed at its start, or an earlier version made it"
+    if not (folder / run_layout.RECORD).exists():
+        reason = f"no {run_layout.RECORD}: training failed at its start"
         raise _UnusableError("unreadable", reason)
     with _unreadable():
-        record = files.read_json(folder / RECORD_FILE)
-        files.check_fields(record, _FIELDS, RECORD_FILE)
+        record = files.read_json(folder / run_layout.RECORD)
+        files.check_fields(record, _FIELDS, run_layout.RECORD)
     names = [record["label"], record["method"], *record["tasks"], *record["key_metrics"].values()]
     if not all(isinstance(name, str) and _is_name(name) for name in names):
-        reason = f"{RECORD_FILE}: a name is not a line of 1 to {_LONGEST_NAME} characters"
+        reason = f"{run_layout.RECORD}: a name is not a line of 1 to {_LONGEST_NAME} characters"
         raise _UnusableError("unreadable", reason)
     for name in ("total_steps", "batch_size", "tuned_parameters", "few_shot"):
         if record[name] is not None and not 1 <= record[name] <= _LARGEST_NUMBER:
-            raise _UnusableError("unreadable", f"{RECORD_FILE} has no usable {name!r}")
+            raise _UnusableError("unreadable", f"{run_layout.RECORD} has no usable {name!r}")
     if not record["tasks"] or set(record["tasks"]) - set(record["key_metrics"]):
-        raise _UnusableError("unreadable", f"{RECORD_FILE} does not name each task's key metric")
+        raise _UnusableError(
+            "unreadable", f"{run_layout.RECORD} does not name each task's key metric"
+        )
     return record
 
 
@@ -195,12 +198,12 @@ def _is_name(text: str) -> bool:
 
 
 def _metric_lines(folder: epath.Path) -> list[dict[str, Any]]:
-    if not (folder / METRICS_FILE).exists():
-        raise _UnusableError("incomplete", f"no {METRICS_FILE}: no step was logged yet")
+    if not (folder / run_layout.HISTORY).exists():
+        raise _UnusableError("incomplete", f"no {run_layout.HISTORY}: no step was logged yet")
     with _unreadable():
         lines = history.read(folder)
     if any(not 0 <= line["step"] <= _LARGEST_NUMBER for line in lines):
-        raise _UnusableError("unreadable", f"{METRICS_FILE} has a step that is none")
+        raise _UnusableError("unreadable", f"{run_layout.HISTORY} has a step that is none")
     return lines
 
 
@@ -216,15 +219,15 @@ def _scores(
     if evaluation := _evaluation(folder):
         split, found = evaluation
         scores = {task: _at(found[task], key) for task, key in keys.items() if task in found}
-        return split, _finite(scores, evaluated.FILE)
+        return split, _finite(scores, run_layout.EVALUATION)
     best = history.best_step(history.means(evals))
     if best is None:
-        reason = f"no test/{evaluated.FILE}, and no evaluation in {METRICS_FILE}"
+        reason = f"no test/{run_layout.EVALUATION}, and no evaluation in {run_layout.HISTORY}"
         raise _UnusableError("incomplete", reason)
     (line,) = [line for line in evals if line["step"] == best][-1:]
     names = {task: f"{task}/{key}" for task, key in keys.items()}
     scores = {task: _at(line, name) for task, name in names.items() if _is_evaluated(task, line)}
-    return VALIDATION, _finite(scores, METRICS_FILE)
+    return VALIDATION, _finite(scores, run_layout.HISTORY)
 
 
 def _evaluation(folder: epath.Path) -> tuple[str, dict[str, Any]] | None:
@@ -233,7 +236,7 @@ def _evaluation(folder: epath.Path) -> tuple[str, dict[str, Any]] | None:
     On VALIDATION the product was chosen, on TRAIN it was trained: these count for nothing more.
     """
     found = {}
-    for file in sorted(folder.glob(f"*/{evaluated.FILE}")):
+    for file in sorted(folder.glob(f"*/{run_layout.EVALUATION}")):
         with _unreadable():
             contents = files.read_json(file)
         found.setdefault(evaluated.split_of(contents) or file.parent.name, contents)

@@ -9,11 +9,10 @@ import functools
 import pathlib
 from collections.abc import Iterator, Sequence
 
-from mpt_jax import files
+from mpt_jax import files, run_layout
 from mpt_jax.errors import UserError
-from mpt_jax.sweep.plan import FULL, TEACHERS, Method, Plan, Source
+from mpt_jax.sweep.plan import FULL, Method, Plan, Source
 
-RECORD = "run.json"
 _TEST = "test"
 _MEAN = {"key_metric": (int, float)}
 
@@ -58,7 +57,7 @@ class Run:
 
     def has_started(self) -> bool:
         """Whether there is a run to resume."""
-        return (self.folder / "config.gin").exists()
+        return (self.folder / run_layout.CONFIG).exists()
 
     def is_finished(self) -> bool:
         """Whether the training came to its end and, where there is one, the evaluation.
@@ -66,18 +65,15 @@ class Run:
         A record, scores or a product that cannot be read are those of a run that must be completed.
         """
         try:
-            record = files.read_json(self.folder / RECORD)
+            record = files.read_json(self.folder / run_layout.RECORD)
             mean = files.read_json(self.scores).get("mean") if self.scores else None
         except UserError:
             return False
         if self.scores and not (isinstance(mean, dict) and "key_metric" in mean):
             return False
-        # Earlier versions did not say; they wrote the last checkpoint at the end.
-        last = f"checkpoints/checkpoint_{record.get('total_steps')}/commit_success.txt"
-        ended = record.get("finished", bool(self.scores) or (self.folder / last).exists())
-        return (
-            ended is True and "tuned_parameters" in record and (self.scores or _loads(self.folder))
-        )
+        if not run_layout.is_finished(self.folder) or "tuned_parameters" not in record:
+            return False
+        return bool(self.scores) or _loads(self.folder)
 
     def score(self) -> float:
         """The mean of the key metrics that the evaluation has found, in percent.
@@ -92,7 +88,7 @@ class Run:
 
 def _loads(folder: pathlib.Path) -> bool:
     """Whether there is a product in a run folder, and can be read."""
-    from mpt_jax import prompt_file  # takes numpy, which a mistake in a plan does without
+    from mpt_jax.product import prompt_file  # takes numpy, which a mistake in a plan does without
 
     try:
         prompt_file.load(str(folder))
@@ -167,7 +163,7 @@ def target_run(
     after = None
     if method.source is not None:
         after = _source_name(method.source_name, seed)
-        teachers = f"/{TEACHERS}" if method.source != method.source_name else ""
+        teachers = f"/{run_layout.TEACHERS}" if method.source != method.source_name else ""
         own.append(f"SOURCE_PROMPTS={folder / after}{teachers}")
     evaluation = folder / name / split_of(plan)
     places = [f"PROMPTS={folder / name}", f"EVAL_OUTPUT_DIR={evaluation}"]
@@ -181,7 +177,7 @@ def target_run(
             places,
         ),
     )
-    return Run(name, folder / name, steps, after, evaluation / "metrics.json")
+    return Run(name, folder / name, steps, after, evaluation / run_layout.EVALUATION)
 
 
 def split_of(plan: Plan) -> str:
@@ -191,7 +187,7 @@ def split_of(plan: Plan) -> str:
 
 @functools.cache
 def _split_in(files: tuple[str, ...], settings: tuple[str, ...]) -> str:
-    from mpt_jax.engine import gin_source  # takes gin, which `t5x --help` does without
+    from mpt_jax.configuration import gin_source  # takes gin, which `t5x --help` does without
 
     try:
         binding = gin_source.read(files, settings, ()).values().get("EVAL_SPLIT")
@@ -207,7 +203,7 @@ def check(plan: Plan, folder: pathlib.Path) -> None:
         UserError: a gin file that is not there, a macro that none of a run's files knows, one that
             is left unset; the message names the run.
     """
-    from mpt_jax.engine import config  # takes gin, which `t5x --help` does without
+    from mpt_jax.configuration import config  # takes gin, which `t5x --help` does without
 
     for run, step in kinds(plan, folder):
         try:
@@ -248,7 +244,7 @@ def _source_run(plan: Plan, folder: pathlib.Path, source: Source, seed: int) -> 
     after = None
     if source.teachers is not None:
         after = _source_name(source.teachers, seed)
-        own.append(f"TEACHER_PROMPTS={folder / after / TEACHERS}")
+        own.append(f"TEACHER_PROMPTS={folder / after / run_layout.TEACHERS}")
     step = _step(plan, "train", (*plan.source.files, *source.files), given, own)
     return Run(name, folder / name, (step,), after)
 

@@ -90,12 +90,13 @@ def _read(
     Raises:
         UserError: it cannot be read.
     """
-    from mpt_jax.engine import config, data, gin_presets
+    from mpt_jax.configuration import config, gin_presets
+    from mpt_jax.engine.data import pipeline
 
     config.parse(files, overrides, presets=gin_presets.presets(command, files))
     module, function, names = _DATASETS[command]
     datasets = [config.argument(module, function, name) for name in names]
-    mixtures = [data.load_mixture(each, tell=False) for each in datasets if each is not None]
+    mixtures = [pipeline.load_mixture(each, tell=False) for each in datasets if each is not None]
     return [task.name for task in mixtures[0].tasks], datasets[0].task_feature_lengths
 
 
@@ -103,7 +104,7 @@ def _save_product(folder: pathlib.Path, tasks: Sequence[str], lengths: Mapping[s
     """What a run would leave, as far as an evaluation reads its data by it."""
     import numpy as np
 
-    from mpt_jax import prompt_file
+    from mpt_jax.product import prompt_file
 
     facts = {"length": 1, "width": 1, "rank": 0, "vocabulary_size": 1, "backbone": "", "step": 0}
     described = {"feature_lengths": dict(lengths), "label_words": {}, "input_forms": {}}

@@ -7,10 +7,10 @@ import dataclasses
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
+from mpt_jax import run_layout
 from mpt_jax.errors import UserError, did_you_mean
 
 FULL = "full"  # instead of a number of shots: all training examples
-TEACHERS = "teachers"  # the folder of a source run that its teachers are in
 # Names become folders; labels become values of --gin.LABEL and of --methods too.
 _NAME = re.compile(r"\w[\w.:-]*")
 _LABEL = re.compile(r"[^\W\d][\w .:()+=-]*")
@@ -64,7 +64,7 @@ class Method:
     @property
     def source_name(self) -> str | None:
         """The name of the source run."""
-        return self.source and self.source.removesuffix(f"/{TEACHERS}")
+        return self.source and self.source.removesuffix(f"/{run_layout.TEACHERS}")
 
 
 @dataclasses.dataclass(frozen=True)

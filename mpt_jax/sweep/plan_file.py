@@ -4,7 +4,7 @@ import tomllib
 from collections.abc import Callable, Collection
 from typing import Any
 
-from mpt_jax.engine import gin_files
+from mpt_jax.configuration import gin_files
 from mpt_jax.errors import UserError, did_you_mean
 from mpt_jax.sweep.plan import Method, Plan, Source, Stage
 

@@ -1,6 +1,6 @@
 """The settings that a run of a sweep was made with, compared with those that the plan gives it.
 
-`t5x train` leaves its configuration in config.gin, `t5x eval` in the file `EVALUATED`. Both are gin
+`t5x train` leaves its configuration in config.gin, `t5x eval` in config_eval.gin. Both are gin
 text with all bindings, which is read as the gin files of the plan are, without importing anything.
 """
 
@@ -9,11 +9,11 @@ import pathlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from mpt_jax.engine import gin_presets, gin_source
+from mpt_jax import run_layout
+from mpt_jax.configuration import gin_presets, gin_source
 from mpt_jax.errors import UserError
 from mpt_jax.sweep.cells import Run, Step
 
-EVALUATED = "config_eval.gin"
 _MOST_SHOWN = 5
 
 # Arguments that do not change what comes out, and places, which move with the sweep's folder.
@@ -72,13 +72,13 @@ def differences(step: Step, file: pathlib.Path, run: Run) -> Iterator[str]:
 
 def _files(run: Run) -> tuple[pathlib.Path, ...]:
     """Where each step of the run leaves its configuration."""
-    trained = run.folder / "config.gin"
-    return (trained, run.scores.parent / EVALUATED) if run.scores else (trained,)
+    trained = run.folder / run_layout.CONFIG
+    return (trained, run.scores.parent / run_layout.EVALUATION_CONFIG) if run.scores else (trained,)
 
 
 def _has_results(run: Run) -> bool:
     """Without them the next start replaces the configuration (`run_folder.prepare`)."""
-    return run.is_finished() or any(run.folder.glob("checkpoints/checkpoint_*"))
+    return run.is_finished() or any(run.folder.glob(f"{run_layout.CHECKPOINTS}/checkpoint_*"))
 
 
 @functools.cache

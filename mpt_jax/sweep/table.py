@@ -4,7 +4,7 @@ import pathlib
 import statistics
 from collections.abc import Sequence
 
-from mpt_jax import files
+from mpt_jax import files, run_layout
 from mpt_jax.csv_text import csv_text
 from mpt_jax.sweep import cells, recorded
 from mpt_jax.sweep.plan import FULL, Plan
@@ -27,7 +27,7 @@ def collect(plan: Plan, folder: pathlib.Path) -> list[dict]:
             for k in plan.shots:
                 for seed in plan.seeds:
                     run = cells.target_run(plan, folder, method, task, k, seed)
-                    record = files.read_json(run.folder / cells.RECORD)
+                    record = files.read_json(run.folder / run_layout.RECORD)
                     files.check_fields(record, {"tuned_parameters": int}, f"{run.folder}")
                     tuned, score = record["tuned_parameters"], run.score()
                     cell = {"method": method.label, "task": task, "shots": k, "seed": seed}

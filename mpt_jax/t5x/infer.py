@@ -1,6 +1,6 @@
 """T5X's `infer.infer`, which `t5x infer` calls."""
 
-from mpt_jax.engine import inference
+from mpt_jax.engine.inference import inference
 from mpt_jax.t5x.engines import by_engine
 
 infer = by_engine(inference.infer, "mpt_jax.real_t5x.infer")

@@ -14,8 +14,8 @@ from jax.sharding import SingleDeviceSharding
 
 from mpt_jax import assets
 from mpt_jax.backbone import store
+from mpt_jax.backbone.formats import backbones
 from mpt_jax.backbone.network import Transformer
-from mpt_jax.interop import backbones
 
 
 def publish(run: str, folder: str) -> str:

@@ -8,9 +8,10 @@ import pytest
 import toy_start
 from etils import epath
 
-from mpt_jax import cli, prompt_file
+from mpt_jax import cli
 from mpt_jax.bank import files as bank_files
 from mpt_jax.errors import EXIT_BAD_INPUT, UserError
+from mpt_jax.product import prompt_file
 
 SHARED = toy_start.factors(seed=0)["shared"]
 WORDS = {"a": ["yes", "no"], "b": ["red"]}

@@ -8,7 +8,7 @@ import pytest
 import real_data
 from real import constant_answer, corpora, report, source_table
 
-from mpt_jax.engine import config
+from mpt_jax.configuration import config
 from mpt_jax.errors import UserError
 from mpt_jax.sweep import cells, execution
 from mpt_jax.sweep.plan import FULL

@@ -62,7 +62,8 @@ def test_round_trip_is_bit_exact(tmp_path):
 def test_restore_lays_the_state_on_another_mesh(tmp_path):
     state = PjitPartitioner(num_partitions=4).place_state(_state(), AXES)
     checkpointer = Checkpointer(tmp_path, KEEP_1)
-    checkpointer.save(1, state, wait=True)
+    checkpointer.save(1, state)
+    checkpointer.latest_step()  # waits
     wanted = PjitPartitioner(num_partitions=2).state_sharding(state, AXES)
     like = jax.tree.map(
         lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
@@ -113,7 +114,8 @@ def test_keep_removes_older_ones(tmp_path):
 
 def test_saving_a_step_twice_keeps_the_first(saved):
     checkpointer = Checkpointer(saved, KEEP_2)
-    checkpointer.save(5, _state(5), wait=True)
+    checkpointer.save(5, _state(5))
+    checkpointer.latest_step()  # waits
     _assert_equal_bits(checkpointer.restore(_state()), _state(5))
     _assert_equal_bits(checkpointer.restore(_state(), step=3), _state(3))
     checkpointer.close()
@@ -173,7 +175,8 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_serves(resumable, what
     assert "{" not in re.match(said, line)[1]
 
     assert checkpointer.latest_step() == 5  # as long as the run has not gone on
-    checkpointer.save(5, _state(50), iterator, wait=True)
+    checkpointer.save(5, _state(50), iterator)
+    checkpointer.latest_step()  # waits
     _assert_equal_bits(checkpointer.resume(_state(), _numbers())[1], _state(50))
     checkpointer.close()
 
@@ -240,7 +243,8 @@ def test_a_full_disk_is_one_message_and_earlier_checkpoints_stay(saved, monkeypa
     checkpointer = Checkpointer(saved, KEEP_1)
     monkeypatch.setattr(ocp.StandardCheckpointHandler, "async_save", async_save)
     with pytest.raises(UserError, match="No space left on device.*intact"):
-        checkpointer.save(9, _state(9), wait=True)
+        checkpointer.save(9, _state(9))
+        checkpointer.latest_step()  # waits
     monkeypatch.undo()
     reopened = Checkpointer(saved, KEEP_1)
     _assert_equal_bits(reopened.restore(_state()), _state(5))

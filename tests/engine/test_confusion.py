@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import sklearn.metrics
 
-from mpt_jax.engine import confusion
+from mpt_jax.engine.evaluation import confusion
 from mpt_jax.errors import UserError
 
 LABELS = ("=a", "'=b", "-1", "c, d\n\"e'", "no label word")

@@ -9,9 +9,9 @@ import pytest
 import seqio
 import tensorflow as tf
 
-from mpt_jax.engine import data
-from mpt_jax.engine.data import DatasetConfig, load_mixture, train_batches
-from mpt_jax.engine.feature_converter import TaskIdFeatureConverter
+from mpt_jax.engine.data import pipeline
+from mpt_jax.engine.data.feature_converter import TaskIdFeatureConverter
+from mpt_jax.engine.data.pipeline import DatasetConfig, load_mixture, train_batches
 from mpt_jax.errors import UserError
 from mpt_jax.tasks.info import TaskInfo, info
 from mpt_jax.tasks.mini.vocabulary import vocabulary
@@ -189,7 +189,9 @@ def test_each_process_needs_a_row():
 def test_a_task_whose_rows_are_all_dropped_is_named():
     register("toy_dropped", 5, steps=[lambda dataset: dataset.filter(lambda _: False)])
     with pytest.raises(UserError, match="'train' of task 'toy_dropped' gives no example"):
-        data.check_vocabularies(config(["toy_a", "toy_dropped"]), TEXT.vocabulary, TEXT.vocabulary)
+        pipeline.check_vocabularies(
+            config(["toy_a", "toy_dropped"]), TEXT.vocabulary, TEXT.vocabulary
+        )
 
 
 def test_tasks_without_the_split_are_left_out_and_named(capsys):
@@ -240,6 +242,6 @@ def test_label_words_must_fit_the_targets(monkeypatch):
 def test_a_copy_of_a_vocabulary_is_the_same_vocabulary(tmp_path):
     copy = shutil.copy(vocabulary().sentencepiece_model_file, tmp_path)
     copies = [seqio.SentencePieceVocabulary(copy, extra_ids=n) for n in (32, 100)]
-    assert [data._same(vocabulary(), other) for other in copies] == [True, False]
-    assert data._same(seqio.ByteVocabulary(), seqio.ByteVocabulary())
-    assert not data._same(vocabulary(), seqio.ByteVocabulary())
+    assert [pipeline._same(vocabulary(), other) for other in copies] == [True, False]
+    assert pipeline._same(seqio.ByteVocabulary(), seqio.ByteVocabulary())
+    assert not pipeline._same(vocabulary(), seqio.ByteVocabulary())

@@ -3,11 +3,7 @@
 import orbax.checkpoint as ocp
 import pytest
 
-from mpt_jax.engine.data_position import (
-    DataPositionHandler,
-    RestoreDataPosition,
-    SaveDataPosition,
-)
+from mpt_jax.engine.data.position import DataPositionHandler, RestoreDataPosition, SaveDataPosition
 
 
 def _shuffled(seed=3):

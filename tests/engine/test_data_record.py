@@ -9,8 +9,8 @@ import data_kinds
 import pytest
 import seqio
 
-from mpt_jax.engine import data_record
-from mpt_jax.engine.data import DatasetConfig
+from mpt_jax.engine.data.pipeline import DatasetConfig
+from mpt_jax.engine.records import data_record
 from mpt_jax.errors import UserError
 
 

@@ -7,9 +7,9 @@ import pytest
 import seqio
 import tensorflow as tf
 
-from mpt_jax.engine.data import DatasetConfig
-from mpt_jax.engine.evaluation import Evaluator
-from mpt_jax.engine.feature_converter import TaskIdFeatureConverter
+from mpt_jax.engine.data.feature_converter import TaskIdFeatureConverter
+from mpt_jax.engine.data.pipeline import DatasetConfig
+from mpt_jax.engine.evaluation.evaluator import Evaluator
 from mpt_jax.errors import UserError
 from mpt_jax.tasks import info
 from mpt_jax.tasks.info import TaskInfo, register_info
@@ -126,11 +126,6 @@ def test_outputs_are_written_beside_their_rows(tmp_path):
         "toy_copy.jsonl",
         "toy_upper.jsonl",
     ]
-
-
-def test_a_limit_takes_the_first_rows():
-    evaluation = Evaluator(CONFIG, TaskIdFeatureConverter, num_examples=1)
-    assert evaluation.run(copy, minus_length)["toy_upper"]["mean_score"] == -2
 
 
 def test_the_mean_is_of_the_tasks_key_metrics():

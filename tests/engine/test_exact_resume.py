@@ -2,8 +2,6 @@
 
 import collections
 import json
-import os
-import pathlib
 import subprocess
 import sys
 
@@ -11,7 +9,7 @@ import data_kinds
 import pytest
 import seqio
 
-# One of each way that rows can take; `python tests/data_kinds.py` tries all there are.
+# One of each way that rows can take; `python tests/support/data_kinds.py` tries all there are.
 KINDS = (
     "full",
     "few-shot",
@@ -35,8 +33,7 @@ def _runs(tmp_path_factory):
         registry._REGISTRY = content
     seqio.set_global_cache_dirs([])
     command = [sys.executable, data_kinds.__file__, str(folder)]
-    environment = {**os.environ, "PYTHONPATH": str(pathlib.Path(__file__).parents[1])}
-    other = subprocess.run(command, capture_output=True, text=True, env=environment)
+    other = subprocess.run(command, capture_output=True, text=True)
     assert other.returncode == 0, other.stderr
     resumed = json.loads(other.stdout)
     return {kind: (whole[kind], resumed[kind]) for kind in KINDS}

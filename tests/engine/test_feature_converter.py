@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mpt_jax.engine.feature_converter import TaskIdFeatureConverter
+from mpt_jax.engine.data.feature_converter import TaskIdFeatureConverter
 from mpt_jax.errors import UserError
 
 

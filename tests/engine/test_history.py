@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mpt_jax.engine import history
+from mpt_jax.engine.records import history
 from mpt_jax.errors import UserError
 
 NOT_FINITE = (None, math.nan, math.inf, -math.inf)

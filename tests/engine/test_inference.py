@@ -12,15 +12,15 @@ import pytest
 import toy
 
 from mpt_jax.backbone import store
-from mpt_jax.engine import inference
-from mpt_jax.engine.data import DatasetConfig
+from mpt_jax.engine.data.pipeline import DatasetConfig
+from mpt_jax.engine.inference import inference
+from mpt_jax.engine.inference.predictor import Predictor
 from mpt_jax.engine.initialize import RestoreCheckpointConfig
 from mpt_jax.engine.partitioning import PjitPartitioner
 from mpt_jax.errors import UserError
 from mpt_jax.methods.mpt import MPT
 from mpt_jax.methods.restored import Restored
 from mpt_jax.models import EncoderDecoderModel
-from mpt_jax.predictor import Predictor
 from mpt_jax.tasks.mixtures import bind_tasks
 
 TASKS = ("toy_a", "toy_b")

@@ -4,11 +4,10 @@ import os
 import pytest
 import seqio
 
-from mpt_jax import predictor
-from mpt_jax.engine import input_lines
-from mpt_jax.engine.input_lines import InputLines
+from mpt_jax.engine.inference import input_lines, predictor
+from mpt_jax.engine.inference.input_lines import InputLines
+from mpt_jax.engine.inference.predictor import TextReader
 from mpt_jax.errors import UserError
-from mpt_jax.predictor import TextReader
 from mpt_jax.tasks.local import files
 from mpt_jax.tasks.local.template import Template
 

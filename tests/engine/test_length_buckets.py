@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mpt_jax.engine.length_buckets import bucket_length, cut_batch, used_length
+from mpt_jax.engine.data.length_buckets import bucket_length, cut_batch, used_length
 
 
 def batch(input_lengths, target_lengths, T=8, S=6):

@@ -21,16 +21,18 @@ import stand_in_bucket
 import toy
 from test_lock import HOLD
 
-from mpt_jax import lock, prompt_file
+from mpt_jax import lock
 from mpt_jax.backbone import store
-from mpt_jax.engine import data, loop
+from mpt_jax.engine import loop
 from mpt_jax.engine.checkpoints import CheckpointConfig, SaveCheckpointConfig
-from mpt_jax.engine.data import DatasetConfig
+from mpt_jax.engine.data import pipeline
+from mpt_jax.engine.data.pipeline import DatasetConfig
 from mpt_jax.engine.initialize import RestoreCheckpointConfig
 from mpt_jax.engine.partitioning import PjitPartitioner
 from mpt_jax.engine.schedules import create_learning_rate_scheduler
 from mpt_jax.errors import UserError
 from mpt_jax.methods.mpt import MPT
+from mpt_jax.product import prompt_file
 from mpt_jax.report import folders as report_folders
 from mpt_jax.tasks.mixtures import bind_tasks
 
@@ -97,14 +99,14 @@ class Fetched(list):
 
     def __init__(self, monkeypatch):
         self.at = {}
-        following = data.DataIterator.__next__
+        following = pipeline.DataIterator.__next__
 
         def fetch(iterator):
             self.append(following(iterator))
             self.at.get(len(self), lambda: None)()
             return self[-1]
 
-        monkeypatch.setattr(data.DataIterator, "__next__", fetch)
+        monkeypatch.setattr(pipeline.DataIterator, "__next__", fetch)
 
 
 @pytest.fixture(name="fetched")
@@ -261,7 +263,7 @@ def test_a_finished_run_returns_at_once_and_changes_nothing(
     def reads_data(*unused_args, **unused_kwargs):
         raise AssertionError
 
-    monkeypatch.setattr(data, "train_batches", reads_data)
+    monkeypatch.setattr(pipeline, "train_batches", reads_data)
     before = contents(whole[0])
     assert run(whole[0], backbone) == whole[0]
     assert contents(whole[0]) == before

@@ -7,7 +7,7 @@ import pathlib
 import pytest
 import tensorflow as tf
 
-from mpt_jax.engine.metric_writer import MetricWriter
+from mpt_jax.engine.reporting.metric_writer import MetricWriter
 from mpt_jax.errors import UserError
 
 

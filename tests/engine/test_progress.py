@@ -6,7 +6,7 @@ import re
 import pytest
 from rich import cells
 
-from mpt_jax.engine.progress import Progress
+from mpt_jax.engine.reporting.progress import Progress
 
 
 class Clock:

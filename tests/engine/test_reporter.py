@@ -1,7 +1,7 @@
 import json
 
 from mpt_jax import hosts
-from mpt_jax.engine.reporter import Reporter
+from mpt_jax.engine.reporting.reporter import Reporter
 
 RESULTS = {"nli": {"accuracy": 50.0}, "mean": {"key_metric": 50.0}}
 

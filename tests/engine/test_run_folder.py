@@ -4,7 +4,7 @@ import errno
 
 import pytest
 
-from mpt_jax.engine import run_folder
+from mpt_jax.engine.records import run_folder
 from mpt_jax.errors import UserError
 
 CONFIG = """\

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mpt_jax.engine.window import MetricWindow
+from mpt_jax.engine.reporting.window import MetricWindow
 from mpt_jax.errors import UserError
 from mpt_jax.metrics import PerTask, Sum
 

@@ -20,8 +20,8 @@ import torch
 import transformers
 from make_t5_golden import END, MAX_DECODE_LENGTH, WIDTH, batch_of, model_of, padded, t5x_weights
 
-from mpt_jax.interop import peft as ours
-from mpt_jax.prompt_file import PromptInfo
+from mpt_jax.product.formats import peft as ours
+from mpt_jax.product.prompt_file import PromptInfo
 
 OUT = pathlib.Path(__file__).parent / "peft"
 BACKBONE = OUT.parent / "t5_v1_1.npz"

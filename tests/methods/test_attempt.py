@@ -8,11 +8,12 @@ import toy
 import toy_run
 import toy_start
 
-from mpt_jax import prompt_file, prompts
+from mpt_jax import prompts
 from mpt_jax.errors import UserError
 from mpt_jax.methods import attempt
 from mpt_jax.methods.mpt import MPT
 from mpt_jax.methods.restored import Restored
+from mpt_jax.product import prompt_file
 
 KEY = jax.random.key(0)
 SOURCES, TASKS, LENGTH, WIDTH, INNER = 3, 2, 4, 6, 5

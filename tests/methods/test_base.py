@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import toy_start
 
-from mpt_jax import prompt_file
 from mpt_jax.errors import UserError
 from mpt_jax.methods.base import BACKBONE, FROZEN, PromptMethod, label_parameters
 from mpt_jax.methods.mpt import MPT
+from mpt_jax.product import prompt_file
 
 PARAMS = {
     "encoder": {"layers_0": {"mlp": {"wi": {"kernel": 0}}}},

@@ -16,7 +16,7 @@ def test_it_has_no_prompt():
     model = toy.model(FullTraining())
     params = model.start(toy.backbone(), jax.random.key(0))
     assert params.keys() == {"encoder", "decoder", "token_embedder"}
-    assert model.module.prompt_bank is None
+    assert model.embed_prompts(params, toy.batch([0, 1])) is None
 
 
 def test_only_pretraining_starts_without_a_backbone():

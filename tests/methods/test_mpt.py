@@ -7,10 +7,11 @@ import pytest
 import toy
 import toy_start
 
-from mpt_jax import prompt_file, prompts
+from mpt_jax import prompts
 from mpt_jax.errors import UserError
 from mpt_jax.methods.mpt import MPT
 from mpt_jax.methods.restored import Restored
+from mpt_jax.product import prompt_file
 
 KEY = jax.random.key(3)
 

@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 import seqio
 
-from mpt_jax import prompt_file
 from mpt_jax.backbone.config import T5Config
 from mpt_jax.methods.adapter import Adapter
 from mpt_jax.methods.attempt import Attempt
@@ -15,6 +14,7 @@ from mpt_jax.methods.full import FullTraining
 from mpt_jax.methods.mpt import MPT
 from mpt_jax.methods.prompt_tuning import PromptTuning
 from mpt_jax.models import EncoderDecoderModel
+from mpt_jax.product import prompt_file
 
 BASE = T5Config(
     vocab_size=32128,

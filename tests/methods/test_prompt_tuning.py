@@ -6,10 +6,11 @@ import pytest
 import toy
 import toy_start
 
-from mpt_jax import initializers, prompt_file
+from mpt_jax import initializers
 from mpt_jax.errors import UserError
 from mpt_jax.methods.prompt_tuning import PromptTuning
 from mpt_jax.methods.restored import Restored
+from mpt_jax.product import prompt_file
 
 KEY = jax.random.key(4)
 WORDS = {"nli": ("yes", "no"), "qa": ("maybe",)}

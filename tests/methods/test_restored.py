@@ -6,12 +6,17 @@ import pytest
 import toy
 import toy_start
 
-from mpt_jax import prompt_file
 from mpt_jax.errors import UserError
 from mpt_jax.methods.adapter import Adapter
 from mpt_jax.methods.restored import Restored, by_name, tasks_of
+from mpt_jax.product import prompt_file
 
 KEY = jax.random.key(0)
+
+
+def backbone(width):
+    """As much of a backbone as says its width."""
+    return {"token_embedder": {"embedding": np.zeros((1, width), np.float32)}}
 
 
 @pytest.mark.parametrize(
@@ -31,7 +36,7 @@ def test_the_bank_is_the_files(tmp_path, bank):
         assert found.keys() == bank.keys()
         jax.tree.map(np.testing.assert_array_equal, found, bank)
         shapes = {name: leaf.shape for name, leaf in bank.items()}
-        assert method.bank_shapes(5, toy_start.WIDTH) == shapes
+        assert method.added_shapes(5, backbone(toy_start.WIDTH)) == {"prompt_bank": shapes}
 
 
 def test_tasks_are_the_files_in_its_order(tmp_path):
@@ -44,11 +49,11 @@ def test_another_backbone_is_refused(tmp_path):
     with pytest.raises(UserError, match="fingerprint abc, but this backbone has other"):
         Restored(path).start(toy_start.start(backbone="other"), KEY)
     with pytest.raises(UserError, match=r"width \(D\) 6, but this backbone has 8"):
-        Restored(path).bank_shapes(3, 8)  # before the backbone itself is read
+        Restored(path).added_shapes(3, backbone(8))  # before the backbone itself is read
 
 
 def test_a_missing_file_is_named():
-    for use in (tasks_of, lambda path: Restored(path).bank_shapes(1, 1)):
+    for use in (tasks_of, lambda path: Restored(path).added_shapes(1, backbone(1))):
         with pytest.raises(UserError, match="no prompt file at 'nowhere'"):
             use("nowhere")
 
@@ -78,4 +83,4 @@ def test_tuned_weights_of_another_backbone_are_refused(tmp_path):
     model.save(str(tmp_path), params, step=1, results={}, feature_lengths={})
     message = r"holds encoder/encoder_norm/scale of shape \(3,\), which this backbone"
     with pytest.raises(UserError, match=message):
-        Restored(str(tmp_path)).added_shapes(toy.backbone())
+        Restored(str(tmp_path)).added_shapes(3, toy.backbone())

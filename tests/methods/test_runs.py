@@ -11,8 +11,9 @@ import sklearn.metrics
 import toy
 import toy_tasks
 
-from mpt_jax import cli, prompt_file
+from mpt_jax import cli
 from mpt_jax.backbone import store
+from mpt_jax.product import prompt_file
 from mpt_jax.tasks import info
 
 TOY = pathlib.Path(toy.__file__).parent / "toy.gin"

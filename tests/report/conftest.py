@@ -6,7 +6,7 @@ import pathlib
 import numpy as np
 import pytest
 
-from mpt_jax import prompt_file
+from mpt_jax.product import prompt_file
 
 
 def make_run(

@@ -1,6 +1,6 @@
 """Every kind of file that is read, damaged at random, and what its reader then says.
 
-    PYTHONPATH=tests python -m stress.damages --damages=2000
+    PYTHONPATH=tests:tests/support python -m stress.damages --damages=2000
 
 A reader must refuse a damaged file with one message, or give the very same values. Files of other
 programs carry no checksums: of a backbone or a vocabulary prompts keep what tells a damaged one

@@ -1,6 +1,6 @@
 """Runs of every kind of data, killed again and again, resumed, and compared bit by bit.
 
-    PYTHONPATH=tests python -m stress.kills --kills=500
+    PYTHONPATH=tests:tests/support python -m stress.kills --kills=500
 
 For each kind a run is made without a stop. Others of the same command are killed at random: after a
 time, just before one of their writes to the run folder, or by SIGTERM, which lets them save; then

@@ -20,7 +20,9 @@ import jax
 from tensorflow.python.autograph.impl import api as autograph
 
 from mpt_jax import cli
-from mpt_jax.engine import checkpoints, evaluation, loop, window
+from mpt_jax.engine import checkpoints, loop
+from mpt_jax.engine.evaluation import evaluator
+from mpt_jax.engine.reporting import window
 
 PHASES = ("start-up", "restoring", "training", "saving", "evaluation")
 TIME, WRITE, SIGNAL = "after a time", "before a write", "by SIGTERM"
@@ -122,7 +124,7 @@ class Life:
         _announce(window.MetricWindow, "add", lambda: told.put(phase="training"))
         _announce(checkpoints.Checkpointer, "restore", lambda: told.put(phase="restoring"))
         _announce(checkpoints.Checkpointer, "save", lambda: told.put(phase="saving"))
-        _announce(evaluation.Evaluator, "run", lambda: told.put(phase="evaluation"))
+        _announce(evaluator.Evaluator, "run", lambda: told.put(phase="evaluation"))
         return cli.main(arguments)
 
     def _audit(self, folder: str, at: int | None, event: str, arguments: tuple) -> None:

@@ -17,12 +17,14 @@ import toy_prompts
 from etils import epath
 from report.conftest import make_run
 
-from mpt_jax import prompt_file, vocabulary
+from mpt_jax import vocabulary
 from mpt_jax.backbone import store
+from mpt_jax.backbone.formats import backbones, vocabularies
+from mpt_jax.convert import convert_prompts
 from mpt_jax.engine.checkpoints import Checkpointer, SaveCheckpointConfig
 from mpt_jax.errors import UserError
-from mpt_jax.interop import backbones, convert_prompts, vocabularies
 from mpt_jax.methods.adapter import Adapter
+from mpt_jax.product import prompt_file
 from mpt_jax.report import runs
 from mpt_jax.tasks import local
 

@@ -8,7 +8,9 @@ import sys
 
 def run(program: str, *arguments: str) -> str:
     """What a program of this folder prints, where it finds nothing wrong."""
-    environment = {**os.environ, "PYTHONPATH": str(pathlib.Path(__file__).parents[1])}
+    tests = pathlib.Path(__file__).parents[1]
+    path = os.pathsep.join((str(tests), str(tests / "support")))
+    environment = {**os.environ, "PYTHONPATH": path}
     environment.pop("XLA_FLAGS", None)
     command = [sys.executable, "-m", f"stress.{program}", *arguments]
     ended = subprocess.run(command, capture_output=True, text=True, env=environment)

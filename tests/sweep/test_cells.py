@@ -1,14 +1,12 @@
 import dataclasses
-import json
 import pathlib
 
 import pytest
 import sweep_plans
 
-from mpt_jax import teachers
 from mpt_jax.errors import UserError
 from mpt_jax.sweep import cells, plan_file
-from mpt_jax.sweep.plan import TEACHERS, Method, Stage
+from mpt_jax.sweep.plan import Method, Stage
 
 PLAN = sweep_plans.PLAN
 ROOT = pathlib.Path("root")
@@ -66,7 +64,6 @@ def test_methods_start_from_the_source_run_of_their_seed():
     }
     assert [cell(m).after for m in PLAN.methods] == ["sources/mpt-3", "sources/shared-3",
                                                      "sources/mpt-3", None]  # fmt: skip
-    assert teachers.FOLDER == TEACHERS
 
 
 def test_source_runs_are_those_that_methods_need_and_their_teachers_come_first():
@@ -121,18 +118,6 @@ def test_what_does_not_load_is_not_done(damage, tmp_path):
         assert run in cells.left_of([source, target])
         file.write_bytes(before)
         assert run.is_finished()
-
-
-def test_a_run_of_an_earlier_version_is_finished_with_its_last_checkpoint(tmp_path):
-    source, *_ = cells.all_runs(PLAN, tmp_path)
-    sweep_plans.finish(source)
-    record = {"total_steps": 7, "tuned_parameters": 1234}
-    (source.folder / "run.json").write_text(json.dumps(record))
-    assert not source.is_finished()
-    last = source.folder / "checkpoints" / "checkpoint_7"
-    last.mkdir(parents=True)
-    (last / "commit_success.txt").touch()
-    assert source.is_finished()
 
 
 @pytest.mark.parametrize("score", [None, "50", True])

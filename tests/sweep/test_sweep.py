@@ -31,15 +31,15 @@ methods = [
     {{ label = "no source", files = ["gin/methods/prompt_tuning.gin"] }},
 ]
 [source]
-files = ["gin/mpt_source.gin", "{TESTS / "toy.gin"}"]
+files = ["gin/mpt_source.gin", "{TESTS / "support/toy.gin"}"]
 settings = ["TRAIN_STEPS=2"]
 [target]
-files = ["gin/mpt_target.gin", "{TESTS / "toy.gin"}"]
+files = ["gin/mpt_target.gin", "{TESTS / "support/toy.gin"}"]
 [target.by_shots]
 12 = ["TRAIN_STEPS=2"]
 20 = ["INITIAL_CHECKPOINT_PATH=nowhere"]
 [evaluation]
-files = ["gin/mpt_eval.gin", "{TESTS / "toy.gin"}"]
+files = ["gin/mpt_eval.gin", "{TESTS / "support/toy.gin"}"]
 """
 
 
@@ -48,7 +48,7 @@ def _sweep(tmp_path):
     """Runs `t5x sweep ...` in a folder: (exit status, standard output, standard error)."""
     changes = {
         "XLA_FLAGS": "",
-        "PYTHONPATH": str(TESTS),
+        "PYTHONPATH": str(TESTS / "support"),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     }
 

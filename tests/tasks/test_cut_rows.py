@@ -6,7 +6,7 @@ import pytest
 import seqio
 import tensorflow as tf
 
-from mpt_jax.engine import data
+from mpt_jax.engine.data import pipeline
 from mpt_jax.tasks import cut_rows, spelling
 from mpt_jax.tasks.listing.facts import read_split
 
@@ -42,7 +42,9 @@ def test_they_are_told_from_those_that_just_fit(task, capsys, monkeypatch):
     monkeypatch.setattr(
         spelling, "sample", lambda *a, **k: samples.append(sample(*a, **k)) or samples[-1]
     )
-    data.check_vocabularies(data.DatasetConfig("toy", LIMITS, "train", 2, True, 0), BYTES, BYTES)
+    pipeline.check_vocabularies(
+        pipeline.DatasetConfig("toy", LIMITS, "train", 2, True, 0), BYTES, BYTES
+    )
     assert capsys.readouterr().err == (
         f"t5x: note: {expected} of the first 100 inputs in 'train' of task 'toy' are longer than "
         "the 6 tokens of TASK_FEATURE_LENGTHS['inputs'], and are cut.\n"

@@ -2,8 +2,8 @@ import data_kinds
 import pytest
 import seqio
 
-from mpt_jax.engine.data import DatasetConfig, train_dataset
-from mpt_jax.engine.feature_converter import TaskIdFeatureConverter
+from mpt_jax.engine.data.feature_converter import TaskIdFeatureConverter
+from mpt_jax.engine.data.pipeline import DatasetConfig, train_dataset
 
 
 def end(name, step, **feature):

@@ -5,9 +5,9 @@ import paper_data
 import pytest
 import seqio
 
-from mpt_jax.engine import data
-from mpt_jax.engine.evaluation import Evaluator
-from mpt_jax.engine.feature_converter import TaskIdFeatureConverter
+from mpt_jax.engine.data import pipeline
+from mpt_jax.engine.data.feature_converter import TaskIdFeatureConverter
+from mpt_jax.engine.evaluation.evaluator import Evaluator
 from mpt_jax.tasks import mixtures, paper
 from mpt_jax.tasks.info import info
 
@@ -24,7 +24,7 @@ def _registered(paper_data_dir):
 
 def settings(names, split, **changes):
     bound = mixtures.bind_tasks(names, **changes)
-    return data.DatasetConfig(bound, LENGTHS, split, 32, split == "train", 0)
+    return pipeline.DatasetConfig(bound, LENGTHS, split, 32, split == "train", 0)
 
 
 def text(tokens):
@@ -35,7 +35,7 @@ def test_training_batches_hold_the_rows_of_their_task_ids():
     names = mixtures.task_names("super_glue")
     sampled = {"min_tasks_per_batch": 2, "batch_size": 32}
     cfg = settings("super_glue", "train", **sampled)
-    batches = data.train_batches(cfg, TaskIdFeatureConverter, shard=seqio.ShardInfo(0, 1))
+    batches = pipeline.train_batches(cfg, TaskIdFeatureConverter, shard=seqio.ShardInfo(0, 1))
     seen = set()
     for _ in range(6):
         batch = next(batches)

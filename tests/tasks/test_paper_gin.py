@@ -7,7 +7,7 @@ import gin
 import pytest
 
 from mpt_jax import cli
-from mpt_jax.engine import config, gin_files
+from mpt_jax.configuration import config, gin_files
 from mpt_jax.tasks import paper
 
 SUITES = [*paper.SUITES]

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from mpt_jax import cli, prompt_file
+from mpt_jax import cli
+from mpt_jax.product import prompt_file
 from mpt_jax.tasks import paper
 
 UNEVALUATED = "--gin.train.train.infer_eval_dataset_cfg=None"  # 1,000 held-out rows take long

@@ -5,9 +5,9 @@ import pytest
 import seqio
 
 from mpt_jax import cli
-from mpt_jax.engine import config
-from mpt_jax.engine.data import DatasetConfig, load_mixture, train_batches
-from mpt_jax.engine.feature_converter import TaskIdFeatureConverter
+from mpt_jax.configuration import config
+from mpt_jax.engine.data.feature_converter import TaskIdFeatureConverter
+from mpt_jax.engine.data.pipeline import DatasetConfig, load_mixture, train_batches
 from mpt_jax.errors import UserError
 from mpt_jax.tasks import epochs
 from mpt_jax.tasks.mixtures import bind_tasks

@@ -5,7 +5,7 @@ import seqio
 import tensorflow as tf
 
 from mpt_jax import cli
-from mpt_jax.engine import data
+from mpt_jax.engine.data import pipeline
 from mpt_jax.errors import UserError
 from mpt_jax.tasks import local, metrics, spelling
 from mpt_jax.tasks.info import TaskInfo, register_info
@@ -45,8 +45,8 @@ def task(targets, *, words=(), keep=True, **fields):
 
 
 def check():
-    cfg = data.DatasetConfig("toy", {"inputs": 9, "targets": 9}, "train", 2, True, 0)
-    data.check_vocabularies(cfg, vocabulary(), vocabulary())
+    cfg = pipeline.DatasetConfig("toy", {"inputs": 9, "targets": 9}, "train", 2, True, 0)
+    pipeline.check_vocabularies(cfg, vocabulary(), vocabulary())
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""Gin files and flags: found, read, checked, and named in messages."""

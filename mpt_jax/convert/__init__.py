@@ -1,0 +1,1 @@
+"""`t5x convert`: backbones and prompts from one format to another."""

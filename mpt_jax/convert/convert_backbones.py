@@ -1,0 +1,74 @@
+"""A backbone from one format into another, one tensor in memory at a time."""
+
+import os
+import re
+import shutil
+
+from mpt_jax import files
+from mpt_jax.backbone import store
+from mpt_jax.backbone.config import T5Config
+from mpt_jax.backbone.formats import backbones, huggingface, vocabularies
+from mpt_jax.backbone.weights import Weights
+from mpt_jax.errors import UserError
+
+
+def convert(src: str, dst: str, to: str, dtype: str | None = None) -> str:
+    """Writes the backbone at `src` into the new folder `dst`, whole or not at all.
+
+    The numbers are those of `src`, bit for bit where `dtype` is None. The vocabulary beside it is
+    copied; of config.json goes along what `T5Config` has (dropout, for one, is a run's choice).
+
+    Args:
+        src: as INITIAL_CHECKPOINT_PATH.
+        dst: absent, or an empty folder; for T5X it is named `checkpoint_<step>`.
+        to: "mpt_jax", "huggingface" or "t5x".
+        dtype: of the stored weights; None: as they are.
+
+    Returns:
+        its fingerprint.
+
+    Raises:
+        UserError: `src` is not a whole backbone, `dst` is taken or cannot be written.
+    """
+    write = _WRITERS[to]
+    step = _step(dst) if to == "t5x" else None
+    found = backbones.open_weights(src)
+    config = backbones.checked(found)
+    if os.path.isfile(vocabulary := os.path.join(backbones.folder_of(src), vocabularies.FILE)):
+        config = vocabularies.with_end(config, vocabulary)
+    found = found.cast(dtype) if dtype else found
+    fingerprint = store.identify_weights(found).fingerprint  # reads and checks every value
+    with files.new_folder(dst) as folder:
+        write(os.fspath(folder), found, config, step)
+        for name in (vocabularies.FILE, vocabularies.SETTINGS):
+            beside = os.path.join(backbones.folder_of(src), name)
+            if os.path.isfile(beside):
+                shutil.copyfile(beside, folder / name)
+    return fingerprint
+
+
+def _step(dst: str) -> int:
+    name = os.path.basename(os.path.abspath(dst))
+    if not (match := re.fullmatch(r"checkpoint_(\d{1,9})", name, re.ASCII)):
+        raise UserError(
+            f"T5X takes the step from the name of a checkpoint: call DST {dst}/checkpoint_0."
+        )
+    return int(match[1])
+
+
+def _write_mpt_jax(folder: str, found: Weights, config: T5Config, _: None) -> None:
+    store.write(folder, found, config)
+
+
+def _write_huggingface(folder: str, found: Weights, config: T5Config, _: None) -> None:
+    huggingface.write(folder, found, config)
+
+
+def _write_t5x(folder: str, found: Weights, config: T5Config, step: int) -> None:
+    from mpt_jax.backbone.formats import t5x_legacy
+
+    t5x_legacy.write(folder, found, step)
+    store.write_config(folder, config)  # T5X reads past it; the way back needs it
+
+
+_WRITERS = {"mpt_jax": _write_mpt_jax, "huggingface": _write_huggingface, "t5x": _write_t5x}

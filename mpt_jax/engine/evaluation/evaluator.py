@@ -1,0 +1,243 @@
+"""Metrics of every task of a mixture: SeqIO's Evaluator around few, full, equally long batches.
+
+SeqIO knows metrics, postprocessors and targets; it would run the model task by task, in the order
+of the file. Here the rows of all tasks are read once, sorted by length and batched together, so
+that one evaluation costs the decoding steps and little else.
+"""
+
+import contextlib
+import dataclasses
+import os
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import seqio
+from seqio.metrics import ModelOutputType
+
+from mpt_jax import files, hosts
+from mpt_jax.engine.data.length_buckets import MODEL_FEATURES, Batch, cut_batch, used_length
+from mpt_jax.engine.data.pipeline import ConverterCls, DatasetConfig, load_mixture, pad_rows
+from mpt_jax.engine.evaluation import answers
+from mpt_jax.engine.evaluation.confusion import Confusion
+from mpt_jax.engine.evaluation.task_metrics import Metrics, check_metrics, failures_named, with_mean
+from mpt_jax.engine.records import evaluated
+from mpt_jax.errors import UserError
+
+PredictFn = Callable[[Batch], np.ndarray]  # batch of B rows -> token ids [B, S]
+ScoreFn = Callable[[Batch], np.ndarray]  # batch of B rows -> log likelihoods [B]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Rows:
+    """A task's rows: model features [N, ...], what needs to be computed, and the text to show."""
+
+    features: Batch
+    outputs: frozenset[ModelOutputType]
+    inputs: list[str]
+    targets: list[str]
+
+
+class Evaluator:
+    """Evaluates a model on all tasks of a configuration, as often as asked.
+
+    Args:
+      cfg: what to read; `length_buckets["inputs"]` cuts the batches, targets stay whole because
+        their length is what a model may decode.
+      converter_cls: the model's `FEATURE_CONVERTER_CLS`.
+
+    Attributes:
+      key_metrics: name of the key metric of each evaluated task.
+
+    Raises:
+      UserError: as `data.load_mixture`; when no task has a metric; on a metric that needs more
+        than predictions or scores, or fails on right answers (`task_metrics.check_metrics`).
+    """
+
+    def __init__(self, cfg: DatasetConfig, converter_cls: ConverterCls):
+        self._cfg = cfg
+        mixture = load_mixture(cfg)
+        self._seqio = _seqio_evaluator(cfg, mixture, converter_cls)
+        self._predicted: dict[str, np.ndarray] = {}
+        self._rows = {task.name: self._read(task) for task in self._seqio.eval_tasks}
+        self.key_metrics = check_metrics(self._seqio)
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Names of the evaluated tasks: those that have metrics."""
+        return tuple(self._rows)
+
+    def run(
+        self,
+        predict_fn: PredictFn | None = None,
+        score_fn: ScoreFn | None = None,
+        *,
+        step: int = -1,
+        output_dir: str | os.PathLike | None = None,
+    ) -> Metrics:
+        """Metrics per task, those that are numbers, and under "mean" that of their key metrics.
+
+        Args:
+          predict_fn: token ids [B, S] of a batch of exactly `cfg.batch_size` rows (numpy, with
+            `task_ids`, the same on every process); rows that fill the last one count nowhere.
+          score_fn: log likelihoods [B] of a batch's targets, where a metric asks for them.
+          step: named in SeqIO's log.
+          output_dir: where to write `<task>.jsonl` with inputs, targets, predictions, scores.
+
+        Raises:
+          UserError: when a metric lacks its function or fails, or the folder cannot be written.
+        """
+        functions = {ModelOutputType.PREDICTION: predict_fn, ModelOutputType.SCORE: score_fn}
+        computed = {kind: self._compute(kind, fn) for kind, fn in functions.items()}
+        self._predicted = computed[ModelOutputType.PREDICTION]
+        with failures_named(self._seqio):
+            future, _ = self._seqio.evaluate(
+                compute_metrics=True,
+                step=step,
+                predict_fn=lambda ds: self._of_task(ds, computed[ModelOutputType.PREDICTION]),
+                score_fn=lambda ds: self._of_task(ds, computed[ModelOutputType.SCORE]),
+            )
+        if output_dir is not None:
+            hosts.on_first(lambda: self._write(output_dir, computed))
+        return with_mean(future.result(), self.key_metrics)
+
+    def answers(self) -> dict[str, dict[str, float]]:
+        """How to read the last run's metrics, see `answers.told`."""
+        return answers.told(self._seqio, self.key_metrics, self._predicted)
+
+    def confusions(self) -> dict[str, Confusion]:
+        """Which labels the last run has taken for which, see `answers.confusions`."""
+        return answers.confusions(self._seqio, self._predicted)
+
+    def check_confusions(self) -> None:
+        """Raises UserError as `answers.check_confusions`."""
+        answers.check_confusions(self._seqio)
+
+    def _read(self, task: seqio.Task) -> _Rows:
+        converted = self._seqio.cached_model_datasets[task.name].batch(self._cfg.batch_size)
+        batches = [batch for _, batch in converted.as_numpy_iterator()]
+        if not batches:
+            raise UserError(f"Split {self._cfg.split!r} of task {task.name!r} gives no example.")
+        features = {key: np.concatenate([batch[key] for batch in batches]) for key in batches[0]}
+        shown = list(self._seqio.cached_task_datasets[task.name].as_numpy_iterator())
+        outputs = frozenset(metric.model_output_type for metric in task.metric_objs)
+        unknown = outputs - {ModelOutputType.PREDICTION, ModelOutputType.SCORE}
+        if unknown:
+            raise UserError(
+                f"A metric of task {task.name!r} needs {sorted(kind.name for kind in unknown)}; "
+                "only predictions and scores are computed."
+            )
+        inputs, targets = (
+            [_text(row, side, task.output_features[side].vocabulary) for row in shown]
+            for side in MODEL_FEATURES
+        )
+        return _Rows(features, outputs, inputs, targets)
+
+    def _compute(self, kind: ModelOutputType, fn: Callable | None) -> dict[str, np.ndarray]:
+        """What `fn` gives for each row [N, ...] of each task with a metric of that kind."""
+        rows = {name: task for name, task in self._rows.items() if kind in task.outputs}
+        if not rows:
+            return {}
+        if fn is None:
+            raise UserError(f"The metrics of {', '.join(rows)} need {kind.name} of the model.")
+        pool = {
+            key: np.concatenate([task.features[key] for task in rows.values()])
+            for key in next(iter(rows.values())).features
+        }
+        outputs = _in_batches(fn, pool, self._cfg)
+        ends = np.cumsum([len(task.inputs) for task in rows.values()])
+        return dict(zip(rows, np.split(outputs, ends[:-1]), strict=True))
+
+    def _of_task(self, dataset, computed: dict[str, np.ndarray]) -> list[tuple[int, np.ndarray]]:
+        """SeqIO hands over a task's dataset; it gets back what was computed for all tasks."""
+        datasets = self._seqio.cached_model_datasets
+        name = next(name for name, candidate in datasets.items() if candidate is dataset)
+        return list(enumerate(computed[name]))
+
+    def _write(
+        self, folder: str | os.PathLike, computed: dict[ModelOutputType, dict[str, np.ndarray]]
+    ) -> None:
+        for task in self._seqio.eval_tasks:
+            self._write_task(task, folder, computed)
+
+    def _write_task(
+        self,
+        task: seqio.Task,
+        folder: str | os.PathLike,
+        computed: dict[ModelOutputType, dict[str, np.ndarray]],
+    ) -> None:
+        rows = self._rows[task.name]
+        columns = {"inputs": rows.inputs, "targets": rows.targets}
+        if ModelOutputType.PREDICTION in rows.outputs:
+            decode = task.output_features["targets"].vocabulary.decode
+            tokens = computed[ModelOutputType.PREDICTION][task.name]
+            columns["predictions"] = [decode(row.tolist()) for row in tokens]
+        if ModelOutputType.SCORE in rows.outputs:
+            columns["scores"] = computed[ModelOutputType.SCORE][task.name].tolist()
+        lines = zip(*columns.values(), strict=True)
+        records = (
+            files.to_json(dict(zip(columns, line, strict=True)), ensure_ascii=False)
+            for line in lines
+        )
+        path = evaluated.file_of(folder, task.name, "jsonl")
+        files.write_whole(path, "".join(f"{record}\n" for record in records))
+
+
+def _seqio_evaluator(
+    cfg: DatasetConfig,
+    mixture: seqio.Mixture,
+    converter_cls: ConverterCls,
+) -> seqio.Evaluator:
+    with _registered(mixture) as name:
+        evaluator = seqio.Evaluator(
+            mixture_or_task_name=name,
+            feature_converter=converter_cls(pack=False),
+            eval_split=cfg.split,
+            use_cached=cfg.use_cached,
+            seed=cfg.seed,
+            sequence_length=cfg.task_feature_lengths,
+            async_compute_metrics=False,
+        )
+    if not evaluator.eval_tasks:
+        names = ", ".join(task.name for task in mixture.tasks)
+        raise UserError(f"Nothing to evaluate: {names} register no metric_fns.")
+    return evaluator
+
+
+@contextlib.contextmanager
+def _registered(mixture: seqio.Mixture) -> Iterator[str]:
+    """A name for a mixture while SeqIO's Evaluator is built: it takes only names."""
+    name = f"{mixture.name}_{uuid.uuid4().hex}"
+    seqio.MixtureRegistry.add_provider(name, mixture)
+    try:
+        yield name
+    finally:
+        seqio.MixtureRegistry.remove(name)
+
+
+def _in_batches(fn: Callable[[Batch], np.ndarray], pool: Batch, cfg: DatasetConfig) -> np.ndarray:
+    """`fn` of each row of the pool, in the pool's order, from batches of rows of like length."""
+    tokens = pool["encoder_input_tokens"]
+    order = np.argsort([used_length(row[None]) for row in tokens], kind="stable")
+    buckets = {side: b for side, b in (cfg.length_buckets or {}).items() if side == "inputs"}
+    found = []
+    for start in range(0, len(order), cfg.batch_size):
+        chosen = order[start : start + cfg.batch_size]
+        batch = pad_rows({key: array[chosen] for key, array in pool.items()}, cfg.batch_size)
+        found.append(np.asarray(fn(cut_batch(batch, buckets)))[: len(chosen)])
+    return _stack(found)[np.argsort(order)]
+
+
+def _stack(outputs: Sequence[np.ndarray]) -> np.ndarray:
+    """Outputs joined along the rows; token ids padded to one length, which SeqIO needs."""
+    if outputs[0].ndim == 1:
+        return np.concatenate(outputs)
+    longest = max(array.shape[1] for array in outputs)
+    return np.concatenate([np.pad(a, [(0, 0), (0, longest - a.shape[1])]) for a in outputs])
+
+
+def _text(row: dict[str, np.ndarray], side: str, vocabulary: seqio.Vocabulary) -> str:
+    text = row.get(f"{side}_pretokenized")
+    if isinstance(text, bytes):
+        return text.decode("utf-8")
+    return vocabulary.decode(row[side].tolist())

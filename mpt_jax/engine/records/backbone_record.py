@@ -1,0 +1,37 @@
+"""Which backbone a run was first started on, so that it does not go on with another.
+
+Part of `run.json`; checkpoints hold only what trains.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from mpt_jax import files, run_layout
+from mpt_jax.backbone import store
+from mpt_jax.errors import UserError
+
+
+def checked(model_dir: str, model: Any, params: Mapping, resumed: bool) -> dict[str, str]:
+    """The identity of a run's backbone, compared with that of its first start.
+
+    Every process must ask.
+
+    Args:
+        model_dir: the run folder.
+        model: the model protocol; what its method tunes of the backbone is left out.
+        params: nested dict of the parameters that the run starts from.
+        resumed: whether the folder has a checkpoint that the run will go on from.
+
+    Raises:
+        UserError: it is another, be it in the lowest bits.
+    """
+    found = store.identify(params, model.method.tuned_backbone)._asdict()
+    record = files.absolute(model_dir) / run_layout.RECORD
+    noted = files.read_json(record).get("backbone") if resumed and record.exists() else None
+    if noted is not None and noted != found:
+        raise UserError(
+            f"INITIAL_CHECKPOINT_PATH holds another backbone ({found}) than when the run in "
+            f"{model_dir} was started ({noted}): it was changed or damaged. Put back what was "
+            "there, or start again with another --gin.MODEL_DIR."
+        )
+    return found

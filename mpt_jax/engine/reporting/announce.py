@@ -1,0 +1,89 @@
+"""What a training run says of itself at its start and at its end, on standard error."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from mpt_jax import hosts
+from mpt_jax.engine.data.pipeline import DatasetConfig
+from mpt_jax.engine.initialize import RestoreCheckpointConfig
+from mpt_jax.engine.records import history, recorded_rows
+from mpt_jax.engine.records.run_record import numbers
+from mpt_jax.errors import UserError
+from mpt_jax.product import prompt_file
+
+_NAMED = 8  # tasks
+
+
+def start(
+    model_dir: str,
+    model: Any,
+    trainable: Mapping,
+    frozen: Mapping,
+    facts: Mapping[str, Any],
+    *,
+    dataset_cfg: DatasetConfig,
+    restore: RestoreCheckpointConfig | None,
+    step: int,
+) -> None:
+    """Says what is about to be trained, on what, and where to.
+
+    Args:
+        model_dir: the run folder.
+        model: the model protocol; its method's name and its tasks are said.
+        trainable, frozen: nested dicts of the parameters; they are counted.
+        facts: those of `run_record.write`.
+        dataset_cfg: what is trained on.
+        restore: the backbone; None: it starts from random numbers.
+        step: of the checkpoint that the run goes on from; 0: it starts from the beginning.
+    """
+    named, others = ", ".join(model.tasks[:_NAMED]), len(model.tasks) - _NAMED
+    named += f" and {others} more" if others > 0 else ""
+    rows = sum(recorded_rows.count(facts, task, dataset_cfg.split) or 0 for task in model.tasks)
+    resumed = f", from step {step}" if step else ""
+    hosts.tell(
+        f"training {model.method.name}: {numbers(trainable):,} numbers train, "
+        f"{numbers(frozen):,} are frozen",
+        f"  backbone  {restore and restore.path or 'none: random numbers'}",
+        f"  tasks     {named}: {rows:,} training rows",
+        f"  folder    {model_dir}: {facts['total_steps']:,} steps{resumed}",
+    )
+
+
+def end(model_dir: str, step: int, means: Mapping[int, float | None]) -> None:
+    """Says what came of a run that has ended.
+
+    Args:
+        model_dir: the run folder, which holds the product.
+        step: its last.
+        means: step -> mean key metric of each evaluation.
+    """
+    hosts.tell(f"finished {model_dir}: {_outcome(model_dir, step, means)}")
+
+
+def already_finished(model_dir: str, step: int) -> None:
+    """Says that there is nothing to train.
+
+    Args:
+        model_dir: the run folder, with the metrics and the product.
+        step: its last.
+    """
+    try:
+        means = history.means(history.read(model_dir))
+    except UserError:  # a damaged log does not unmake the product
+        means = {}
+    hosts.note(
+        f"the run in {model_dir} is finished, so nothing is trained: "
+        f"{_outcome(model_dir, step, means)}. To train on, raise --gin.TRAIN_STEPS; to train "
+        "again, choose another --gin.MODEL_DIR."
+    )
+
+
+def _outcome(model_dir: str, step: int, means: Mapping[int, float | None]) -> str:
+    best = history.best_step(means)
+    reached = f"step {step:,}"
+    if best is not None and means[best] is not None:
+        reached += f", best validation score {means[best]:.2f} at step {best:,}"
+    try:
+        return f"{reached}; product {prompt_file.resolve(model_dir)}"
+    except UserError:  # a method of the user's own may save something else
+        return reached

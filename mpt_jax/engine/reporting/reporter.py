@@ -1,0 +1,61 @@
+"""What a training run tells its user, in one place: the progress display and the metric files."""
+
+import contextlib
+from collections.abc import Mapping
+from typing import Any
+
+from mpt_jax import hosts
+from mpt_jax.engine.records import history
+from mpt_jax.engine.reporting.metric_writer import MetricWriter
+from mpt_jax.engine.reporting.progress import SCORE, Progress
+
+
+class Reporter:
+    """Context manager; silent in all processes but the first.
+
+    Args:
+        model_dir: the run folder, which gets `metrics.jsonl` and TensorBoard events.
+        total_steps: the step at which the run ends.
+        description: the run, in a word or two.
+        resume_step: the step that the run goes on from.
+    """
+
+    def __init__(self, model_dir: str, total_steps: int, description: str, resume_step: int):
+        self._open = contextlib.ExitStack()
+        self._speaks = hosts.is_first()
+        if self._speaks:
+            self._writer = self._open.enter_context(
+                MetricWriter(model_dir, resume_step=resume_step)
+            )
+            self._progress = self._open.enter_context(
+                Progress(total_steps, description, resume_step)
+            )
+
+    def __enter__(self) -> "Reporter":
+        return self
+
+    def __exit__(self, *exc_info) -> None:
+        self._open.__exit__(*exc_info)
+
+    def begun(self, step: int) -> None:
+        """The first step is taken, and the program for it compiled."""
+        if self._speaks:
+            self._progress.begin(step)
+
+    def training(self, step: int, scalars: Mapping[str, float]) -> None:
+        """Metrics of the steps up to `step`."""
+        if self._speaks:
+            self._writer.write(step, "train", scalars)
+            self._progress.update(step, scalars)
+
+    def evaluation(self, step: int, results: Mapping[str, Mapping[str, Any]]) -> None:
+        """Validation metrics {task: {metric: value}} of the state after `step`."""
+        if self._speaks:
+            flat = {
+                f"{task}/{m}": x for task, metrics in results.items() for m, x in metrics.items()
+            }
+            self._writer.write(step, "eval", flat)
+            score = flat[f"{history.MEAN}/{history.KEY_METRIC}"]
+            values = "  ".join(f"{name} {value:.2f}" for name, value in flat.items())
+            self._progress.update(step, {SCORE: score})
+            self._progress.log(f"step {step}  validation: {SCORE} {score:.2f}", values)

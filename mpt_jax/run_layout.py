@@ -1,0 +1,31 @@
+"""The names of what a run leaves in its folder, and when it is finished."""
+
+import os
+
+from etils import epath
+
+from mpt_jax import files
+from mpt_jax.errors import UserError
+
+CONFIG = "config.gin"  # what it was started with
+RECORD = "run.json"  # what it is: method, tasks, seed, data, whether it is finished
+HISTORY = "metrics.jsonl"  # what it logged, by step
+CHECKPOINTS = "checkpoints"
+EVENTS = "tensorboard"
+LOCK = "run.lock"
+VALIDATION = "eval"  # the folder of its own evaluations
+TEACHERS = "teachers"  # the folder of the teachers' run, of a source run
+# In the folder of a split: what an evaluation has found, and what it was started with.
+EVALUATION = "metrics.json"
+EVALUATION_CONFIG = "config_eval.gin"
+
+
+def is_finished(folder: str | os.PathLike) -> bool:
+    """Whether the run's last step is saved and evaluated, and its product was written.
+
+    A record that is missing or damaged is that of a run that must be completed.
+    """
+    try:
+        return files.read_json(epath.Path(folder) / RECORD).get("finished") is True
+    except UserError:
+        return False
