@@ -115,10 +115,13 @@ def test_command_runs(workplace, monkeypatch, command):
     if "--gin.INPUTS=-" in words:
         questions = (workplace / "questions.jsonl").open("rb")
         monkeypatch.setattr("sys.stdin", io.TextIOWrapper(questions))
-    words = [word for word in words if not word.startswith(PROCESS_FLAGS)]
+    if any(word.startswith(PROCESS_FLAGS) for word in words):  # else as a command before
+        words = [word for word in words if not word.startswith(PROCESS_FLAGS)] + ["--dry_run"]
     if "pretrain_mini" in command:  # half a million rows take a minute to make
         row = pretrain.skill_row(random.Random(0))
+        text = pretrain.running_text(random.Random(0))
         monkeypatch.setattr(pretrain, "skill_row", lambda rng: row)
+        monkeypatch.setattr(pretrain, "running_text", lambda rng: text)
     assert cli.main([*words, *_tiny(words)]) == 0
 
 

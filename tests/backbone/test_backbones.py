@@ -46,7 +46,7 @@ def test_the_one_that_ships_has_a_name(tmp_path, monkeypatch):
     (tmp_path / "mini").mkdir()
     assert backbones.config_of("mini") == backbones.config_of(MINI)
     assert backbones.vocabulary_of("mini") == backbones.vocabulary_of(MINI)
-    with pytest.raises(UserError, match=r"'\./mini' is no backbone folder"):
+    with pytest.raises(UserError, match=r"'\./mini' is not a backbone folder"):
         backbones.config_of("./mini")
 
 

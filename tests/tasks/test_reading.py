@@ -93,6 +93,7 @@ def test_an_unreachable_vocabulary_names_its_file(tmp_path):
 
 def test_the_command_takes_folders_of_caches(tmp_path, monkeypatch):
     found = []
+    monkeypatch.setattr(config, "check", lambda *_: None)
     monkeypatch.setattr(config, "parse", lambda *_, **__: None)
     monkeypatch.setattr(config, "call", lambda *_: found.extend(seqio.get_global_cache_dirs()))
     for command, file in (("train", "mpt_source"), ("eval", "mpt_eval")):
