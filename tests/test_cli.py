@@ -10,8 +10,8 @@ import pytest
 from mpt_jax import cli
 from mpt_jax.errors import UserError
 
-# The issue asks for an answer in less than a second. Processor time, since other processes may
-# hold the cores: `t5x --help` takes 0.03 s, importing jax or tensorflow more than a second.
+# Processor time, since other processes may hold the cores: `t5x --help` takes 0.03 s, importing
+# jax or tensorflow more than a second.
 SECONDS = 1.0
 
 # A package with the facade's names would need jax; this one records its arguments.
