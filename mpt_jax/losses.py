@@ -5,6 +5,7 @@ Letters: B batch, S target length, V vocabulary, P prompt length, T input length
 """
 
 import functools
+import math
 from collections.abc import Mapping
 
 import jax
@@ -20,24 +21,28 @@ Batch = Mapping[str, jax.Array]
 def cross_entropy(
     logits: jax.Array, targets: jax.Array, label_smoothing: float = 0.0, z_loss: float = 0.0
 ) -> jax.Array:
-    """The loss of each target token, in nats.
+    """The loss of each target token, in nats, by T5X's definition (`t5x.losses`).
 
     Args:
         logits: [B, S, V] float32.
         targets: [B, S] int32.
-        label_smoothing: share of the target mass given to the other V-1 pieces.
+        label_smoothing: share of the target mass given to the other V-1 pieces, in equal parts; the
+            entropy of such a target is subtracted, so that the best prediction has loss 0.
         z_loss: weight of T5X's penalty `log(Z)^2` on the softmax normaliser.
 
     Returns:
         [B, S] float32, also at padding.
     """
+    loss = optax.softmax_cross_entropy_with_integer_labels(logits, targets)
+    log_z = jax.nn.logsumexp(logits, axis=-1) if label_smoothing or z_loss else None
     if label_smoothing:
-        one_hot = jax.nn.one_hot(targets, logits.shape[-1])
-        loss = optax.softmax_cross_entropy(logits, optax.smooth_labels(one_hot, label_smoothing))
-    else:
-        loss = optax.softmax_cross_entropy_with_integer_labels(logits, targets)
+        others = logits.shape[-1] - 1
+        low, high = label_smoothing / others, 1 - label_smoothing
+        of_all = (others + 1) * log_z - logits.sum(axis=-1)
+        entropy = -high * math.log(high) - label_smoothing * math.log(low)
+        loss = (high - low) * loss + low * of_all - entropy
     if z_loss:
-        loss += z_loss * jax.nn.logsumexp(logits, axis=-1) ** 2
+        loss += z_loss * log_z**2
     return loss
 
 

@@ -61,6 +61,11 @@ class EncoderDecoderModel:
     decode_fn: Callable = decoding.generate
 
     def __post_init__(self):
+        if not 0 <= self.label_smoothing < 1 or not self.z_loss >= 0:
+            raise UserError(
+                f"LABEL_SMOOTHING = {self.label_smoothing} must be from 0 to below 1, and Z_LOSS = "
+                f"{self.z_loss} at least 0."
+            )
         if self.distillation is not None and not self.method.prompt_length:
             raise UserError(
                 f"distillation is of prompts, and the method {self.method.name!r} has none: use "

@@ -79,11 +79,21 @@ def test_z_loss_and_label_smoothing_against_numpy():
     logits = _logits(model, params, BATCH)
     log_p = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
     vocab = logits.shape[-1]
-    target = 0.8 * np.eye(vocab)[BATCH["decoder_target_tokens"]] + 0.2 / vocab
-    each = -(target * log_p).sum(-1) + 0.1 * np.log(np.exp(logits).sum(-1)) ** 2
+    low = 0.2 / (vocab - 1)
+    target = np.where(np.eye(vocab)[BATCH["decoder_target_tokens"]] > 0, 0.8, low)
+    entropy = -(0.8 * np.log(0.8) + (vocab - 1) * low * np.log(low))
+    each = -(target * log_p).sum(-1) - entropy + 0.1 * np.log(np.exp(logits).sum(-1)) ** 2
     weights = BATCH["decoder_loss_weights"]
     loss, _ = _loss(model, params)
     np.testing.assert_allclose(loss, (each * weights).sum() / weights.sum(), rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "bad", [{"label_smoothing": 1.0}, {"label_smoothing": -0.1}, {"z_loss": -1}]
+)
+def test_losses_out_of_range(bad):
+    with pytest.raises(UserError, match="LABEL_SMOOTHING = .* Z_LOSS"):
+        toy.model(**bad)
 
 
 @pytest.fixture(name="teachers")

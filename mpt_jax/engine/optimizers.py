@@ -131,7 +131,6 @@ def adamw(
         clip_norm: if given, gradients are scaled down to this global norm, in each group by
             itself; leaves of tasks, in each task by itself.
     """
-
     clip = optax.identity() if clip_norm is None else optax.clip_by_global_norm(clip_norm)
     adam = optax.adamw(1.0, b1=b1, b2=b2, eps=eps, weight_decay=weight_decay)
     return OptimizerDef(optax.chain(clip, adam), learning_rates)
@@ -153,7 +152,6 @@ def adafactor(
         clipping_threshold: the largest RMS of an update before the learning rate.
         min_dim_size_to_factor: smaller matrices keep a full second moment.
     """
-
     rule = optax.adafactor(
         1.0,
         min_dim_size_to_factor=min_dim_size_to_factor,
