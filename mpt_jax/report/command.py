@@ -18,7 +18,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "--output", metavar="DIR", help="where to write; default: report/ in the first RUN_DIR"
     )
     command.add_argument("--title", metavar="TEXT", help="its heading; default: names RUN_DIR")
-    command.add_argument("--as_reported", action="store_true", help="add the paper's figures")
+    command.add_argument("--as_reported", action="store_true", help="add published figures")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -54,7 +54,7 @@ _PAGE = """<!DOCTYPE html>
 </body>
 </html>
 """
-_REPORTED = "As reported in the paper"
+_REPORTED = "As published"
 DAGGER = "†"
 
 
@@ -74,7 +74,7 @@ def page(
         found: their settings, a table each.
         pictures: each with its SVG; empty bytes where there is none.
         problems: what is left out.
-        as_reported: whether to add the paper's figures.
+        as_reported: whether to add published figures.
     """
     pictures = list(pictures)
     drawn = [(picture, svg) for picture, svg in pictures if picture.figure is not None]
@@ -238,18 +238,18 @@ def _reported_table() -> str:
     lines = [
         f"<tr><td>{p.letter} {escape(p.method)}</td><td>{p.tuned:,}</td>"
         + "".join(
-            f"<td>{p.score(group):.1f}{' (?)' if group in p.from_memory else ''}</td>"
-            for group in (reported.GLUE, reported.SUPER_GLUE)
+            f"<td>{p.means[group]:.1f}</td>" if group in p.means else "<td></td>"
+            for group in reported.GROUPS
         )
         + "</tr>"
         for p in reported.TABLE
     ]
-    head = "<th>method</th><th>tuned<br/>per task</th><th>GLUE average</th>"
+    head = "<th>method</th><th>tuned<br/>per task</th>"
+    head += "".join(f"<th>{group}<br/>average</th>" for group in reported.GROUPS)
     return (
         f"<h2 id='reported'>{_REPORTED}</h2><div class='wide'><table><thead>"
-        f"<tr>{head}<th>SuperGLUE average</th></tr></thead><tbody>{''.join(lines)}</tbody></table>"
-        "</div><p class='note'>Wang et al. 2023, T5-Base, all training examples; no run of this "
-        "report. (?): quoted from memory.</p>"
+        f"<tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
+        f"<p class='note'>{reported.SOURCE} None is a run of this report.</p>"
     )
 
 

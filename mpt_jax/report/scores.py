@@ -57,7 +57,7 @@ def against_parameters(
     if as_reported and full:
         caption += f" {reported.CAPTION}"
     elif as_reported:
-        caption += " The paper's figures are for all training examples, and there are no such runs."
+        caption += " Published figures are for all training examples, and there are no such runs."
     return Picture(name, title, caption + _notes(points), figure)
 
 
@@ -244,18 +244,18 @@ def _shots_line(panel: Axes, look: Look, label: str, targets: Sequence[Setting],
 
 
 def _overlay(panel: Axes, group: str) -> None:
-    """The paper's figures as grey letters."""
-    tuned = {point.letter: point.tuned for point in reported.TABLE}
+    """Published figures as grey letters."""
+    points = [point for point in reported.TABLE if group in point.means]
+    tuned = {point.letter: point.tuned for point in points}
     places = _side_by_side(tuned, panel, apart=0.03)
-    for point in reported.TABLE:
-        doubt = " (?)" if group in point.from_memory else ""
+    for point in points:
         panel.scatter(
             places[point.letter],
-            point.score(group),
+            point.means[group],
             marker=_letter(point.letter),
             s=42,
             color="#555555",
-            label=f"as reported, {group}: {point.method}{doubt}",
+            label=f"as reported, {group}: {point.method}",
         )
 
 

@@ -1,10 +1,13 @@
 """What is drawn of what, read off the figures' own data, and what is left out with a sentence."""
 
+import decimal
+
 import matplotlib
 import pytest
 
 from mpt_jax.report import curves, heat_maps, reported, scores, style
 from mpt_jax.report.settings import ordered_labels, settings
+from mpt_jax.tasks import names
 
 
 @pytest.fixture(name="draw")
@@ -76,14 +79,26 @@ def test_the_papers_figures_are_letters_that_say_as_reported(make_run, draw):
     (panel,) = picture.figure.axes
     labels = [c.get_label() for c in panel.collections]
     assert "as reported, GLUE: MPT" in labels
-    assert "as reported, GLUE: BitFit (?)" in labels
+    assert "as reported, GLUE: BitFit" in labels
     letters = [c for c in panel.collections if c.get_label().startswith("as reported")]
     boxes = [letter.get_paths()[0].get_extents() for letter in letters]
     assert all(box.height > 0.5 * box.width for box in boxes)  # letters, not a line of text
-    assert "from memory" in picture.caption
+    assert "as published" in picture.caption
     assert reported.group_of(["boolq", "cb"]) == "SuperGLUE"
+    assert reported.group_of(["yelp"]) == "others"
+    assert reported.group_of(["mini_rte"]) == "GLUE"
     few = draw(scores.against_parameters, False)
     assert not any("as reported" in label for label in _legend(few.figure))
+
+
+def test_published_means_are_those_of_their_cells():
+    (mpt,) = (point for point in reported.TABLE if point.method == "MPT")
+    for group, scores_of in reported.MPT_BY_TASK.items():
+        mean = sum(map(decimal.Decimal, map(str, scores_of.values()))) / len(scores_of)
+        rounded = mean.quantize(decimal.Decimal("0.1"), decimal.ROUND_HALF_UP)
+        assert float(rounded) == mpt.means[group], group
+    registered = {*names.PAPER}
+    assert {task for scores_of in reported.MPT_BY_TASK.values() for task in scores_of} <= registered
 
 
 def test_the_papers_figures_are_not_set_beside_few_examples(make_run, draw):
