@@ -5,7 +5,7 @@ import pytest
 import seqio
 
 from mpt_jax import cli
-from mpt_jax.configuration import config
+from mpt_jax.configuration import config, early
 from mpt_jax.engine.data.feature_converter import TaskIdFeatureConverter
 from mpt_jax.engine.data.pipeline import DatasetConfig, load_mixture, train_batches
 from mpt_jax.errors import UserError
@@ -94,6 +94,7 @@ def test_an_unreachable_vocabulary_names_its_file(tmp_path):
 def test_the_command_takes_folders_of_caches(tmp_path, monkeypatch):
     found = []
     monkeypatch.setattr(config, "check", lambda *_: None)
+    monkeypatch.setattr(early, "check", lambda *_: None)
     monkeypatch.setattr(config, "parse", lambda *_, **__: None)
     monkeypatch.setattr(config, "call", lambda *_: found.extend(seqio.get_global_cache_dirs()))
     for command, file in (("train", "mpt_source"), ("eval", "mpt_eval")):
