@@ -18,39 +18,46 @@ import numpy as np
 import pytest
 import safetensors.numpy
 import seqio
+import toy
 
 from mpt_jax import hosts
+from mpt_jax.backbone import store
 from mpt_jax.configuration import config
 from mpt_jax.engine.data import pipeline
 from mpt_jax.errors import UserError
 
 SETTINGS = {
-    "MIXTURE_OR_TASK_NAME": "['mini_nli', 'mini_qa']",
     "TRAIN_STEPS": "4",
     "TEACHER_STEPS": "2",
     "EVAL_PERIOD": "4",
-    "SAVE_PERIOD": "2",
-    "WARMUP_STEPS": "1",
-    "BATCH_SIZE": "8",
-    "PROMPT_LENGTH": "4",
-    "FEW_SHOT": "40",
-    "TASK_FEATURE_LENGTHS": "{'inputs': 48, 'targets': 8}",
+    "FEW_SHOT": "16",
     "LENGTH_BUCKETS": "None",
     "utils.SaveCheckpointConfig.keep": "None",
 }
-SOURCE = "gin/mpt_source.gin"
+FILES = ["gin/mpt_source.gin", str(pathlib.Path(toy.__file__).with_name("toy.gin"))]
 
 
-def start(gin_file: str, folder: pathlib.Path, **changes: str) -> list[subprocess.Popen]:
+def settings_of(folder: pathlib.Path, backbone: str) -> list[str]:
+    """The overrides of a run."""
+    own = {"MODEL_DIR": str(folder), "INITIAL_CHECKPOINT_PATH": backbone}
+    return [f"{name}={value}" for name, value in {**SETTINGS, **own}.items()]
+
+
+def start(folder: pathlib.Path, backbone: str, **changes: str) -> list[subprocess.Popen]:
     """Two processes of `t5x train`; their output goes to `<folder>.<index>.log`."""
-    settings = {**SETTINGS, "MODEL_DIR": str(folder), **changes}
+    settings = settings_of(folder, backbone) + [f"{n}={value}" for n, value in changes.items()]
     with socket.socket() as free:
         free.bind(("localhost", 0))
         address = f"localhost:{free.getsockname()[1]}"
-    command = [sys.executable, "-m", "mpt_jax.cli", "train", f"--gin_file={gin_file}"]
-    command += [f"--gin.{name}={value}" for name, value in settings.items()]
+    command = [sys.executable, "-m", "mpt_jax.cli", "train"]
+    command += [f"--gin_file={file}" for file in FILES]
+    command += [f"--gin.{setting}" for setting in settings]
     command += [f"--coordinator_address={address}", "--process_count=2"]
-    environment = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+    environment = {
+        **os.environ,
+        "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
+        "PYTHONPATH": str(pathlib.Path(toy.__file__).parent),
+    }
     return [
         subprocess.Popen(
             [*command, f"--process_index={index}"],
@@ -75,11 +82,18 @@ def product(folder: pathlib.Path) -> dict[str, np.ndarray]:
     return safetensors.numpy.load_file(folder / "prompts.safetensors")
 
 
+@pytest.fixture(name="backbone", scope="module")
+def _backbone(tmp_path_factory) -> str:
+    folder = str(tmp_path_factory.mktemp("backbone"))
+    store.save(folder, toy.backbone(), toy.CONFIG)
+    return folder
+
+
 @pytest.fixture(name="folder", scope="module")
-def _folder(tmp_path_factory) -> pathlib.Path:
+def _folder(tmp_path_factory, backbone) -> pathlib.Path:
     """The run folder of two processes that took all steps."""
     folder = tmp_path_factory.mktemp("hosts") / "run"
-    assert finish(start(SOURCE, folder), folder) == [0, 0]
+    assert finish(start(folder, backbone), folder) == [0, 0]
     return folder
 
 
@@ -100,17 +114,16 @@ class BothParts:
 TRAIN_BATCHES = pipeline.train_batches
 
 
-def test_two_processes_train_what_one_does(folder, tmp_path, monkeypatch):
+def test_two_processes_train_what_one_does(folder, backbone, tmp_path, monkeypatch):
     monkeypatch.setattr(pipeline, "train_batches", BothParts)
-    overrides = [f"{name}={value}" for name, value in SETTINGS.items()]
-    config.parse([SOURCE], [*overrides, f"MODEL_DIR={tmp_path}"])
+    config.parse(FILES, settings_of(tmp_path, backbone))
     config.call("mpt_jax.t5x.train", "train")
     for part in (".", "teachers"):
         one, two = product(tmp_path / part), product(folder / part)
         assert one.keys() == two.keys()
         for name in one:
             np.testing.assert_allclose(two[name], one[name], rtol=1e-3, atol=1e-4)
-    for task in ("mini_nli", "mini_qa"):
+    for task in ("toy_a", "toy_b"):
         name = f"eval/{task}.jsonl"
         assert (folder / name).read_text() == (tmp_path / name).read_text()
 
@@ -118,31 +131,30 @@ def test_two_processes_train_what_one_does(folder, tmp_path, monkeypatch):
 def test_the_first_process_alone_reports(folder):
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert [(line["step"], line["kind"]) for line in lines] == [
-        (2, "train"),
-        (4, "train"),
+        *((step, "train") for step in (1, 2, 3, 4)),
         (4, "eval"),
     ]
     logs = [pathlib.Path(f"{folder}.{index}.log").read_text() for index in range(2)]
     assert ["4/4" in log for log in logs] == [True, False]
 
 
-def test_they_resume_bit_by_bit(folder, tmp_path):
+def test_they_resume_bit_by_bit(folder, backbone, tmp_path):
     resumed = tmp_path / "resumed"
     shutil.copytree(folder, resumed)
     shutil.rmtree(resumed / "checkpoints" / "checkpoint_4")
     (resumed / "prompts.safetensors").unlink()
     text = (resumed / "config.gin").read_text()
     (resumed / "config.gin").write_text(text.replace(str(folder), str(resumed)))
-    assert finish(start(SOURCE, resumed), resumed) == [0, 0]
+    assert finish(start(resumed, backbone), resumed) == [0, 0]
     for name, leaf in product(folder).items():
         np.testing.assert_array_equal(leaf, product(resumed)[name])
 
 
-def test_a_signal_to_one_stops_both_after_a_checkpoint(folder, tmp_path):
+def test_a_signal_to_one_stops_both_after_a_checkpoint(folder, backbone, tmp_path):
     stopped = tmp_path / "stopped"
     few = {"train.train.stats_period": "2", "TRAIN_STEPS": "100000", "SAVE_PERIOD": "100000"}
     teachers = {"TEACHER_PROMPTS": str(folder / "teachers")}
-    processes = start(SOURCE, stopped, **few, **teachers, EVAL_PERIOD="100000")
+    processes = start(stopped, backbone, **few, **teachers, EVAL_PERIOD="100000")
     metrics = stopped / "metrics.jsonl"
     while not (metrics.exists() and metrics.read_text()):
         assert all(process.poll() is None for process in processes), finish(processes, stopped)
