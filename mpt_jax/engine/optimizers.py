@@ -3,8 +3,7 @@
 The model labels each trainable leaf with its group ("shared", "task", ...); an `OptimizerDef`
 says the rule and each group's learning rate. Leaves with a leading "tasks" axis are optimized
 task by task (`per_task`), because a batch that lacks a task says nothing about it: neither weight
-decay nor momentum may move it. Only the moments are each task's own. The schedule follows the
-steps of the run, so a rate that is logged is applied to all tasks, and all end at the decayed one.
+decay nor momentum may move it.
 """
 
 import dataclasses
@@ -28,18 +27,17 @@ TASKS_AXIS = "tasks"
 
 @dataclasses.dataclass(frozen=True)
 class Optimizer:
-    """The optimizer over a trainable tree.
+    """An optax transformation over the trainable tree that also tells its learning rates.
 
     Attributes:
         init: as optax: `init(trainable) -> opt_state`.
-        update: `update(grads, opt_state, trainable, step) -> (updates, opt_state)`, as optax, of a
-            run that has taken `step` steps.
-        learning_rates: `learning_rates(step) -> {group: float32 scalar}`, those that `update`
-            applies.
+        update: as optax: `update(grads, opt_state, trainable) -> (updates, opt_state)`.
+        learning_rates: `learning_rates(step) -> {group: float32 scalar}` after so many updates
+            (a task that was absent from some batches has had fewer, and follows its own count).
     """
 
     init: Callable[[Any], optax.OptState]
-    update: Callable[[Any, optax.OptState, Any, jax.Array | int], tuple[Any, optax.OptState]]
+    update: Callable[..., tuple[Any, optax.OptState]]
     learning_rates: Callable[[jax.Array | int], dict[str, jax.Array]]
 
 
@@ -48,12 +46,12 @@ class OptimizerDef:
     """A rule and its learning rates; `build` fits it to a model's groups.
 
     Attributes:
-        rule: the optax transformation of a group at a learning rate of 1; its updates are
-            proportional to the rate.
+        rule: `rule(learning_rate) -> GradientTransformation` of a learning rate that is a
+            function of the count.
         learning_rates: one peak rate for all groups, or one for each.
     """
 
-    rule: optax.GradientTransformation
+    rule: Callable[[Schedule], optax.GradientTransformation]
     learning_rates: float | Mapping[str, float]
 
     def build(
@@ -64,7 +62,7 @@ class OptimizerDef:
         Args:
             labels: nested dict of labels, frozen leaves included or not.
             axes: nested dict of tuples of logical axis names, for the same leaves or more.
-            schedule: scales every group's rate, `schedule(step)`.
+            schedule: scales every group's rate, `schedule(count)`.
 
         Raises:
             UserError: a learning rate for an unknown group, or a group without one.
@@ -77,20 +75,14 @@ class OptimizerDef:
         for path, group in groups.items():
             by_task = flat_axes[path][:1] == (TASKS_AXIS,)
             keys[path] = f"{group}_per_task" if by_task else group
-            rules[keys[path]] = per_task(self.rule) if by_task else self.rule
+            rule = self.rule(_scaled(schedule, rates[group]))
+            rules[keys[path]] = per_task(rule) if by_task else rule
         tx = optax.multi_transform(rules, traverse_util.unflatten_dict(keys))
-        trained = traverse_util.unflatten_dict(groups)
 
         def learning_rates(step: jax.Array | int) -> dict[str, jax.Array]:
-            factor = schedule(step)
-            return {group: rate * factor for group, rate in rates.items()}
+            return {group: _scaled(schedule, rate)(step) for group, rate in rates.items()}
 
-        def update(grads: Any, state: optax.OptState, params: Any, step: jax.Array | int):
-            updates, state = tx.update(grads, state, params)
-            applied = learning_rates(step)
-            return jax.tree.map(lambda u, group: applied[group] * u, updates, trained), state
-
-        return Optimizer(tx.init, update, learning_rates)
+        return Optimizer(tx.init, tx.update, learning_rates)
 
     def _rates(self, groups: Sequence[str]) -> dict[str, float]:
         """The peak rate of each group."""
@@ -112,6 +104,10 @@ class OptimizerDef:
         return dict(self.learning_rates)
 
 
+def _scaled(schedule: Schedule, rate: float) -> Schedule:
+    return lambda count: rate * schedule(count)
+
+
 def adamw(
     learning_rates: float | Mapping[str, float],
     weight_decay: float = 1e-5,
@@ -131,9 +127,13 @@ def adamw(
         clip_norm: if given, gradients are scaled down to this global norm, in each group by
             itself; leaves of tasks, in each task by itself.
     """
-    clip = optax.identity() if clip_norm is None else optax.clip_by_global_norm(clip_norm)
-    adam = optax.adamw(1.0, b1=b1, b2=b2, eps=eps, weight_decay=weight_decay)
-    return OptimizerDef(optax.chain(clip, adam), learning_rates)
+
+    def rule(learning_rate: Schedule) -> optax.GradientTransformation:
+        clip = optax.identity() if clip_norm is None else optax.clip_by_global_norm(clip_norm)
+        adam = optax.adamw(learning_rate, b1=b1, b2=b2, eps=eps, weight_decay=weight_decay)
+        return optax.chain(clip, adam)
+
+    return OptimizerDef(rule, learning_rates)
 
 
 def adafactor(
@@ -152,13 +152,16 @@ def adafactor(
         clipping_threshold: the largest RMS of an update before the learning rate.
         min_dim_size_to_factor: smaller matrices keep a full second moment.
     """
-    rule = optax.adafactor(
-        1.0,
-        min_dim_size_to_factor=min_dim_size_to_factor,
-        decay_rate=decay_rate,
-        multiply_by_parameter_scale=multiply_by_parameter_scale,
-        clipping_threshold=clipping_threshold,
-    )
+
+    def rule(learning_rate: Schedule) -> optax.GradientTransformation:
+        return optax.adafactor(
+            learning_rate,
+            min_dim_size_to_factor=min_dim_size_to_factor,
+            decay_rate=decay_rate,
+            multiply_by_parameter_scale=multiply_by_parameter_scale,
+            clipping_threshold=clipping_threshold,
+        )
+
     return OptimizerDef(rule, learning_rates)
 
 
@@ -166,8 +169,8 @@ def per_task(inner: optax.GradientTransformation) -> optax.GradientTransformatio
     """Runs `inner` for each task by itself, and only in the steps where the task took part.
 
     All leaves have a leading axis [K, ...]. Each slice has its own state, counts included, so K
-    tasks get the updates of K separate runs over their gradients. A task whose gradient is exactly
-    zero in all leaves was absent from the batch: neither its parameters nor its state change.
+    tasks trained together end where K separate runs would. A task whose gradient is exactly zero
+    in all leaves was absent from the batch: neither its parameters nor its state change.
     """
 
     def init(params: Any) -> optax.OptState:
