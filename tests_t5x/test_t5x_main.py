@@ -15,7 +15,7 @@ ROOT = HERE.parent
 def _settings(backbone):
     """Gin files and macros of the toy, in T5X's quoting, which ours understands too."""
     return (
-        f"--gin_file={ROOT / 'tests' / 'toy.gin'}",
+        f"--gin_file={ROOT / 'tests/support/toy.gin'}",
         f"--gin_file={HERE / 'one_device.gin'}",
         f'--gin.INITIAL_CHECKPOINT_PATH="{backbone}"',
     )
