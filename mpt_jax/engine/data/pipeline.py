@@ -147,7 +147,7 @@ def train_dataset(
         shuffle=cfg.shuffle,
         seed=seed if cfg.seed is None else cfg.seed,
     )
-    dataset = _converter(cfg, converter_cls)(dataset, cfg.task_feature_lengths)
+    dataset = converter_cls(pack=cfg.pack)(dataset, cfg.task_feature_lengths)
     return dataset.batch(batch_size, drop_remainder=True).prefetch(_PREFETCHED_BATCHES)
 
 
@@ -366,7 +366,3 @@ def _share(batch_size: int, num_shards: int) -> int:
             f"use a multiple of {num_shards}."
         )
     return batch_size // num_shards
-
-
-def _converter(cfg: DatasetConfig, converter_cls: ConverterCls) -> "seqio.FeatureConverter":
-    return converter_cls(pack=cfg.pack)
