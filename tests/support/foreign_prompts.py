@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 import toy
+import toy_start
 
 from mpt_jax.backbone import fingerprints
 from mpt_jax.backbone.formats import backbones
@@ -26,13 +27,7 @@ def answer_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def leaves(tasks: int = 2, rank: int = 1, seed: int = 0) -> dict[str, np.ndarray]:
     """A random bank of multitask prompt tuning."""
-    rng = np.random.default_rng(seed)
-    shapes = {
-        "shared": (LENGTH, WIDTH),
-        "task_u": (tasks, LENGTH, rank),
-        "task_v": (tasks, rank, WIDTH),
-    }
-    return {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
+    return toy_start.factors(tasks, LENGTH, rank, seed, WIDTH)
 
 
 def adapter(folder: pathlib.Path, *, drop=(), dtype=np.float32, **config) -> str:

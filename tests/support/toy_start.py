@@ -22,13 +22,13 @@ def start(tasks=TASKS, label_words=None, **fields) -> initializers.Context:
     return dataclasses.replace(context, **fields)
 
 
-def factors(num_tasks=3, length=4, rank=1, seed=1) -> dict[str, np.ndarray]:
+def factors(num_tasks=3, length=4, rank=1, seed=1, width=WIDTH) -> dict[str, np.ndarray]:
     """A random bank of multitask prompt tuning, as `prompts.factorized_shapes`."""
     rng = np.random.default_rng(seed)
     shapes = {
-        "shared": (length, WIDTH),
+        "shared": (length, width),
         "task_u": (num_tasks, length, rank),
-        "task_v": (num_tasks, rank, WIDTH),
+        "task_v": (num_tasks, rank, width),
     }
     return {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
 
