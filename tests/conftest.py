@@ -3,8 +3,10 @@
 import os
 import tempfile
 
+import xla
+
 os.environ["JAX_PLATFORMS"] = "cpu"
-os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=4"
+os.environ["XLA_FLAGS"] = xla.flags(4)
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 # Toy programs cost more to optimise than to run; a quarter of the suite's time was that.
 os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"

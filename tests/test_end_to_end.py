@@ -15,6 +15,7 @@ import time
 import pytest
 import tensorflow as tf
 import toy
+import xla
 
 from mpt_jax import assets, cli
 from mpt_jax.backbone import store
@@ -34,7 +35,7 @@ def _start(tmp_path):
     It has one CPU device, and can import the toy tasks.
     """
     started = []
-    environment = {**os.environ, "XLA_FLAGS": "", "PYTHONPATH": str(TESTS / "support")}
+    environment = {**os.environ, "XLA_FLAGS": xla.flags(1), "PYTHONPATH": str(TESTS / "support")}
 
     def start(command, gin_file, *arguments, program=("-m", "mpt_jax.cli")):
         line = [sys.executable, *program, command, f"--gin_file={gin_file}", *arguments]

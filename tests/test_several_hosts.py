@@ -19,6 +19,7 @@ import pytest
 import safetensors.numpy
 import seqio
 import toy
+import xla
 
 from mpt_jax import hosts
 from mpt_jax.backbone import store
@@ -55,7 +56,7 @@ def start(folder: pathlib.Path, backbone: str, **changes: str) -> list[subproces
     command += [f"--coordinator_address={address}", "--process_count=2"]
     environment = {
         **os.environ,
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
+        "XLA_FLAGS": xla.flags(2),
         "PYTHONPATH": str(pathlib.Path(toy.__file__).parent),
     }
     return [

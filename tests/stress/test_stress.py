@@ -5,13 +5,14 @@ import pathlib
 import subprocess
 import sys
 
+import xla
+
 
 def run(program: str, *arguments: str) -> str:
     """What a program of this folder prints, where it finds nothing wrong."""
     tests = pathlib.Path(__file__).parents[1]
     path = os.pathsep.join((str(tests), str(tests / "support")))
-    environment = {**os.environ, "PYTHONPATH": path}
-    environment.pop("XLA_FLAGS", None)
+    environment = {**os.environ, "PYTHONPATH": path, "XLA_FLAGS": xla.flags(1)}
     command = [sys.executable, "-m", f"stress.{program}", *arguments]
     ended = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert ended.returncode == 0, ended.stdout + ended.stderr

@@ -10,6 +10,7 @@ import sys
 import pytest
 import sweep_plans
 import toy
+import xla
 
 from mpt_jax import cli, lock
 from mpt_jax.backbone import store
@@ -47,7 +48,7 @@ files = ["gin/mpt_eval.gin", "{TESTS / "support/toy.gin"}"]
 def _sweep(tmp_path):
     """Runs `t5x sweep ...` in a folder: (exit status, standard output, standard error)."""
     changes = {
-        "XLA_FLAGS": "",
+        "XLA_FLAGS": xla.flags(1),
         "PYTHONPATH": str(TESTS / "support"),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     }
