@@ -28,7 +28,6 @@ from mpt_jax.product import prompt_file
 from mpt_jax.raw_outputs import Encoded, TargetLogits
 from mpt_jax.vocabulary import first_ids
 
-DECODING = ("num_beams", "length_penalty", "temperature", "top_k", "top_p")
 _ROWS = 32
 
 
@@ -358,8 +357,8 @@ class LoadedModel:
 
 def _check_decoding(options: Mapping[str, Any]) -> None:
     for name in options:
-        if name not in DECODING:
+        if name not in decoding.OPTIONS:
             raise UserError(
-                f"load has no option {name!r}.{did_you_mean(name, DECODING)} Options of decoding: "
-                f"{', '.join(DECODING)}."
+                f"load has no option {name!r}.{did_you_mean(name, decoding.OPTIONS)} Options of "
+                f"decoding: {', '.join(decoding.OPTIONS)}."
             )

@@ -57,7 +57,7 @@ def _step(dst: str) -> int:
 
 
 def _write_mpt_jax(folder: str, found: Weights, config: T5Config, _: None) -> None:
-    store.write(folder, found, config)
+    store.write(folder, found.tensors, config)
 
 
 def _write_huggingface(folder: str, found: Weights, config: T5Config, _: None) -> None:

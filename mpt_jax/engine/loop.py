@@ -180,9 +180,10 @@ def train(
 
     def evaluate(report: bool = True) -> None:
         """Evaluate the validation split; keep the product if it is the best so far."""
+        params = step_lib.merge(state.trainable, frozen)
         results = evaluator.run(
-            lambda batch: predict(state.trainable, frozen, partitioner.shard_whole_batch(batch)),
-            lambda batch: score(state.trainable, frozen, partitioner.shard_whole_batch(batch)),
+            lambda batch: predict(params, partitioner.shard_whole_batch(batch)),
+            lambda batch: score(params, partitioner.shard_whole_batch(batch)),
             step=step,
             output_dir=os.path.join(model_dir, run_layout.VALIDATION),
         )

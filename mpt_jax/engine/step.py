@@ -195,13 +195,8 @@ def make_train_step(
 
 
 def make_eval_step(fn: Callable[..., Any], partitioner: PjitPartitioner) -> Callable[..., Any]:
-    """Compiles a model's `fn(params, batch, *rest)` as `(trainable, frozen, batch, *rest)`.
+    """Compiles a model's `fn(params, batch, *rest)`, e.g. `predict_batch`.
 
-    For `eval_fn`, `predict_batch`, `predict_batch_with_aux` and `score_batch`. Results are
-    replicated, so that each host can read them whole.
+    Results are replicated, so that each host can read them whole.
     """
-
-    def step(trainable: Params, frozen: Params, batch: Batch, *rest: Any) -> Any:
-        return fn(merge(trainable, frozen), batch, *rest)
-
-    return jax.jit(step, out_shardings=partitioner.replicated)
+    return jax.jit(fn, out_shardings=partitioner.replicated)

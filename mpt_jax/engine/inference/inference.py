@@ -83,8 +83,8 @@ def evaluate(
     score = step_lib.make_eval_step(model.score_batch, partitioner)
     ranked = _ranked(model, params, partitioner) if rank_labels else None
     results = evaluator.run(
-        ranked or (lambda batch: predict({}, params, partitioner.shard_whole_batch(batch))),
-        lambda batch: score({}, params, partitioner.shard_whole_batch(batch)),
+        ranked or (lambda batch: predict(params, partitioner.shard_whole_batch(batch))),
+        lambda batch: score(params, partitioner.shard_whole_batch(batch)),
         output_dir=output_dir,
     )
     of = evaluated.facts(model.method.path, dataset_cfg.split, lengths, rank_labels)
@@ -169,7 +169,7 @@ def _ranked(model: Any, params: Mapping, partitioner: PjitPartitioner) -> Predic
         tasks = batch["task_ids"]
         asked = {name: batch[name] for name in ("encoder_input_tokens", "task_ids")}
         asked["label_tokens"] = labels[tasks]
-        scores = jax.device_get(rank({}, params, partitioner.shard_whole_batch(asked)))
+        scores = jax.device_get(rank(params, partitioner.shard_whole_batch(asked)))
         best = np.where(known[tasks], scores, -np.inf).argmax(axis=1)
         return labels[tasks, best]
 

@@ -266,7 +266,7 @@ class Predictor:
 
     def _run(self, compiled: Any, batch: Mapping[str, np.ndarray], *rest: Any) -> Any:
         sharded = self._partitioner.shard_whole_batch(batch)
-        return jax.device_get(compiled({}, self.params, sharded, *rest))
+        return jax.device_get(compiled(self.params, sharded, *rest))
 
 
 def label_tokens(vocabulary: Any, labels: Sequence[Sequence[str]], size: int) -> np.ndarray:
