@@ -14,9 +14,9 @@ import toy
 from flax import core, traverse_util
 
 from mpt_jax import cli, distillation
-from mpt_jax.engine import loop
 from mpt_jax.engine import step as step_lib
 from mpt_jax.engine.partitioning import standard_logical_axis_rules
+from mpt_jax.engine.settings import Trainer, Training
 from mpt_jax.errors import UserError
 from mpt_jax.methods.adapter import Adapter
 from mpt_jax.methods.bitfit import BitFit
@@ -111,9 +111,9 @@ def test_the_gradient_is_that_of_the_plain_loss():
 
 
 def test_the_facade_has_our_signature_and_runs_our_engine(monkeypatch):
-    assert inspect.signature(facade.train) == inspect.signature(loop.train)
-    ran = engines.by_engine(lambda **arguments: arguments, "no module")
-    assert ran(a=1) == {"a": 1}
+    assert inspect.signature(facade.train) == inspect.signature(Training)
+    ran = engines.by_engine(Trainer, lambda settings: settings, "no module")
+    assert ran(num_microbatches=3) == Trainer(num_microbatches=3)
 
 
 def test_without_t5x_the_command_says_what_to_install(monkeypatch, capsys):
