@@ -24,7 +24,8 @@ from mpt_jax.errors import UserError, did_you_mean
 from mpt_jax.methods.base import FROZEN, Method
 from mpt_jax.methods.restored import Restored
 from mpt_jax.models import EncoderDecoderModel
-from mpt_jax.product import prompt_file
+from mpt_jax.product import description
+from mpt_jax.product.description import ProductInfo
 from mpt_jax.raw_outputs import Encoded, TargetLogits
 from mpt_jax.vocabulary import first_ids
 
@@ -55,7 +56,7 @@ class NoMethod(Method):
         """Adds nothing."""
         return {}
 
-    def save(self, directory: str, params: Mapping, config: Any, info: prompt_file.PromptInfo):
+    def save(self, directory: str, params: Mapping, config: Any, info: ProductInfo):
         """Nothing was trained.
 
         Raises:
@@ -143,7 +144,7 @@ class LoadedModel:
         predictor: Predictor,
         reader: TextReader,
         lengths: Mapping[str, int],
-        info: prompt_file.PromptInfo | None,
+        info: ProductInfo | None,
     ):
         self.predictor, self.lengths, self.info = predictor, lengths, info
         self.tasks = tuple(reader.tasks)
@@ -337,7 +338,7 @@ class LoadedModel:
         if not labels:
             raise UserError("no labels: the prompt file states no label words; give labels=[...].")
         for label in labels:
-            prompt_file.check_label(label)
+            description.check_label(label)
         return tuple(labels)
 
     def _in_batches(self, rows: Sequence[Row], use: Callable[..., list]) -> list:

@@ -17,7 +17,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from mpt_jax.product import prompt_file
+from mpt_jax.product import product_file
 
 FOLDER = pathlib.Path("runs/demo")
 TASK = "mini_news_nli"
@@ -84,7 +84,7 @@ def _print_table(console: Console, runs: dict[str, pathlib.Path]) -> None:
         "method", "tuned parameters per task", "accuracy", title=f"\n{TASK}, {SHOTS} examples, test"
     )
     for method, run in runs.items():
-        bank, info = prompt_file.load(str(run))
+        bank, info = product_file.load(str(run))
         tuned = sum(leaf.size for leaf in bank.values()) // len(info.tasks)
         results = json.loads((run / "test" / "metrics.json").read_text(encoding="utf-8"))
         table.add_row(method, f"{tuned:,}", f"{results[TASK]['accuracy']:.1f} %")

@@ -21,7 +21,7 @@ from mpt_jax.backbone.network import Transformer
 from mpt_jax.errors import UserError
 from mpt_jax.methods.adapter import Adapter
 from mpt_jax.models import EncoderDecoderModel
-from mpt_jax.product import prompt_file
+from mpt_jax.product import product_file
 
 TEXTS = ["the judge resisted the law .", "yes", "a mayor in madrid on friday", "it was good"]
 LONG = "the governor supported the ban in madrid " * 4
@@ -131,7 +131,7 @@ TARGETS = ["no", "yes", "", "very bad"]
 
 def by_hand(folder, texts, tasks):
     """Encoder states [N, P+T, D] by the backbone alone, of prompts composed here; its lengths."""
-    bank, info = prompt_file.load(folder)
+    bank, info = product_file.load(folder)
     ids = [info.tasks.index(task) for task in tasks]
     composed = jnp.stack([bank["shared"] * (bank["task_u"][k] @ bank["task_v"][k]) for k in ids])
     inputs, _ = tokens(texts, folder)
@@ -240,7 +240,7 @@ def test_a_label_has_a_bound(label, t5):
 
 
 def test_embedded_prompts_are_the_composed_ones(t5, folder):
-    bank, info = prompt_file.load(folder)
+    bank, info = product_file.load(folder)
     for k, task in enumerate(info.tasks):
         expected = bank["shared"] * (bank["task_u"][k] @ bank["task_v"][k])
         np.testing.assert_allclose(t5.embed_prompt(task), expected, rtol=1e-5)
@@ -321,9 +321,9 @@ def test_files_that_do_not_belong_together(folder, tmp_path):
 
 
 def test_another_vocabulary_than_the_prompts_is_refused(folder, tmp_path):
-    bank, info = prompt_file.load(folder)
+    bank, info = product_file.load(folder)
     own = vocabulary.digest(backbones.tokenizer_of(folder))
-    prompt_file.save(str(tmp_path), bank, dataclasses.replace(info, vocabulary=own))
+    product_file.save(str(tmp_path), bank, dataclasses.replace(info, vocabulary=own))
     mpt_jax.load(folder, str(tmp_path))
     copy = shutil.copytree(folder, tmp_path / "copy")
     content = bytearray((copy / "spiece.model").read_bytes())

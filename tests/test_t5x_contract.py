@@ -14,6 +14,7 @@ import toy
 from flax import core, traverse_util
 
 from mpt_jax import cli, distillation
+from mpt_jax.engine import initialize
 from mpt_jax.engine import step as step_lib
 from mpt_jax.engine.partitioning import standard_logical_axis_rules
 from mpt_jax.engine.settings import Trainer, Training
@@ -83,7 +84,7 @@ def test_the_gradient_is_that_of_the_plain_loss():
     model = dataclasses.replace(toy.model(), config=config)
     key = jax.random.key(0)
     params = jax.jit(lambda key: model.get_initial_variables(key, toy.SHAPES)["params"])(key)
-    params = model.start(params, key)
+    params = initialize.start(model, params, key)
     batch = toy.batch([0, 2, 2, 1])
     rng = jax.random.PRNGKey(1)
     (expected, _), gradient = jax.jit(jax.value_and_grad(model.loss_fn, has_aux=True))(

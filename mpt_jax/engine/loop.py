@@ -12,6 +12,7 @@ import seqio
 
 from mpt_jax import hosts, run_layout
 from mpt_jax.configuration import config
+from mpt_jax.engine import saving
 from mpt_jax.engine import step as step_lib
 from mpt_jax.engine.checkpoints import Checkpointer
 from mpt_jax.engine.data import pipeline
@@ -48,7 +49,7 @@ def train(settings: Training) -> str:
     checkpointer = Checkpointer(os.path.join(model_dir, run_layout.CHECKPOINTS), settings.save)
     step = checkpointer.latest_step() or 0
     finished = step >= total_steps and run_layout.is_finished(model_dir)
-    if finished and model.saved_step(model_dir) is not None:
+    if finished and saving.saved_step(model_dir) is not None:
         checkpointer.close()
         announce.already_finished(model_dir, step)
         return model_dir
@@ -125,14 +126,16 @@ def train(settings: Training) -> str:
 
     def export(results: Mapping[str, Any]) -> None:
         params = step_lib.merge(state.trainable, frozen)
-        model.save(model_dir, params, step=step, results=results, feature_lengths=settings.lengths)
+        saving.save(
+            model, model_dir, params, step=step, results=results, feature_lengths=settings.lengths
+        )
 
     def make_up_for_lost_product() -> None:
         """The product of the best evaluation so far must be there, or that of a step still to come.
 
         Of the latter a killed run may have left it; files get lost or damaged.
         """
-        best, saved = history.best_step(means), model.saved_step(model_dir)
+        best, saved = history.best_step(means), saving.saved_step(model_dir)
         is_to_come = (saved or 0) >= step and saved not in means
         if best is None or saved == best or is_to_come:
             return

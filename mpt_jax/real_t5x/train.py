@@ -12,6 +12,7 @@ from t5x import trainer as trainer_lib
 
 from mpt_jax import files, hosts, run_layout
 from mpt_jax.configuration import config
+from mpt_jax.engine import saving
 from mpt_jax.engine import step as step_lib
 from mpt_jax.engine.data import pipeline
 from mpt_jax.engine.initialize import initial_params
@@ -38,7 +39,7 @@ def train(settings: Training) -> str:
     """
     model_dir, step = settings.model_dir, _latest_step(settings.model_dir)
     if step >= settings.total_steps and run_layout.is_finished(model_dir):
-        if settings.model.saved_step(model_dir) is None:
+        if saving.saved_step(model_dir) is None:
             raise run_folder.lost_product(model_dir)
         announce.already_finished(model_dir, step)
         return model_dir
@@ -72,7 +73,9 @@ def arguments(settings: Training) -> dict[str, Any]:
 
     # ------------------------------------------------------------------ what T5X calls back
     def export(params: Mapping, step: int, results: Mapping) -> None:
-        model.save(model_dir, params, step=step, results=results, feature_lengths=settings.lengths)
+        saving.save(
+            model, model_dir, params, step=step, results=results, feature_lengths=settings.lengths
+        )
 
     means = history.means(history.read(model_dir), last=step)
     reporter = Reporter(model_dir, settings.total_steps, settings.description, step)

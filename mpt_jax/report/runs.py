@@ -14,7 +14,7 @@ from mpt_jax.engine.evaluation import confusion
 from mpt_jax.engine.evaluation.confusion import Confusion
 from mpt_jax.engine.records import evaluated, history
 from mpt_jax.errors import UserError
-from mpt_jax.product import prompt_file
+from mpt_jax.product import product_file
 from mpt_jax.report import facts
 
 TEST, VALIDATION = "test", "validation"
@@ -138,7 +138,7 @@ def _read_run(folder: epath.Path, problems: list[Problem]) -> Run:
     reached = max((line["step"] for line in lines), default=0)
     if reached < record["total_steps"]:
         raise _UnusableError("incomplete", f"at step {reached} of {record['total_steps']}")
-    if not run_layout.is_finished(folder):
+    if not run_layout.says_finished(record):
         raise _UnusableError("incomplete", "stopped in its last evaluation: start it again")
     keys = {task: record["key_metrics"][task] for task in record["tasks"]}
     evals = [line for line in lines if line["kind"] == "eval"]
@@ -304,10 +304,10 @@ def _confusions(
 
 
 def _bank(folder: epath.Path, problems: list[Problem]) -> tuple[dict, tuple[str, ...]]:
-    if not (folder / prompt_file.FILE_NAME).exists():
+    if not (folder / product_file.PROMPTS).exists():
         return {}, ()
     try:
-        bank, info = prompt_file.load((folder / prompt_file.FILE_NAME).as_posix())
+        bank, info = product_file.load((folder / product_file.PROMPTS).as_posix())
     except UserError as error:
         reason = f"{error} It is left out only of the heat maps."
         problems.append(Problem(folder.as_posix(), "unreadable", reason))

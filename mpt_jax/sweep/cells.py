@@ -71,7 +71,7 @@ class Run:
             return False
         if self.scores and not (isinstance(mean, dict) and "key_metric" in mean):
             return False
-        if not run_layout.is_finished(self.folder) or "tuned_parameters" not in record:
+        if not run_layout.says_finished(record) or "tuned_parameters" not in record:
             return False
         return bool(self.scores) or _loads(self.folder)
 
@@ -88,10 +88,10 @@ class Run:
 
 def _loads(folder: pathlib.Path) -> bool:
     """Whether there is a product in a run folder, and can be read."""
-    from mpt_jax.product import prompt_file  # takes numpy, which a mistake in a plan does without
+    from mpt_jax.product import product_file  # takes numpy, which a mistake in a plan does without
 
     try:
-        prompt_file.load(str(folder))
+        product_file.load(str(folder))
     except UserError:
         return False
     return True

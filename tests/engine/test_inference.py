@@ -12,6 +12,7 @@ import pytest
 import toy
 
 from mpt_jax.backbone import store
+from mpt_jax.engine import initialize, saving
 from mpt_jax.engine import settings as settings_lib
 from mpt_jax.engine.data.pipeline import DatasetConfig
 from mpt_jax.engine.evaluation.evaluate import evaluate
@@ -34,11 +35,11 @@ def write(folder, **fields):
     """A backbone, and prompts whose tasks differ."""
     store.save(str(folder), toy.backbone(), toy.CONFIG)
     model = toy.model(MPT(prompt_length=4), TASKS, **fields)
-    params = model.start(toy.backbone(), jax.random.key(3))
+    params = initialize.start(model, toy.backbone(), jax.random.key(3))
     for leaf in ("task_u", "task_v"):
         shape = params["prompt_bank"][leaf].shape
         params["prompt_bank"][leaf] = 3 * jax.random.normal(jax.random.key(4), shape)
-    model.save(str(folder), params, step=0, results={}, feature_lengths=LENGTHS)
+    saving.save(model, str(folder), params, step=0, results={}, feature_lengths=LENGTHS)
     return str(folder)
 
 

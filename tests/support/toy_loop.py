@@ -18,7 +18,7 @@ from mpt_jax.engine.partitioning import PjitPartitioner
 from mpt_jax.engine.schedules import create_learning_rate_scheduler
 from mpt_jax.engine.settings import Trainer, Training
 from mpt_jax.methods.mpt import MPT
-from mpt_jax.product import prompt_file
+from mpt_jax.product import product_file
 from mpt_jax.tasks.mixtures import bind_tasks
 
 TASKS = ("toy_a", "toy_b")
@@ -104,7 +104,7 @@ def is_finished(model_dir):
 
 def assert_product_is_of(model_dir, step):
     """The prompt file is whole, and the bank of a checkpoint."""
-    bank, info = prompt_file.load(str(model_dir))
+    bank, info = product_file.load(str(model_dir))
     assert info.step == step
     leaves = checkpoint(model_dir, step)
     for name, leaf in bank.items():

@@ -7,7 +7,7 @@ from toy_loop import STEPS, assert_product_is_of, contents, interrupt, is_finish
 from mpt_jax.engine.checkpoints import CheckpointConfig
 from mpt_jax.engine.initialize import RestoreCheckpointConfig
 from mpt_jax.errors import UserError
-from mpt_jax.product import prompt_file
+from mpt_jax.product import product_file
 
 
 def test_the_product_is_of_the_best_evaluation_also_after_a_resume(
@@ -80,7 +80,7 @@ def test_without_checkpoints_the_product_is_all_that_stays(backbone, fetched, tm
     run(tmp_path, backbone, **unsaved)  # from the start
     assert len(fetched) == 2 + STEPS
     assert steps_saved(tmp_path) == []
-    assert prompt_file.load(str(tmp_path))[1].step == STEPS
+    assert product_file.load(str(tmp_path))[1].step == STEPS
 
 
 def test_a_full_disk_for_the_product_is_one_message(backbone, scores, tmp_path, monkeypatch):
@@ -89,7 +89,7 @@ def test_a_full_disk_for_the_product_is_one_message(backbone, scores, tmp_path, 
 
     scores |= {2: 1.0, 4: 2.0}
     run(tmp_path, backbone, period=2, total_steps=2)
-    monkeypatch.setattr(prompt_file, "save", full)
+    monkeypatch.setattr(product_file, "save", full)
     with pytest.raises(UserError, match="No space left on device"):
         run(tmp_path, backbone, period=2)
     assert steps_saved(tmp_path) == [2, 4]

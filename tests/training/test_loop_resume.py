@@ -29,7 +29,7 @@ from mpt_jax.engine import loop
 from mpt_jax.engine.schedules import create_learning_rate_scheduler
 from mpt_jax.engine.settings import Trainer
 from mpt_jax.errors import UserError
-from mpt_jax.product import prompt_file
+from mpt_jax.product import product_file
 from mpt_jax.report import folders as report_folders
 from mpt_jax.tasks.mixtures import bind_tasks
 
@@ -78,8 +78,8 @@ def test_a_run_in_a_bucket_is_all_there_also_what_it_resumes_from(
         assert (tmp_path / "bucket/run" / file).read_bytes() == (
             pathlib.Path(whole[0], file).read_bytes()
         ), file
-    bank, _ = prompt_file.load("gs://bucket/run")
-    np.testing.assert_array_equal(bank["shared"], prompt_file.load(whole[0])[0]["shared"])
+    bank, _ = product_file.load("gs://bucket/run")
+    np.testing.assert_array_equal(bank["shared"], product_file.load(whole[0])[0]["shared"])
     assert [str(found) for found in report_folders.find(["gs://bucket"])] == ["gs://bucket/run"]
 
 

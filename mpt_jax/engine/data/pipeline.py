@@ -18,7 +18,7 @@ import numpy as np
 from mpt_jax import feature_lengths, hosts
 from mpt_jax.engine.data.length_buckets import MODEL_FEATURES, Batch, Buckets, cut_batch
 from mpt_jax.errors import UserError, shown
-from mpt_jax.product import prompt_file
+from mpt_jax.product import description
 
 if TYPE_CHECKING:
     import seqio
@@ -306,7 +306,7 @@ def _check_labels(task: "seqio.Task", length: int) -> None:
 
     feature = task.output_features["targets"]
     for word in info(task.name).label_words:
-        prompt_file.check_label(word)
+        description.check_label(word)
         tokens = len(feature.vocabulary.encode(word)) + int(feature.add_eos)
         if tokens > length:
             raise UserError(

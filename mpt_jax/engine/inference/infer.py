@@ -11,7 +11,7 @@ from mpt_jax.engine.inference.output_lines import ANSWER, OutputLines
 from mpt_jax.engine.inference.predictor import Prediction, Predictor, Row, TextReader
 from mpt_jax.engine.settings import Inference
 from mpt_jax.errors import UserError
-from mpt_jax.product import prompt_file
+from mpt_jax.product.description import ProductInfo
 
 
 def infer(settings: Inference) -> None:
@@ -78,7 +78,7 @@ def record(tasks: Sequence[str], row: Row, answer: Prediction | None = None) -> 
 
 
 def _ranker(
-    predictor: Predictor, info: prompt_file.PromptInfo
+    predictor: Predictor, info: ProductInfo
 ) -> Callable[[list[Row], int, int], list[Prediction]]:
     """As `Predictor.predict`, but of a task's label words the most likely one."""
     tasks = predictor.model.tasks

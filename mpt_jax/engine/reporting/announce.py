@@ -8,7 +8,7 @@ from mpt_jax.engine.records import history, recorded_rows
 from mpt_jax.engine.records.run_record import numbers
 from mpt_jax.engine.settings import Training
 from mpt_jax.errors import UserError
-from mpt_jax.product import prompt_file
+from mpt_jax.product import product_file
 
 _NAMED = 8  # tasks
 
@@ -74,6 +74,6 @@ def _outcome(model_dir: str, step: int, means: Mapping[int, float | None]) -> st
     if best is not None and means[best] is not None:
         reached += f", best validation score {means[best]:.2f} at step {best:,}"
     try:
-        return f"{reached}; product {prompt_file.resolve(model_dir)}"
+        return f"{reached}; product {product_file.resolve(model_dir)}"
     except UserError:  # a method of the user's own may save something else
         return reached
