@@ -312,7 +312,7 @@ class LoadedModel:
         """The ids of a target, with the end token; cut, it would be another one."""
         vocabulary, limit = self.predictor.model.output_vocabulary, self.lengths["targets"]
         if not isinstance(text, str):
-            raise UserError(f"{place} is {text!r}, which is no text.")
+            raise UserError(f"{place} is {text!r}, which is not a text.")
         ids = [*first_ids(vocabulary, text, limit), vocabulary.eos_id]
         if len(ids) > limit:
             raise UserError(

@@ -146,7 +146,7 @@ def new_folder(path: str | os.PathLike) -> Iterator[epath.Path]:
     """
     path = epath.Path(path)
     check_new_folder(path)
-    # No name that somebody would give to a folder of his own.
+    # A name that nobody would give to their own folder.
     partial = path.with_name(f"{path.name}.mpt_jax.partial")
     try:
         lock = _claim(partial)
@@ -246,7 +246,7 @@ def read_text(path: str | os.PathLike) -> str:
     try:
         return _read(path, _LARGEST_JSON).decode("utf-8")
     except UnicodeDecodeError as error:
-        raise UserError(f"{path} is no UTF-8 text ({error}): copy it again.") from error
+        raise UserError(f"{path} is not UTF-8 text ({error}): copy it again.") from error
 
 
 def parse_json(text: str | bytes, where: str) -> Any:

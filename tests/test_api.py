@@ -187,7 +187,7 @@ def test_states_and_logits_of_many_texts_take_few_programs(t5):
     [
         (["yes"], "targets must be 4 texts, one for each text"),
         ("yes!", "targets must be 4 texts"),
-        (["yes", None, "no", "no"], "target 1 is None, which is no text"),
+        (["yes", None, "no", "no"], "target 1 is None, which is not a text"),
         (["yes", "no", LONG, "no"], r"target 2 has at least \d+ tokens, more than the limit of 4"),
     ],
 )

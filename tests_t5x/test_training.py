@@ -1,4 +1,4 @@
-"""Training under T5X besides equal numbers: resuming, stopping, other methods, bad input."""
+"""More of training under T5X than equal numbers: resuming, stopping, other methods, bad input."""
 
 import json
 import pathlib
@@ -108,7 +108,7 @@ def test_a_signal_saves_and_the_same_command_goes_on(command, whole, tmp_path, m
 
     monkeypatch.setattr(Reporter, "training", stop_at_3)
     assert cli.main(command("t5x", tmp_path, "--gin.SAVE_PERIOD=1000")) == 130
-    # A thread of its own hears of the signal, perhaps when the next step has begun.
+    # A separate thread hears of the signal, perhaps when the next step has begun.
     told = rf"saved step [34] of 8 in {tmp_path}; to resume: t5x train --engine=t5x"
     assert re.search(told, capsys.readouterr().err)
     monkeypatch.undo()

@@ -15,8 +15,8 @@ from mpt_jax.errors import UserError
 def convert(src: str, dst: str, to: str, dtype: str | None = None) -> str:
     """Writes the backbone at `src` into the new folder `dst`, whole or not at all.
 
-    The numbers are those of `src`, bit for bit where `dtype` is None. The vocabulary beside it is
-    copied; of config.json goes along what `T5Config` has (dropout, for one, is a run's choice).
+    The numbers are those of `src`, bit for bit where `dtype` is None. The vocabulary next to it is
+    copied. Of config.json only the fields of `T5Config` are kept.
 
     Args:
         src: as INITIAL_CHECKPOINT_PATH.
@@ -41,9 +41,9 @@ def convert(src: str, dst: str, to: str, dtype: str | None = None) -> str:
     with files.new_folder(dst) as folder:
         write(os.fspath(folder), found, config, step)
         for name in (vocabularies.FILE, vocabularies.SETTINGS):
-            beside = os.path.join(backbones.folder_of(src), name)
-            if os.path.isfile(beside):
-                shutil.copyfile(beside, folder / name)
+            extra = os.path.join(backbones.folder_of(src), name)
+            if os.path.isfile(extra):
+                shutil.copyfile(extra, folder / name)
     return fingerprint
 
 

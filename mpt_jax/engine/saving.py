@@ -54,7 +54,7 @@ def save(
 
 
 def saved_step(directory: str) -> int | None:
-    """The training step of the product in a run folder; None: there is none that loads."""
+    """The training step of the product in a run folder; None: there is no product that loads."""
     try:
         return product_file.load(directory)[1].step
     except UserError:

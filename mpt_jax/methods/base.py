@@ -37,7 +37,7 @@ class Method(abc.ABC):
         tuned_backbone: pattern of the backbone's own parameters that train; "": none.
         prompt_length, rank: P and R of its prompts; 0: no prompt, no factors.
         bank_axes: logical axes of the leaves of its prompt bank.
-        axis_rules: logical axes of what it adds besides a bank (see `backbone.axes`).
+        axis_rules: logical axes of what it adds apart from a bank (see `backbone.axes`).
         needs_backbone: whether a run without a loaded backbone is an error.
         independent_tasks: no trained parameter serves two tasks, so each task's loss is a mean
             over its own target tokens and one program equals K separate runs.

@@ -10,7 +10,7 @@ _LISTED = 20  # tasks that a message lists
 
 
 def not_held(task: str | None, held: Sequence[str]) -> UserError:
-    """The refusal of a task that is none of a product's, with those that are; None: none given."""
+    """The refusal of a task that a product does not hold; None: no task was given."""
     asked = "no task was given" if task is None else f"task {task!r} is not in the bank"
     listed = ", ".join(held[:_LISTED]) or "no tasks"
     more = f", ... ({len(held)})" if len(held) > _LISTED else ""

@@ -34,8 +34,7 @@ def resolve(path: str) -> str:
     file = next((place for place in places if epath.Path(place).is_file()), None)
     if file is not None and file.endswith(".json"):
         raise UserError(
-            f"{file} is the description beside a prompt file: give the {PROMPTS} there, or its "
-            "folder."
+            f"{file} is the description of a prompt file: give the {PROMPTS} there, or its folder."
         )
     if file is None:
         raise UserError(

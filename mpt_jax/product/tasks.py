@@ -29,7 +29,7 @@ def check_is_bank(path: str, bank: Bank, info: ProductInfo) -> None:
     if any("/" in name for name in bank):
         raise UserError(
             f"{path} is the product of the method {info.method!r}, which tunes no prompts: it "
-            "cannot be part of a prompt bank, nor written as one."
+            "cannot be part of a prompt bank, and cannot be written as one."
         )
 
 

@@ -203,7 +203,7 @@ def _metric_lines(folder: epath.Path) -> list[dict[str, Any]]:
     with _unreadable():
         lines = history.read(folder)
     if any(not 0 <= line["step"] <= _LARGEST_NUMBER for line in lines):
-        raise _UnusableError("unreadable", f"{run_layout.HISTORY} has a step that is none")
+        raise _UnusableError("unreadable", f"{run_layout.HISTORY} has a step out of range")
     return lines
 
 
@@ -233,7 +233,7 @@ def _scores(
 def _evaluation(folder: epath.Path) -> tuple[str, dict[str, Any]] | None:
     """The split and the contents of the evaluation that counts: of TEST, else of another split.
 
-    On VALIDATION the product was chosen, on TRAIN it was trained: these count for nothing more.
+    The product was chosen on VALIDATION and trained on TRAIN: these do not count.
     """
     found = {}
     for file in sorted(folder.glob(f"*/{run_layout.EVALUATION}")):

@@ -32,7 +32,7 @@ def test_one_prompt_per_task_or_one_for_all():
     assert each.independent_tasks and not one.independent_tasks
 
 
-def test_each_task_has_its_own_draw_whichever_tasks_run_beside_it():
+def test_each_task_has_its_own_draw_whichever_tasks_run_with_it():
     method = PromptTuning(prompt_length=4)
     nli, qa = _bank(method)["task_prompts"]
     assert not np.array_equal(nli, qa)

@@ -200,7 +200,7 @@ def test_a_report_shows_confusions_and_a_later_evaluation_takes_them_back(work, 
     assert cli.main(["report", "first"]) == 0
     page = (work / "first/report/report.html").read_text()
     assert "Confusion of labels: toy_a, all training examples" in page
-    assert "toy_b.confusion.csv is no confusion matrix" in page
+    assert "toy_b.confusion.csv is not a confusion matrix" in page
     assert (work / "first/report/confusion_all_examples_toy_a.png").exists()
     with (work / "first/report/confusion.csv").open() as file:
         rows = list(csv.DictReader(file))

@@ -50,7 +50,7 @@ def test_round_trip_is_exact_by_file_and_by_folder(tmp_path):
             np.testing.assert_array_equal(bank[name], leaf)
 
 
-def test_the_json_beside_it_says_the_same(tmp_path):
+def test_the_json_next_to_it_says_the_same(tmp_path):
     product_file.save(str(tmp_path), _bank(), INFO)
     description = json.loads((tmp_path / "prompts.json").read_text())
     assert description["tasks"] == ["nli", "qa"] and description["step"] == 7
@@ -85,9 +85,9 @@ def test_missing_file_names_the_path_and_the_remedy(tmp_path):
         product_file.load(str(tmp_path / "nowhere"))
 
 
-def test_the_description_beside_a_prompt_file_is_refused(tmp_path):
+def test_the_description_of_a_prompt_file_is_refused(tmp_path):
     (tmp_path / "prompts.json").write_text("{}")
-    with pytest.raises(UserError, match="prompts.json is the description beside a prompt file"):
+    with pytest.raises(UserError, match="prompts.json is the description of a prompt file"):
         product_file.load(str(tmp_path / "prompts.json"))
 
 

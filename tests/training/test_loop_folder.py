@@ -1,4 +1,4 @@
-"""The folder of a run: one run at a time, and none where it cannot be."""
+"""The folder of a run: one run at a time, and refused where it cannot be made."""
 
 import shutil
 import subprocess

@@ -24,7 +24,7 @@ from mpt_jax.vocabulary import SentencePiece
 if TYPE_CHECKING:
     import seqio
 
-# Pickles, which run code as they are read, and what else frameworks save besides safetensors.
+# Pickles, which run code as they are read, and other formats that frameworks save.
 _REFUSED = (".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".pkl")
 
 _TOKENIZER = "tokenizer.json"  # what transformers 5 writes instead of a spiece.model

@@ -53,7 +53,7 @@ def _check_unstacked(place: str, names: Iterable[str]) -> None:
             f"{place} holds its layers stacked ({stacked!r}), as scan_layers in T5X's scalable_t5 "
             "leaves them; they are read one by one. Take a checkpoint of the model in "
             "t5x/examples/t5 (gs://t5-data/pretrained_models/t5x has those of T5), or save each "
-            "layer under a name of its own: encoder/layers_0, encoder/layers_1, ..."
+            "layer under its own name: encoder/layers_0, encoder/layers_1, ..."
         )
 
 

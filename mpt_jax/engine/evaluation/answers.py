@@ -33,7 +33,7 @@ def told(
         predicted: the answers, of the tasks that have metrics of them.
 
     Returns:
-        {task: {INVALID: answers that are none of its label words, CONSTANT: the key metric of
+        {task: {INVALID: answers that are not one of its label words, CONSTANT: the key metric of
         always answering with the most frequent target}}; INVALID where answers were predicted.
 
     Raises:

@@ -23,7 +23,7 @@ def checked(model_dir: str, model: Any, params: Mapping, resumed: bool) -> dict[
         resumed: whether the folder has a checkpoint that the run will go on from.
 
     Raises:
-        UserError: it is another, be it in the lowest bits.
+        UserError: it is another one, even if only in the lowest bits.
     """
     found = store.identify(params, model.method.tuned_backbone)._asdict()
     record = files.absolute(model_dir) / run_layout.RECORD

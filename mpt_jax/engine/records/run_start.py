@@ -31,7 +31,7 @@ def settle(settings: Training, step: int) -> RunStart:
         step: of its newest checkpoint; 0: it has none, this is its first start.
 
     Raises:
-        UserError: a seed that is no number; other data than at the first start.
+        UserError: a seed that is not a number; other data than at the first start.
     """
     model_dir, resumed = settings.model_dir, step > 0
     seed = run_record.settle_seed(model_dir, settings.random_seed, resumed)

@@ -59,7 +59,7 @@ def already_finished(model_dir: str, step: int) -> None:
     """
     try:
         means = history.means(history.read(model_dir))
-    except UserError:  # a damaged log does not unmake the product
+    except UserError:  # the product is there even if the log is damaged
         means = {}
     hosts.note(
         f"the run in {model_dir} is finished, so nothing is trained: "
