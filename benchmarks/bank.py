@@ -99,7 +99,7 @@ def write_bank(folder: str, backbone: str, tasks: int, length: int) -> str:
         width=config.emb_dim,
         rank=1,
         vocabulary_size=config.vocab_size,
-        backbone=backbones.fingerprint_of(backbone),
+        backbone=backbones.identify(backbone).fingerprint,
         feature_lengths={"inputs": 64, "targets": 8},
         label_words={},
         input_forms={},

@@ -99,7 +99,11 @@ def _draw(runs: dict[str, pathlib.Path], source: pathlib.Path) -> None:
 
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
     for label, folder in (("teachers", source / "teachers"), ("MPT bank", source)):
-        steps, losses = _curve(folder, "train", _mean_task_loss)
+        steps, losses = _curve(
+            folder,
+            "train",
+            lambda x: np.mean([x[name] for name in x if name.startswith("task_loss/")]),
+        )
         left.plot(steps, losses, label=label)
     left.set(title="Source training", xlabel="step", ylabel="loss per target token (nats)")
     for label, folder in runs.items():
@@ -110,10 +114,6 @@ def _draw(runs: dict[str, pathlib.Path], source: pathlib.Path) -> None:
         axes.legend(frameon=False)
         axes.grid(alpha=0.3)
     figure.savefig(FOLDER / "learning_curves.png", dpi=130)
-
-
-def _mean_task_loss(line: dict) -> float:
-    return float(np.mean([v for name, v in line.items() if name.startswith("task_loss/")]))
 
 
 def _curve(folder: pathlib.Path, kind: str, value) -> tuple[list[int], list[float]]:

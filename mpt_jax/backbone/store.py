@@ -123,11 +123,6 @@ def identify(params: Mapping, tuned: str = "") -> Identity:
     return fingerprints.identity((name, shapes[name], sums[name]) for name in sums)
 
 
-def fingerprint(params: Mapping, tuned: str = "") -> str:
-    """Only the fingerprint of `identify`: a copy in bfloat16 has that of its original."""
-    return identify(params, tuned).fingerprint
-
-
 def identify_weights(weights: Weights) -> Identity:
     """As `identify`, of weights in a file, of which one tensor at a time is in memory.
 

@@ -190,15 +190,12 @@ def _parse_override(override: str, source: gin_source.Source) -> None:
     try:
         gin.parse_config(text)
     except (ValueError, KeyError) as unknown:
-        lines = ["from __gin__ import dynamic_registration", *_import_lines(source), text]
+        imports = dict.fromkeys(statement.format() for statement in source.imports)
+        lines = ["from __gin__ import dynamic_registration", *imports, text]
         try:
             gin.parse_config("\n".join(lines))
         except (NameError, AttributeError, ValueError):
             gin_errors.raise_clean(unknown, source, where=f"--gin.{override}: ")
-
-
-def _import_lines(source: gin_source.Source) -> list[str]:
-    return list(dict.fromkeys(statement.format() for statement in source.imports))
 
 
 def _required(function: Callable) -> list[str]:

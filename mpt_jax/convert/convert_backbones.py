@@ -30,7 +30,6 @@ def convert(src: str, dst: str, to: str, dtype: str | None = None) -> str:
     Raises:
         UserError: `src` is not a whole backbone, `dst` is taken or cannot be written.
     """
-    write = _WRITERS[to]
     step = _step(dst) if to == "t5x" else None
     found = backbones.open_weights(src)
     config = backbones.checked(found)
@@ -39,7 +38,7 @@ def convert(src: str, dst: str, to: str, dtype: str | None = None) -> str:
     found = found.cast(dtype) if dtype else found
     fingerprint = store.identify_weights(found).fingerprint  # reads and checks every value
     with files.new_folder(dst) as folder:
-        write(os.fspath(folder), found, config, step)
+        _write(os.fspath(folder), found, config, to, step)
         for name in (vocabularies.FILE, vocabularies.SETTINGS):
             extra = os.path.join(backbones.folder_of(src), name)
             if os.path.isfile(extra):
@@ -56,19 +55,13 @@ def _step(dst: str) -> int:
     return int(match[1])
 
 
-def _write_mpt_jax(folder: str, found: Weights, config: T5Config, _: None) -> None:
-    store.write(folder, found.tensors, config)
+def _write(folder: str, found: Weights, config: T5Config, to: str, step: int | None) -> None:
+    if to == "mpt_jax":
+        store.write(folder, found.tensors, config)
+    elif to == "huggingface":
+        huggingface.write(folder, found, config)
+    else:
+        from mpt_jax.backbone.formats import t5x_legacy
 
-
-def _write_huggingface(folder: str, found: Weights, config: T5Config, _: None) -> None:
-    huggingface.write(folder, found, config)
-
-
-def _write_t5x(folder: str, found: Weights, config: T5Config, step: int) -> None:
-    from mpt_jax.backbone.formats import t5x_legacy
-
-    t5x_legacy.write(folder, found, step)
-    store.write_config(folder, config)  # T5X reads past it; the way back needs it
-
-
-_WRITERS = {"mpt_jax": _write_mpt_jax, "huggingface": _write_huggingface, "t5x": _write_t5x}
+        t5x_legacy.write(folder, found, step)
+        store.write_config(folder, config)  # T5X reads past it; the way back needs it

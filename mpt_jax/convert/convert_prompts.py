@@ -18,11 +18,6 @@ OURS, PEFT, NPY = FORMATS = ("mpt_jax", "peft", "npy")
 _OF_BACKBONES = ("pytorch_model", "model")
 
 
-def is_prompts(src: str) -> bool:
-    """Whether `src` holds prompts, in whichever format, and no backbone."""
-    return format_of(src) is not None
-
-
 def format_of(src: str) -> str | None:
     """The format of the prompts at `src`, told by its files; None: there are none.
 

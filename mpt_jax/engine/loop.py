@@ -3,6 +3,7 @@ differ in the model, its method and the gin file.
 """
 
 import contextlib
+import functools
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -69,7 +70,7 @@ def train(settings: Training) -> str:
     trainable, frozen = step_lib.split(params, labels)
     facts = {
         **begun.facts,
-        "backbone": backbone_record.checked(model_dir, model, params, resumed=step > 0),
+        "backbone": backbone_record.checked(model, params, begun.before, model_dir),
         "key_metrics": evaluator.key_metrics if evaluator else {},
     }
     optimizer = model.optimizer_def.build(labels, axes, begun.schedule)
@@ -106,8 +107,8 @@ def train(settings: Training) -> str:
         """Evaluate the validation split; keep the product if it is the best so far."""
         params = step_lib.merge(state.trainable, frozen)
         results = evaluator.run(
-            lambda batch: predict(params, partitioner.shard_whole_batch(batch)),
-            lambda batch: score(params, partitioner.shard_whole_batch(batch)),
+            functools.partial(predict, params),
+            functools.partial(score, params),
             step=step,
             output_dir=os.path.join(model_dir, run_layout.VALIDATION),
         )
@@ -157,7 +158,7 @@ def train(settings: Training) -> str:
         run_folder.going(model_dir),
         InterruptFlag() as interrupt,
         contextlib.closing(checkpointer),
-        Reporter(model_dir, total_steps, settings.description, step) as reporter,
+        Reporter(settings, step) as reporter,
     ):
         if step:
             make_up_for_lost_product()

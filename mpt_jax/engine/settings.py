@@ -7,7 +7,6 @@ settings is refused as they are made, before any work is done or anything writte
 
 import dataclasses
 import functools
-import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -118,11 +117,6 @@ class Training:
     def save(self) -> SaveCheckpointConfig:
         """How often to save."""
         return self.checkpoint_cfg.save or SaveCheckpointConfig(period=None)
-
-    @property
-    def description(self) -> str:
-        """The run in a few words, for its progress."""
-        return f"{self.model.method.name} {os.path.basename(os.path.normpath(self.model_dir))}"
 
     def evaluates_after(self, step: int) -> bool:
         """Whether an evaluation is due once this step is taken."""

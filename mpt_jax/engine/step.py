@@ -197,6 +197,11 @@ def make_train_step(
 def make_eval_step(fn: Callable[..., Any], partitioner: PjitPartitioner) -> Callable[..., Any]:
     """Compiles a model's `fn(params, batch, *rest)`, e.g. `predict_batch`.
 
-    Results are replicated, so that each host can read them whole.
+    Batches come whole to every host, as numpy; results are replicated, so that each can read them.
     """
-    return jax.jit(fn, out_shardings=partitioner.replicated)
+    compiled = jax.jit(fn, out_shardings=partitioner.replicated)
+
+    def run(params: Params, batch: Batch, *rest: Any) -> Any:
+        return compiled(params, partitioner.shard_whole_batch(batch), *rest)
+
+    return run

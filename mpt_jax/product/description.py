@@ -23,7 +23,7 @@ class ProductInfo:
         tasks: names of the K tasks, in the order of the bank's rows.
         length, width, rank: P (0: no prompt), D and R (0: no factors).
         vocabulary_size: V of the backbone.
-        backbone: fingerprint of the backbone's frozen weights (`backbone.store.fingerprint`).
+        backbone: fingerprint of the backbone's frozen weights (`backbone.store.identify`).
         feature_lengths: token limits, {"inputs": T, "targets": S}.
         label_words: task -> its label words, for tasks that have them.
         input_forms: task -> how its inputs are written, e.g. "review: {text}", where it is stated.

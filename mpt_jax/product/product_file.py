@@ -76,7 +76,8 @@ def save(
     tensors = {name: np.asarray(leaf, np.float32, order="C") for name, leaf in bank.items()}
     content = tensor_file.to_bytes(tensors, description.header(info))
     text = files.to_json(description.as_json_object(info), indent=2) + "\n"
-    files.write_together({_json_path(path): text, path: content}, setting=setting)
+    shown = f"{os.path.splitext(path)[0]}.json"
+    files.write_together({shown: text, path: content}, setting=setting)
     return path
 
 
@@ -147,7 +148,3 @@ def _check_shapes(file: str, bank: Bank, info: ProductInfo) -> None:
             )
     if not bank:
         raise UserError(f"{file} holds no prompt.")
-
-
-def _json_path(path: str) -> str:
-    return os.path.splitext(path)[0] + ".json"

@@ -78,8 +78,7 @@ def arguments(settings: Training) -> dict[str, Any]:
         )
 
     means = history.means(history.read(model_dir), last=step)
-    reporter = Reporter(model_dir, settings.total_steps, settings.description, step)
-    callbacks = Callbacks(export, reporter, means)
+    callbacks = Callbacks(export, Reporter(settings, step), means)
 
     def start(init_rng: jax.Array, input_shapes: Mapping) -> Mapping:
         return initial_params(

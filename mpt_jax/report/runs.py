@@ -180,7 +180,8 @@ def _record(folder: epath.Path) -> dict[str, Any]:
         record = files.read_json(folder / run_layout.RECORD)
         files.check_fields(record, _FIELDS, run_layout.RECORD)
     names = [record["label"], record["method"], *record["tasks"], *record["key_metrics"].values()]
-    if not all(isinstance(name, str) and _is_name(name) for name in names):
+    usable = [n for n in names if isinstance(n, str) and n.isprintable() and n.strip()]
+    if len(usable) < len(names) or max(map(len, usable)) > _LONGEST_NAME:
         reason = f"{run_layout.RECORD}: a name is not a line of 1 to {_LONGEST_NAME} characters"
         raise _UnusableError("unreadable", reason)
     for name in ("total_steps", "batch_size", "tuned_parameters", "few_shot"):
@@ -191,10 +192,6 @@ def _record(folder: epath.Path) -> dict[str, Any]:
             "unreadable", f"{run_layout.RECORD} does not name each task's key metric"
         )
     return record
-
-
-def _is_name(text: str) -> bool:
-    return len(text) <= _LONGEST_NAME and text.isprintable() and text.strip() != ""
 
 
 def _metric_lines(folder: epath.Path) -> list[dict[str, Any]]:
@@ -226,7 +223,11 @@ def _scores(
         raise _UnusableError("incomplete", reason)
     (line,) = [line for line in evals if line["step"] == best][-1:]
     names = {task: f"{task}/{key}" for task, key in keys.items()}
-    scores = {task: _at(line, name) for task, name in names.items() if _is_evaluated(task, line)}
+    scores = {
+        task: _at(line, name)
+        for task, name in names.items()
+        if any(told.startswith(f"{task}/") for told in line)
+    }
     return VALIDATION, _finite(scores, run_layout.HISTORY)
 
 
@@ -243,11 +244,6 @@ def _evaluation(folder: epath.Path) -> tuple[str, dict[str, Any]] | None:
     others = [split for split in found if split not in (VALIDATION, facts.TRAIN)]
     split = TEST if TEST in found else next(iter(others), None)
     return split and (split, found[split])
-
-
-def _is_evaluated(task: str, line: dict[str, Any]) -> bool:
-    """Whether an evaluation has a figure of the task."""
-    return any(name.startswith(f"{task}/") for name in line)
 
 
 def _finite(scores: dict[str, float], where: str) -> dict[str, float]:

@@ -10,7 +10,7 @@ import safetensors.numpy
 import toy
 import toy_start
 
-from mpt_jax.convert.convert_prompts import convert, format_of, is_prompts
+from mpt_jax.convert.convert_prompts import convert, format_of
 from mpt_jax.errors import UserError
 from mpt_jax.product import product_file
 from mpt_jax.product.formats import peft
@@ -55,7 +55,7 @@ def test_prompts_are_told_from_backbones(ours, tmp_path):
         (f"{tmp_path}/prompt.pt", "npy"),
         ("gs://bucket/run/prompts.safetensors", "mpt_jax"),
     ):
-        assert (format_of(path), is_prompts(path)) == (found, True)
+        assert format_of(path) == found
     full = dataclasses.replace(product_file.load(ours)[1], method="full")
     product_file.save(str(tmp_path / "full/backbone"), LEAVES, full, "model.safetensors")
     safetensors.numpy.save_file(LEAVES, tmp_path / "weights.safetensors")
@@ -64,8 +64,8 @@ def test_prompts_are_told_from_backbones(ours, tmp_path):
     backbones = ("full", "full/backbone", "full/backbone/model.safetensors", "weights.safetensors")
     others = ("model.safetensors.index.json", "pytorch_model.bin", "checkpoint", "nowhere", ".")
     for name in (*backbones, *others):
-        assert not is_prompts(str(tmp_path / name)), name
-    assert not is_prompts("gs://t5-data/pretrained_models/t5x/t5_base/checkpoint_999900")
+        assert format_of(str(tmp_path / name)) is None, name
+    assert format_of("gs://t5-data/pretrained_models/t5x/t5_base/checkpoint_999900") is None
 
 
 def test_each_format_into_each(ours, tmp_path):

@@ -207,7 +207,7 @@ def test_eval_step_gives_each_host_the_whole_result():
     evaluate = step.make_eval_step(model.loss_fn, partitioner)
     batch = _batch()
     params = step.merge(state.trainable, frozen)
-    loss, _ = evaluate(params, partitioner.shard_batch(batch), None)
+    loss, _ = evaluate(params, batch, None)
     expected, _ = model.loss_fn(_params(), batch, None)
     assert loss.is_fully_replicated
     np.testing.assert_allclose(loss, expected, rtol=1e-5)

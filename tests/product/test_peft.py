@@ -105,7 +105,7 @@ def test_what_is_left_out_of_a_second_prompt_is_said(at_once, tmp_path, capsys):
 @kinds
 def test_the_description_is_of_the_backbone(imported, t5, kind):
     bank, info = imported[kind]
-    assert info.backbone == store.fingerprint(t5.params)
+    assert info.backbone == store.identify(t5.params).fingerprint
     assert (info.length, info.width, info.vocabulary_size) == (4, 16, 60)
     assert info.tasks == (NAMES if "task_u" in bank else NAMES[:1])
     assert info.rank == (int(kind[-1]) if "task_u" in bank else 0)

@@ -105,8 +105,8 @@ def _read_checkpoint(folder: pathlib.Path) -> Any:
     like = {"bank": {"shared": jnp.zeros((8, 5))}, "step": jnp.array(0)}
     iterator = _iterator()
     with contextlib.closing(_checkpointer(folder)) as checkpointer:
-        state = checkpointer.restore(like)
-        checkpointer.restore_iterator(iterator)
+        state = checkpointer.restore(like, 3)
+        checkpointer.restore_iterator(iterator, 3)
     rows = [int(next(iterator)) for _ in range(30)]
     return _digest(state), rows
 

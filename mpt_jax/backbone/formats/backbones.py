@@ -139,11 +139,6 @@ def identify(path: str) -> fingerprints.Identity:
     return store.identify_weights(found)
 
 
-def fingerprint_of(path: str) -> str:
-    """Only the fingerprint of `identify`, which people see."""
-    return identify(path).fingerprint
-
-
 def folder_of(path: str) -> str:
     """The folder of a backbone's path, which may name a file in it."""
     path = assets.backbone(path)

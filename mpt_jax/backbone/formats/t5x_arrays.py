@@ -70,15 +70,10 @@ def open_stream(folder: str, name: str) -> BinaryIO | None:
         raise UserError(f"cannot read {file}: {error.strerror or error}.") from error
 
 
-def is_bucket(path: str) -> bool:
-    """Whether a path is in a bucket of Google Cloud Storage."""
-    return os.fspath(path).startswith("gs://")
-
-
 def kvstore(folder: str, name: str = "") -> dict[str, str]:
     """Tensorstore's description of what lies under `name/` in a folder."""
     inside = f"{name}/" if name else ""
-    if is_bucket(folder):
+    if os.fspath(folder).startswith("gs://"):
         bucket, _, path = os.fspath(folder).removeprefix("gs://").partition("/")
         return {
             "driver": "gcs",

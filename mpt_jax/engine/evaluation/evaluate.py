@@ -1,5 +1,6 @@
 """Evaluation of a run's product on a split; it trains nothing."""
 
+import functools
 import os
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -47,8 +48,8 @@ def evaluate(settings: Evaluation) -> Metrics:
     score = step_lib.make_eval_step(model.score_batch, partitioner)
     ranked = _ranked(settings, params) if settings.rank_labels else None
     results = evaluator.run(
-        ranked or (lambda batch: predict(params, partitioner.shard_whole_batch(batch))),
-        lambda batch: score(params, partitioner.shard_whole_batch(batch)),
+        ranked or functools.partial(predict, params),
+        functools.partial(score, params),
         output_dir=settings.output_dir,
     )
     confusions = evaluator.confusions() if settings.confusion else {}
@@ -129,17 +130,17 @@ def _check_ranked(tasks: Sequence[str], words: Mapping[str, Sequence[str]]) -> N
 
 def _ranked(settings: Evaluation, params: Mapping) -> PredictFn:
     """Token ids [B, S] of the most likely of the label words of each row's task."""
-    model, partitioner = settings.model, settings.partitioner
+    model = settings.model
     words = [model.method.info.label_words.get(task, ()) for task in model.tasks]
     labels = label_tokens(model.output_vocabulary, words, len(words))
     known = labels.any(axis=2)  # a label has at least its end
-    rank = step_lib.make_eval_step(model.rank_batch, partitioner)
+    rank = step_lib.make_eval_step(model.rank_batch, settings.partitioner)
 
     def predict(batch: Batch) -> np.ndarray:
         tasks = batch["task_ids"]
         asked = {name: batch[name] for name in ("encoder_input_tokens", "task_ids")}
         asked["label_tokens"] = labels[tasks]
-        scores = jax.device_get(rank(params, partitioner.shard_whole_batch(asked)))
+        scores = jax.device_get(rank(params, asked))
         best = np.where(known[tasks], scores, -np.inf).argmax(axis=1)
         return labels[tasks, best]
 

@@ -265,8 +265,7 @@ class Predictor:
         return {"encoder_input_tokens": tokens, "task_ids": task_ids}
 
     def _run(self, compiled: Any, batch: Mapping[str, np.ndarray], *rest: Any) -> Any:
-        sharded = self._partitioner.shard_whole_batch(batch)
-        return jax.device_get(compiled(self.params, sharded, *rest))
+        return jax.device_get(compiled(self.params, batch, *rest))
 
 
 def label_tokens(vocabulary: Any, labels: Sequence[Sequence[str]], size: int) -> np.ndarray:

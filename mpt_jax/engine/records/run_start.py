@@ -16,11 +16,13 @@ class RunStart(NamedTuple):
         seed: of initialisation, dropout and the order of the data.
         schedule: that it learns with; it has an end.
         facts: for `run_record.write`.
+        before: the record of a run that goes on from a checkpoint; None: this is a first start.
     """
 
     seed: int
     schedule: Schedule
     facts: Mapping[str, Any]
+    before: Mapping[str, Any] | None
 
 
 def settle(settings: Training, step: int) -> RunStart:
@@ -33,18 +35,17 @@ def settle(settings: Training, step: int) -> RunStart:
     Raises:
         UserError: a seed that is not a number; other data than at the first start.
     """
-    model_dir, resumed = settings.model_dir, step > 0
-    seed = run_record.settle_seed(model_dir, settings.random_seed, resumed)
-    schedule = run_record.closed(
-        settings.trainer.learning_rate_fn, model_dir, settings.total_steps, step
-    )
+    model_dir, total_steps = settings.model_dir, settings.total_steps
+    before = run_record.read(model_dir) if step else None
+    seed = run_record.settle_seed(settings.random_seed, before, model_dir)
+    schedule = run_record.closed(settings.trainer.learning_rate_fn, before, total_steps)
     read = [settings.train_dataset_cfg, settings.infer_eval_dataset_cfg]
     facts = {
         **(settings.record or {}),
         "seed": seed,
-        "total_steps": settings.total_steps,
+        "total_steps": total_steps,
         "schedule_steps": schedules.end_of(schedule),
         "batch_size": settings.batch_size,
-        "data": data_record.checked(model_dir, read, resumed),
+        "data": data_record.checked(read, before, model_dir),
     }
-    return RunStart(seed, schedule, facts)
+    return RunStart(seed, schedule, facts, before)
