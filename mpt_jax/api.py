@@ -151,11 +151,7 @@ class LoadedModel:
         self.reader = reader
 
     def predict(
-        self,
-        texts: Sequence[str],
-        task: str | None = None,
-        *,
-        tasks: Sequence[str] | None = None,
+        self, texts: Sequence[str], task: str | None = None, *, tasks: Sequence[str] | None = None
     ) -> list[str]:
         """The answer to each text.
 
@@ -190,11 +186,7 @@ class LoadedModel:
             length *= 2
 
     def predict_with_scores(
-        self,
-        texts: Sequence[str],
-        task: str | None = None,
-        *,
-        tasks: Sequence[str] | None = None,
+        self, texts: Sequence[str], task: str | None = None, *, tasks: Sequence[str] | None = None
     ) -> list[Prediction]:
         """As `predict`, each answer with its log-probability (`decoding.generate`'s score)."""
         rows = self._rows(texts, task, tasks)
@@ -258,11 +250,7 @@ class LoadedModel:
         return raw_outputs.target_logits(found, given, self.predictor.model.config.vocab_size)
 
     def encode(
-        self,
-        texts: Sequence[str],
-        task: str | None = None,
-        *,
-        tasks: Sequence[str] | None = None,
+        self, texts: Sequence[str], task: str | None = None, *, tasks: Sequence[str] | None = None
     ) -> Encoded:
         """The encoder's last states of each text, after its task's prompt.
 

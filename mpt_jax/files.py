@@ -342,9 +342,7 @@ def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 _JSON = json.JSONDecoder(
-    parse_constant=_no_constant,
-    parse_float=_finite_float,
-    object_pairs_hook=_without_repetition,
+    parse_constant=_no_constant, parse_float=_finite_float, object_pairs_hook=_without_repetition
 )
 
 

@@ -229,13 +229,7 @@ class _Beams(NamedTuple):
 
 
 def _beam_search(
-    step: Step,
-    cache: Cache,
-    rows: int,
-    num_beams: int,
-    length: int,
-    penalty: float,
-    eos_id: int,
+    step: Step, cache: Cache, rows: int, num_beams: int, length: int, penalty: float, eos_id: int
 ) -> tuple[jax.Array, jax.Array]:
     """Beam search by Hugging Face's rules with `early_stopping=False`.
 

@@ -26,14 +26,7 @@ from mpt_jax.errors import UserError
 
 # Macros that name what a run needs to be there.
 _BACKBONE = "INITIAL_CHECKPOINT_PATH"
-_PATHS = {
-    _BACKBONE,
-    "SPIECE_MODEL",
-    "SOURCE_PROMPTS",
-    "TEACHER_PROMPTS",
-    "PROMPTS",
-    "INPUTS",
-}
+_PATHS = {_BACKBONE, "SPIECE_MODEL", "SOURCE_PROMPTS", "TEACHER_PROMPTS", "PROMPTS", "INPUTS"}
 _LINE = 100  # characters, in written configurations
 
 

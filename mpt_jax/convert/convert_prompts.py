@@ -53,11 +53,7 @@ def format_of(src: str) -> str | None:
 
 
 def convert(
-    src: str,
-    dst: str,
-    to: str,
-    tasks: Sequence[str] | None = None,
-    backbone: str | None = None,
+    src: str, dst: str, to: str, tasks: Sequence[str] | None = None, backbone: str | None = None
 ) -> None:
     """Write the prompts at `src` to `dst` in the format `to`.
 

@@ -81,9 +81,7 @@ class Checkpointer:
         self._unreadable: list[int] = []
         _silence_orbax()
         options = ocp.CheckpointManagerOptions(
-            max_to_keep=save_cfg.keep,
-            step_prefix="checkpoint",
-            cleanup_tmp_directories=True,
+            max_to_keep=save_cfg.keep, step_prefix="checkpoint", cleanup_tmp_directories=True
         )
         handlers = {
             _STATE: ocp.StandardCheckpointHandler(),

@@ -18,10 +18,7 @@ COLOURS = "cividis"  # one hue scale that reads the same without red and green, 
 _BAR = 1.3  # inches, for the bar of colours
 MOST_NUMBERED = 12  # tasks, whose numbers still fit into the squares
 
-_WHAT = {
-    False: ("prompts", "composed prompts"),
-    True: ("factors", "task factors u⊗v"),
-}
+_WHAT = {False: ("prompts", "composed prompts"), True: ("factors", "task factors u⊗v")}
 
 
 def heat_maps(found: Sequence[Setting]) -> list[Picture]:

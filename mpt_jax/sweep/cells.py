@@ -146,12 +146,7 @@ def target_run(
         UserError: a setting of the plan that is the sweep's own to set.
     """
     name = f"targets/{method.folder}/{task}-{shots}-{seed}"
-    given = (
-        *plan.settings,
-        *plan.target.settings,
-        *plan.by_shots.get(shots, ()),
-        *method.settings,
-    )
+    given = (*plan.settings, *plan.target.settings, *plan.by_shots.get(shots, ()), *method.settings)
     own = [
         f"LABEL={method.label}",
         f"MIXTURE_OR_TASK_NAME={task}",
@@ -170,11 +165,7 @@ def target_run(
     steps = (
         _step(plan, "train", (*plan.target.files, *method.files), given, own),
         _step(
-            plan,
-            "eval",
-            plan.evaluation.files,
-            (*plan.settings, *plan.evaluation.settings),
-            places,
+            plan, "eval", plan.evaluation.files, (*plan.settings, *plan.evaluation.settings), places
         ),
     )
     return Run(name, folder / name, steps, after, evaluation / run_layout.EVALUATION)

@@ -99,11 +99,7 @@ class DataIterator:
 
 
 def train_batches(
-    cfg: DatasetConfig,
-    converter_cls: ConverterCls,
-    *,
-    shard: "seqio.ShardInfo",
-    seed: int = 0,
+    cfg: DatasetConfig, converter_cls: ConverterCls, *, shard: "seqio.ShardInfo", seed: int = 0
 ) -> DataIterator:
     """This process's share of endless training batches: B = cfg.batch_size / processes.
 
@@ -125,11 +121,7 @@ def train_batches(
 
 
 def train_dataset(
-    cfg: DatasetConfig,
-    converter_cls: ConverterCls,
-    *,
-    shard: "seqio.ShardInfo",
-    seed: int = 0,
+    cfg: DatasetConfig, converter_cls: ConverterCls, *, shard: "seqio.ShardInfo", seed: int = 0
 ) -> "tf.data.Dataset":
     """The batches of `train_batches` as a tf.data pipeline, before the cut to length buckets."""
     batch_size = _share(cfg.batch_size, shard.num_shards)
