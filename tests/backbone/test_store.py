@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import safetensors.numpy
+import stand_in_bucket
 import t5_golden
 from flax import traverse_util
 
@@ -68,6 +69,13 @@ def test_only_the_backbone_is_written(tmp_path):
     store.save(str(tmp_path), params, CONFIG)
     names = safetensors.numpy.load_file(tmp_path / store.WEIGHTS).keys()
     assert names == SHAPES.keys()
+
+
+def test_a_backbone_is_written_into_a_bucket(tmp_path, monkeypatch):
+    stand_in_bucket.install(tmp_path, monkeypatch)
+    store.save("gs://bucket/backbone", _params(), CONFIG)
+    loaded = _load(tmp_path / "bucket" / "backbone")
+    jax.tree.map(np.testing.assert_array_equal, loaded, _params())
 
 
 def test_stacked_layers_are_stored_one_by_one_and_read_in_either_way(tmp_path):
