@@ -5,6 +5,7 @@ of the state) and `frozen` (a constant of the run), so that the backbone has nei
 optimizer state and is never copied by a step.
 """
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -201,6 +202,7 @@ def make_eval_step(fn: Callable[..., Any], partitioner: PjitPartitioner) -> Call
     """
     compiled = jax.jit(fn, out_shardings=partitioner.replicated)
 
+    @functools.wraps(compiled)
     def run(params: Params, batch: Batch, *rest: Any) -> Any:
         return compiled(params, partitioner.shard_whole_batch(batch), *rest)
 
