@@ -22,7 +22,8 @@ import numpy as np
 import mpt_jax
 from mpt_jax import prompts
 from mpt_jax.backbone.formats import backbones
-from mpt_jax.product import prompt_file
+from mpt_jax.product import product_file
+from mpt_jax.product.description import ProductInfo
 
 TEXT = "premise: the judge resisted the law . hypothesis: the judge supported the law ."
 COLD = f"""
@@ -91,21 +92,21 @@ def write_bank(folder: str, backbone: str, tasks: int, length: int) -> str:
     shapes = prompts.factorized_shapes(tasks, length, config.emb_dim, rank=1)
     bank = {name: np.ones(shape, np.float32) for name, shape in shapes.items()}
     bank["shared"] = np.random.default_rng(0).normal(size=shapes["shared"]).astype(np.float32)
-    info = prompt_file.PromptInfo(
+    info = ProductInfo(
         method="mpt",
         tasks=tuple(f"task_{k}" for k in range(tasks)),
         length=length,
         width=config.emb_dim,
         rank=1,
         vocabulary_size=config.vocab_size,
-        backbone=backbones.fingerprint_of(backbone),
+        backbone=backbones.identify(backbone).fingerprint,
         feature_lengths={"inputs": 64, "targets": 8},
         label_words={},
         input_forms={},
         step=0,
         metrics={},
     )
-    return prompt_file.save(folder, bank, info)
+    return product_file.save(folder, bank, info)
 
 
 def composition_bytes(bank: dict[str, jax.Array], batch: int) -> int:

@@ -24,11 +24,11 @@ from mpt_jax.errors import UserError, did_you_mean
 from mpt_jax.methods.base import FROZEN, Method
 from mpt_jax.methods.restored import Restored
 from mpt_jax.models import EncoderDecoderModel
-from mpt_jax.product import prompt_file
+from mpt_jax.product import description
+from mpt_jax.product.description import ProductInfo
 from mpt_jax.raw_outputs import Encoded, TargetLogits
 from mpt_jax.vocabulary import first_ids
 
-DECODING = ("num_beams", "length_penalty", "temperature", "top_k", "top_p")
 _ROWS = 32
 
 
@@ -56,7 +56,7 @@ class NoMethod(Method):
         """Adds nothing."""
         return {}
 
-    def save(self, directory: str, params: Mapping, config: Any, info: prompt_file.PromptInfo):
+    def save(self, directory: str, params: Mapping, config: Any, info: ProductInfo):
         """Nothing was trained.
 
         Raises:
@@ -144,18 +144,14 @@ class LoadedModel:
         predictor: Predictor,
         reader: TextReader,
         lengths: Mapping[str, int],
-        info: prompt_file.PromptInfo | None,
+        info: ProductInfo | None,
     ):
         self.predictor, self.lengths, self.info = predictor, lengths, info
         self.tasks = tuple(reader.tasks)
         self.reader = reader
 
     def predict(
-        self,
-        texts: Sequence[str],
-        task: str | None = None,
-        *,
-        tasks: Sequence[str] | None = None,
+        self, texts: Sequence[str], task: str | None = None, *, tasks: Sequence[str] | None = None
     ) -> list[str]:
         """The answer to each text.
 
@@ -190,11 +186,7 @@ class LoadedModel:
             length *= 2
 
     def predict_with_scores(
-        self,
-        texts: Sequence[str],
-        task: str | None = None,
-        *,
-        tasks: Sequence[str] | None = None,
+        self, texts: Sequence[str], task: str | None = None, *, tasks: Sequence[str] | None = None
     ) -> list[Prediction]:
         """As `predict`, each answer with its log-probability (`decoding.generate`'s score)."""
         rows = self._rows(texts, task, tasks)
@@ -258,11 +250,7 @@ class LoadedModel:
         return raw_outputs.target_logits(found, given, self.predictor.model.config.vocab_size)
 
     def encode(
-        self,
-        texts: Sequence[str],
-        task: str | None = None,
-        *,
-        tasks: Sequence[str] | None = None,
+        self, texts: Sequence[str], task: str | None = None, *, tasks: Sequence[str] | None = None
     ) -> Encoded:
         """The encoder's last states of each text, after its task's prompt.
 
@@ -312,7 +300,7 @@ class LoadedModel:
         """The ids of a target, with the end token; cut, it would be another one."""
         vocabulary, limit = self.predictor.model.output_vocabulary, self.lengths["targets"]
         if not isinstance(text, str):
-            raise UserError(f"{place} is {text!r}, which is no text.")
+            raise UserError(f"{place} is {text!r}, which is not a text.")
         ids = [*first_ids(vocabulary, text, limit), vocabulary.eos_id]
         if len(ids) > limit:
             raise UserError(
@@ -338,7 +326,7 @@ class LoadedModel:
         if not labels:
             raise UserError("no labels: the prompt file states no label words; give labels=[...].")
         for label in labels:
-            prompt_file.check_label(label)
+            description.check_label(label)
         return tuple(labels)
 
     def _in_batches(self, rows: Sequence[Row], use: Callable[..., list]) -> list:
@@ -358,8 +346,8 @@ class LoadedModel:
 
 def _check_decoding(options: Mapping[str, Any]) -> None:
     for name in options:
-        if name not in DECODING:
+        if name not in decoding.OPTIONS:
             raise UserError(
-                f"load has no option {name!r}.{did_you_mean(name, DECODING)} Options of decoding: "
-                f"{', '.join(DECODING)}."
+                f"load has no option {name!r}.{did_you_mean(name, decoding.OPTIONS)} Options of "
+                f"decoding: {', '.join(decoding.OPTIONS)}."
             )

@@ -271,10 +271,7 @@ def _call_gin(
     from mpt_jax.engine import native_logs
 
     module, function, _ = GIN_COMMANDS[arguments.command]
-    presets = [
-        *presets,
-        *gin_presets.presets(arguments.command, arguments.gin_file, search_paths),
-    ]
+    presets = [*presets, *gin_presets.presets(arguments.command, arguments.gin_file, search_paths)]
     with native_logs.notes_dropped():  # while the modules that the gin files name are imported
         # before seconds of imports
         source = config.check(arguments.gin_file, overrides, search_paths, presets)

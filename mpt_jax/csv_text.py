@@ -20,7 +20,7 @@ def read(text: str) -> list[list[str]]:
     """The lines of what `csv_text` has written, the cells as text, without their quotes (').
 
     Raises:
-        csv.Error: it is no CSV.
+        csv.Error: it is not CSV.
     """
     return [
         [_unquoted(cell) for cell in line] for line in csv.reader(io.StringIO(text, newline=""))

@@ -17,7 +17,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from mpt_jax.product import prompt_file
+from mpt_jax.product import product_file
 
 FOLDER = pathlib.Path("runs/demo")
 TASK = "mini_news_nli"
@@ -84,7 +84,7 @@ def _print_table(console: Console, runs: dict[str, pathlib.Path]) -> None:
         "method", "tuned parameters per task", "accuracy", title=f"\n{TASK}, {SHOTS} examples, test"
     )
     for method, run in runs.items():
-        bank, info = prompt_file.load(str(run))
+        bank, info = product_file.load(str(run))
         tuned = sum(leaf.size for leaf in bank.values()) // len(info.tasks)
         results = json.loads((run / "test" / "metrics.json").read_text(encoding="utf-8"))
         table.add_row(method, f"{tuned:,}", f"{results[TASK]['accuracy']:.1f} %")
@@ -99,7 +99,11 @@ def _draw(runs: dict[str, pathlib.Path], source: pathlib.Path) -> None:
 
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
     for label, folder in (("teachers", source / "teachers"), ("MPT bank", source)):
-        steps, losses = _curve(folder, "train", _mean_task_loss)
+        steps, losses = _curve(
+            folder,
+            "train",
+            lambda x: np.mean([x[name] for name in x if name.startswith("task_loss/")]),
+        )
         left.plot(steps, losses, label=label)
     left.set(title="Source training", xlabel="step", ylabel="loss per target token (nats)")
     for label, folder in runs.items():
@@ -110,10 +114,6 @@ def _draw(runs: dict[str, pathlib.Path], source: pathlib.Path) -> None:
         axes.legend(frameon=False)
         axes.grid(alpha=0.3)
     figure.savefig(FOLDER / "learning_curves.png", dpi=130)
-
-
-def _mean_task_loss(line: dict) -> float:
-    return float(np.mean([v for name, v in line.items() if name.startswith("task_loss/")]))
 
 
 def _curve(folder: pathlib.Path, kind: str, value) -> tuple[list[int], list[float]]:

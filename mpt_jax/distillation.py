@@ -43,10 +43,7 @@ class Distillation:
 
 
 def kl_divergence(
-    teacher_logits: jax.Array,
-    student_logits: jax.Array,
-    weights: jax.Array,
-    temperature: float,
+    teacher_logits: jax.Array, student_logits: jax.Array, weights: jax.Array, temperature: float
 ) -> jax.Array:
     """Sum over target tokens of KL(teacher ‖ student), in nats (equation 4).
 

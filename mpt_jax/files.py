@@ -3,13 +3,14 @@
 import collections
 import contextlib
 import fcntl
+import io
 import json
 import math
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, BinaryIO
 
 from etils import epath
 
@@ -69,7 +70,9 @@ def write_whole(
 
 
 def write_together(
-    contents: Mapping[str | os.PathLike, str | bytes], *, setting: str = "MODEL_DIR"
+    contents: Mapping[str | os.PathLike, str | bytes | Callable[[BinaryIO], None]],
+    *,
+    setting: str | None = "MODEL_DIR",
 ) -> None:
     """Writes several files as `write_whole` does; none has its name before all are on the disk.
 
@@ -77,8 +80,8 @@ def write_together(
     killed leaves them the old one or the new one, and the same call again makes the rest.
 
     Args:
-        contents: file -> all of it.
-        setting: as in `write_whole`.
+        contents: file -> all of it, or what writes it into a stream that can be sought.
+        setting: as in `write_whole`; None: the storage's own error is raised.
 
     Raises:
         UserError: they cannot be written.
@@ -89,7 +92,7 @@ def write_together(
             path, partial = epath.Path(name), _partial(name)
             path.parent.mkdir(parents=True, exist_ok=True)
             written.append((partial, path))
-            partial.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
+            _write(partial, content)
             _to_disk(partial)
         for partial, path in written:
             partial.replace(path)
@@ -97,7 +100,21 @@ def write_together(
         for partial, _ in written:
             with contextlib.suppress(*storage_errors()):  # the folder is gone: none to remove
                 partial.unlink(missing_ok=True)
+        if setting is None:
+            raise
         raise unwritable(path, error, setting) from error
+
+
+def _write(path: epath.Path, content: str | bytes | Callable[[BinaryIO], None]) -> None:
+    if not callable(content):
+        path.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
+    elif is_remote(path):  # where no stream can be sought
+        stream = io.BytesIO()
+        content(stream)
+        path.write_bytes(stream.getvalue())
+    else:
+        with open(path, "wb") as stream:
+            content(stream)
 
 
 def check_writable(path: str | os.PathLike, *, setting: str) -> None:
@@ -129,7 +146,7 @@ def new_folder(path: str | os.PathLike) -> Iterator[epath.Path]:
     """
     path = epath.Path(path)
     check_new_folder(path)
-    # No name that somebody would give to a folder of his own.
+    # A name that nobody would give to their own folder.
     partial = path.with_name(f"{path.name}.mpt_jax.partial")
     try:
         lock = _claim(partial)
@@ -229,7 +246,7 @@ def read_text(path: str | os.PathLike) -> str:
     try:
         return _read(path, _LARGEST_JSON).decode("utf-8")
     except UnicodeDecodeError as error:
-        raise UserError(f"{path} is no UTF-8 text ({error}): copy it again.") from error
+        raise UserError(f"{path} is not UTF-8 text ({error}): copy it again.") from error
 
 
 def parse_json(text: str | bytes, where: str) -> Any:
@@ -325,9 +342,7 @@ def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 _JSON = json.JSONDecoder(
-    parse_constant=_no_constant,
-    parse_float=_finite_float,
-    object_pairs_hook=_without_repetition,
+    parse_constant=_no_constant, parse_float=_finite_float, object_pairs_hook=_without_repetition
 )
 
 

@@ -29,7 +29,10 @@ def command(
         gin_files, overrides, search_paths: what it was started with; the files of its backbone
             and tasks stay.
     """
-    stage = _stage(model_dir)
+    try:
+        stage = files.read_json(epath.Path(model_dir) / run_layout.RECORD).get("stage")
+    except UserError:
+        return None
     if stage not in ("source", "target"):
         return None
     adapts = stage == "source"
@@ -43,13 +46,6 @@ def command(
     line += [f"--gin.{each}" for each in overrides if each.startswith(_KEPT)]
     line += [f"--gin.{'SOURCE_PROMPTS' if adapts else 'PROMPTS'}={model_dir}"]
     return shlex.join(line)
-
-
-def _stage(model_dir: str) -> str | None:
-    try:
-        return files.read_json(epath.Path(model_dir) / run_layout.RECORD).get("stage")
-    except UserError:
-        return None
 
 
 def _set_by(name: str, search_paths: Sequence[str]) -> set[str]:

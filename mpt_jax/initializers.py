@@ -14,7 +14,8 @@ import numpy as np
 
 from mpt_jax import hosts, prompts
 from mpt_jax.errors import UserError, shown
-from mpt_jax.product import prompt_file
+from mpt_jax.product import belonging, product_file
+from mpt_jax.product.description import ProductInfo
 from mpt_jax.product.leaves import AXES
 from mpt_jax.vocabulary import digest
 
@@ -43,13 +44,13 @@ class Context:
     backbone_bits: str = ""
     arithmetic: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
-    def load_prompts(self, path: str) -> tuple[dict[str, np.ndarray], prompt_file.PromptInfo]:
+    def load_prompts(self, path: str) -> tuple[dict[str, np.ndarray], ProductInfo]:
         """Read the prompts of a finished run.
 
         Raises:
             UserError: those of another backbone, or a product that is more than a prompt bank.
         """
-        bank, info = prompt_file.load(path)
+        bank, info = product_file.load(path)
         self.check_product(path, info)
         if not bank.keys() <= AXES.keys():
             raise UserError(
@@ -59,11 +60,11 @@ class Context:
             )
         return bank, info
 
-    def check_product(self, path: str, info: prompt_file.PromptInfo) -> None:
+    def check_product(self, path: str, info: ProductInfo) -> None:
         """Refuse the product of a run on another backbone or vocabulary (UserError)."""
         width, size = self.embedding.shape[1], self.embedding.shape[0]
-        prompt_file.check_backbone(path, info, width, size, self.backbone, self.backbone_bits)
-        prompt_file.check_arithmetic(path, info, self.arithmetic)
+        belonging.check_backbone(path, info, width, size, self.backbone, self.backbone_bits)
+        belonging.check_arithmetic(path, info, self.arithmetic)
         if (here := digest(self.vocabulary)) and info.vocabulary not in ("", here):
             raise UserError(
                 f"prompt file {path} was trained with another vocabulary than this run's: one of "
@@ -158,7 +159,7 @@ class FromPromptFile:
     task: str | None = None
 
     def __post_init__(self):
-        prompt_file.resolve(self.path)  # refused before a large backbone is read
+        product_file.resolve(self.path)  # refused before a large backbone is read
 
     def __call__(self, rng: jax.Array, length: int, context: Context) -> jax.Array:
         """[P, D]."""
@@ -191,8 +192,8 @@ class MostSimilar:
     target_prompts: str
 
     def __post_init__(self):
-        prompt_file.resolve(self.path)
-        prompt_file.resolve(self.target_prompts)
+        product_file.resolve(self.path)
+        product_file.resolve(self.target_prompts)
 
     def __call__(self, rng: jax.Array, length: int, context: Context) -> jax.Array:
         """[P, D]; one for all tasks of the run is chosen by their mean prompt."""

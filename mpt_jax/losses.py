@@ -64,7 +64,7 @@ def token_counts(batch: Batch, num_tasks: int | None = None) -> jax.Array:
 
 
 def valid_positions(batch: Batch, prompt_length: int) -> dict[str, jax.Array]:
-    """1 where a position is no padding: encoder [B, P+T] (the prompt counts), decoder [B, S]."""
+    """1 where a position is not padding: encoder [B, P+T] (the prompt counts), decoder [B, S]."""
     text = batch["encoder_input_tokens"] != network.PAD_ID
     prompt = jnp.ones((text.shape[0], prompt_length), bool)
     return {

@@ -17,14 +17,12 @@ from flax import traverse_util
 from flax.linen import partitioning as flax_partitioning
 
 from mpt_jax import distillation as distill
-from mpt_jax import initializers, losses, metrics, prompts
-from mpt_jax.backbone import axes, decoding, network, store
+from mpt_jax import losses, metrics, prompts
+from mpt_jax.backbone import axes, decoding, network
 from mpt_jax.backbone.config import T5Config
-from mpt_jax.backbone.formats import backbones
 from mpt_jax.errors import UserError
 from mpt_jax.methods.base import Method, label_parameters
-from mpt_jax.product import prompt_file
-from mpt_jax.vocabulary import digest, end_id
+from mpt_jax.vocabulary import end_id
 
 Batch = Mapping[str, jax.Array]
 
@@ -39,8 +37,8 @@ class EncoderDecoderModel:
         tasks: names of the K tasks; a batch's `task_ids` index them.
         input_vocabulary, output_vocabulary: seqio vocabularies; they tell `config.eos_id`.
         optimizer_def: an `engine.optimizers.OptimizerDef`; None for evaluation and inference.
-        label_words: task -> label words, for initialisers and the prompt file.
-        input_forms: task -> how its inputs are written, for the prompt file.
+        label_words: task -> label words, for initialisers and the product.
+        input_forms: task -> how its inputs are written, for the product.
         distillation: teachers to learn from; None: only L_PLM.
         label_smoothing: share of the target mass given to the other V-1 pieces.
         z_loss: weight of T5X's penalty `log(Z)^2` on the softmax normaliser.
@@ -100,8 +98,8 @@ class EncoderDecoderModel:
             input_types: unused; part of T5X's signature.
 
         Returns:
-            {"params": tree, "params_axes": tree of T5X's AxisMetadata}; `start` gives what the
-            method adds its values.
+            {"params": tree, "params_axes": tree of T5X's AxisMetadata}; `engine.initialize.start`
+            gives what the method adds its values.
         """
         del input_types
         tokens = jnp.ones(input_shapes["encoder_input_tokens"], jnp.int32)
@@ -130,83 +128,6 @@ class EncoderDecoderModel:
     def param_labels(self, params: Mapping) -> dict:
         """Learning-rate group of every trained parameter, "frozen" for the others."""
         return label_parameters(params, self.method.groups)
-
-    @property
-    def needs_backbone(self) -> bool:
-        """Whether a run without INITIAL_CHECKPOINT_PATH is an error."""
-        return self.method.needs_backbone
-
-    def load_backbone(self, path: str, shapes: Mapping, shardings: Mapping) -> dict:
-        """Read the backbone's parameters, in any format (see `formats.backbones`).
-
-        Args:
-            path: INITIAL_CHECKPOINT_PATH.
-            shapes, shardings: trees over all parameters of the model; only the backbone is read,
-                each leaf in the dtype that `shapes` states.
-        """
-        trees = store.BACKBONE_TREES
-        return backbones.load(path, {t: shapes[t] for t in trees}, {t: shardings[t] for t in trees})
-
-    def start(self, params: Mapping, rng: jax.Array) -> dict:
-        """Put what the method adds next to or into a loaded backbone, initialised (host side).
-
-        Raises:
-            UserError: source or teacher prompts that are missing or of another backbone.
-        """
-        backbone = {name: params[name] for name in store.BACKBONE_TREES}
-        identity = store.identify(params, self.method.tuned_backbone)
-        context = initializers.Context(
-            embedding=params["token_embedder"]["embedding"],
-            vocabulary=self.input_vocabulary,
-            tasks=self.tasks,
-            label_words={task: tuple(self.label_words.get(task, ())) for task in self.tasks},
-            backbone=identity.fingerprint,
-            backbone_shapes=backbone,
-            backbone_bits=identity.bits,
-            arithmetic=self.config.arithmetic,
-        )
-        added = dict(self.method.start(context, rng))
-        if self.distillation is not None:
-            added["teacher"] = distill.load_teachers(self.distillation, context)
-        leaves = {**traverse_util.flatten_dict(backbone), **traverse_util.flatten_dict(added)}
-        return traverse_util.unflatten_dict(leaves)
-
-    def save(
-        self,
-        directory: str,
-        params: Mapping,
-        *,
-        step: int,
-        results: Mapping[str, Any],
-        feature_lengths: Mapping[str, int],
-    ) -> None:
-        """Write the product of a run: a prompt file, or what else the method trains."""
-        identity = store.identify(params, self.method.tuned_backbone)
-        info = prompt_file.PromptInfo(
-            method=self.method.name,
-            tasks=self.tasks,
-            length=self.method.prompt_length,
-            width=self.config.emb_dim,
-            rank=self.method.rank,
-            vocabulary_size=self.config.vocab_size,
-            backbone=identity.fingerprint,
-            feature_lengths=dict(feature_lengths),
-            label_words={task: list(words) for task, words in self.label_words.items()},
-            input_forms=dict(self.input_forms),
-            step=step,
-            metrics=dict(results),
-            backbone_bits=identity.bits,
-            arithmetic=self.config.arithmetic,
-            vocabulary=digest(self.input_vocabulary),
-        )
-        self.method.save(directory, params, self.config, info)
-
-    def saved_step(self, directory: str) -> int | None:
-        """The training step of the product in a run folder; None: there is none that loads."""
-        try:
-            return prompt_file.load(directory)[1].step
-        except UserError:
-            return None
 
     # ---------------------------------------------------------------------- loss
 

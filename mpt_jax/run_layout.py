@@ -1,6 +1,8 @@
 """The names of what a run leaves in its folder, and when it is finished."""
 
 import os
+from collections.abc import Mapping
+from typing import Any
 
 from etils import epath
 
@@ -26,6 +28,11 @@ def is_finished(folder: str | os.PathLike) -> bool:
     A record that is missing or damaged is that of a run that must be completed.
     """
     try:
-        return files.read_json(epath.Path(folder) / RECORD).get("finished") is True
+        return says_finished(files.read_json(epath.Path(folder) / RECORD))
     except UserError:
         return False
+
+
+def says_finished(record: Mapping[str, Any]) -> bool:
+    """`is_finished`, by the contents of `RECORD`."""
+    return record.get("finished") is True

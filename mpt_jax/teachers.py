@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable
 
 from mpt_jax import run_layout
-from mpt_jax.product import prompt_file
+from mpt_jax.product import product_file
 
 
 def teacher_prompts(prompt_file_path: str | None, train: Callable[..., str], model_dir: str) -> str:
@@ -26,5 +26,5 @@ def teacher_prompts(prompt_file_path: str | None, train: Callable[..., str], mod
         UserError: `prompt_file_path` is not a prompt file.
     """
     if prompt_file_path is not None:
-        return prompt_file.resolve(prompt_file_path)
-    return prompt_file.resolve(train(model_dir=os.path.join(model_dir, run_layout.TEACHERS)))
+        return product_file.resolve(prompt_file_path)
+    return product_file.resolve(train(model_dir=os.path.join(model_dir, run_layout.TEACHERS)))

@@ -96,7 +96,7 @@ def _digest(pieces: Any) -> str:
 def _check_pieces(model: Any) -> None:
     """Raises a ValueError for what SentencePiece itself would only stumble over later."""
     for piece in model.pieces:
-        if isinstance(piece.piece, bytes):  # what protobuf gives where it is no UTF-8
+        if isinstance(piece.piece, bytes):  # what protobuf gives where it is not UTF-8
             raise ValueError(f"the piece {piece.piece!r} is not text")
         if not math.isfinite(piece.score):
             raise ValueError(f"the score of {piece.piece!r} is {piece.score}")
@@ -160,7 +160,7 @@ class SentencePiece:
         tokenizer: SentencePiece's own object.
 
     Raises:
-        UserError: no such file, no SentencePiece model, or one without T5's special ids (`end_id`).
+        UserError: no such file, not SentencePiece, or a model without T5's special ids (`end_id`).
     """
 
     pad_id = PAD_ID

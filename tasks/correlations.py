@@ -67,7 +67,7 @@ def garbled(lowest: float, plain: float) -> float:
 
     Args:
         lowest: the score where garbage counts as the worst that there is.
-        plain: the score of the predictions that are none.
+        plain: the score of the predictions that are not numbers.
     """
     return max(lowest, min(0.0, plain))
 

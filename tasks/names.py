@@ -28,7 +28,7 @@ PAPER = (
 
 
 def unknown(name: str, known: Collection[str]) -> UserError:
-    """The refusal of a name that is none of the registered ones, with the nearest of them."""
+    """The refusal of a name that is not registered, with the nearest ones that are."""
     return UserError(
         f"Unknown task or mixture {name!r}.{did_you_mean(name, known)} "
         f"{len(known)} are registered; a task is known once the module that registers it "

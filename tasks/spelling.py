@@ -20,7 +20,7 @@ Row = Mapping[str, Any]
 def sample(
     task: seqio.Task, split: str, lengths: Mapping[str, int], *, use_cached: bool = False
 ) -> list[Row]:
-    """The first rows of a split, with whatever its preprocessing keeps besides the tokens.
+    """The first rows of a split, with what its preprocessing keeps next to the tokens.
 
     Args:
       task: any.

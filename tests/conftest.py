@@ -19,7 +19,8 @@ os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 LONGEST = (
     "test_docs.py",
     "test_several_hosts.py",
-    "test_loop.py",
+    "test_loop_resume.py",
+    "test_loop_product.py",
     "test_end_to_end.py",
     "test_stress.py",
     "test_sweep.py",

@@ -21,7 +21,7 @@ from mpt_jax.backbone.network import Transformer
 from mpt_jax.errors import UserError
 from mpt_jax.methods.adapter import Adapter
 from mpt_jax.models import EncoderDecoderModel
-from mpt_jax.product import prompt_file
+from mpt_jax.product import product_file
 
 TEXTS = ["the judge resisted the law .", "yes", "a mayor in madrid on friday", "it was good"]
 LONG = "the governor supported the ban in madrid " * 4
@@ -97,11 +97,16 @@ def test_a_batch_may_mix_tasks(t5):
     assert len(set(mixed)) == 3
 
 
+def programs(step):
+    """How many an eval step has compiled."""
+    return step.__wrapped__._cache_size()
+
+
 def test_many_texts_in_few_programs(t5):
     texts = [" ".join(["law"] * (1 + i % 15)) for i in range(19)]
-    programs = t5.predictor._predict._cache_size()
+    before = programs(t5.predictor._predict)
     together = t5.predict(texts, "nli")
-    assert t5.predictor._predict._cache_size() <= programs + 2  # of 16 and of 20 tokens
+    assert programs(t5.predictor._predict) <= before + 2  # of 16 and of 20 tokens
     assert together == [t5.predict([text], "nli")[0] for text in texts]
     assert t5.predict([], "nli") == []
 
@@ -131,7 +136,7 @@ TARGETS = ["no", "yes", "", "very bad"]
 
 def by_hand(folder, texts, tasks):
     """Encoder states [N, P+T, D] by the backbone alone, of prompts composed here; its lengths."""
-    bank, info = prompt_file.load(folder)
+    bank, info = product_file.load(folder)
     ids = [info.tasks.index(task) for task in tasks]
     composed = jnp.stack([bank["shared"] * (bank["task_u"][k] @ bank["task_v"][k]) for k in ids])
     inputs, _ = tokens(texts, folder)
@@ -175,11 +180,11 @@ def test_log_softmax_of_the_logits_adds_up_to_the_score(t5, folder):
 
 def test_states_and_logits_of_many_texts_take_few_programs(t5):
     texts = [" ".join(["law"] * (1 + i % 15)) for i in range(19)]
-    counts = [t5.predictor._encode._cache_size(), t5.predictor._logits._cache_size()]
+    counts = [programs(t5.predictor._encode), programs(t5.predictor._logits)]
     t5.encode(texts, "nli")
     t5.logits(texts, ["yes"] * 19, task="nli")
-    assert t5.predictor._encode._cache_size() <= counts[0] + 2  # of 16 and of 20 tokens
-    assert t5.predictor._logits._cache_size() <= counts[1] + 2
+    assert programs(t5.predictor._encode) <= counts[0] + 2  # of 16 and of 20 tokens
+    assert programs(t5.predictor._logits) <= counts[1] + 2
 
 
 @pytest.mark.parametrize(
@@ -187,7 +192,7 @@ def test_states_and_logits_of_many_texts_take_few_programs(t5):
     [
         (["yes"], "targets must be 4 texts, one for each text"),
         ("yes!", "targets must be 4 texts"),
-        (["yes", None, "no", "no"], "target 1 is None, which is no text"),
+        (["yes", None, "no", "no"], "target 1 is None, which is not a text"),
         (["yes", "no", LONG, "no"], r"target 2 has at least \d+ tokens, more than the limit of 4"),
     ],
 )
@@ -240,7 +245,7 @@ def test_a_label_has_a_bound(label, t5):
 
 
 def test_embedded_prompts_are_the_composed_ones(t5, folder):
-    bank, info = prompt_file.load(folder)
+    bank, info = product_file.load(folder)
     for k, task in enumerate(info.tasks):
         expected = bank["shared"] * (bank["task_u"][k] @ bank["task_v"][k])
         np.testing.assert_allclose(t5.embed_prompt(task), expected, rtol=1e-5)
@@ -321,9 +326,9 @@ def test_files_that_do_not_belong_together(folder, tmp_path):
 
 
 def test_another_vocabulary_than_the_prompts_is_refused(folder, tmp_path):
-    bank, info = prompt_file.load(folder)
+    bank, info = product_file.load(folder)
     own = vocabulary.digest(backbones.tokenizer_of(folder))
-    prompt_file.save(str(tmp_path), bank, dataclasses.replace(info, vocabulary=own))
+    product_file.save(str(tmp_path), bank, dataclasses.replace(info, vocabulary=own))
     mpt_jax.load(folder, str(tmp_path))
     copy = shutil.copytree(folder, tmp_path / "copy")
     content = bytearray((copy / "spiece.model").read_bytes())

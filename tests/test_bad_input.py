@@ -19,7 +19,7 @@ import toy
 from mpt_jax import cli, errors
 from mpt_jax.backbone import store
 from mpt_jax.engine.data import pipeline
-from mpt_jax.product import prompt_file
+from mpt_jax.product import product_file
 
 TOY = pathlib.Path(__file__).parent / "support/toy.gin"
 SOURCE, TARGET = ("train", "gin/mpt_source.gin"), ("train", "gin/mpt_target.gin")
@@ -89,7 +89,7 @@ def damaged(work, name, damage):
 
 def rewritten(work, name, **facts):
     """A whole prompt file that differs from the source run's in some facts."""
-    bank, info = prompt_file.load(str(work / "source"))
+    bank, info = product_file.load(str(work / "source"))
     info = dataclasses.replace(info, **facts)
     (work / name).mkdir(exist_ok=True)
     ends = {"shared": info.width, "task_v": info.width}
@@ -97,7 +97,7 @@ def rewritten(work, name, **facts):
         leaf: np.ascontiguousarray(x[..., : ends.get(leaf, x.shape[-1])])
         for leaf, x in bank.items()
     }
-    prompt_file.save(str(work / name), cut, info)
+    product_file.save(str(work / name), cut, info)
     return name
 
 
@@ -187,11 +187,11 @@ def test_prompts_of_another_backbone(facts, expected, work, refused):
 
 
 def test_teachers_of_other_tasks(work, refused):
-    others = prompt_file.load(str(work / "source" / "teachers"))
+    others = product_file.load(str(work / "source" / "teachers"))
     bank = {"task_prompts": others[0]["task_prompts"][:1]}
     info = dataclasses.replace(others[1], tasks=("toy_a",))
     (work / "one_teacher").mkdir()
-    prompt_file.save(str(work / "one_teacher"), bank, info)
+    product_file.save(str(work / "one_teacher"), bank, info)
     assert "toy_b" in refused(SOURCE, TEACHER_PROMPTS="one_teacher")
 
 

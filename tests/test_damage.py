@@ -13,7 +13,7 @@ from mpt_jax.backbone.formats import backbones, sizes
 from mpt_jax.backbone.network import Transformer
 from mpt_jax.convert import convert_backbones, convert_prompts
 from mpt_jax.errors import UserError
-from mpt_jax.product import prompt_file
+from mpt_jax.product import product_file
 
 FLIPS = 100  # of each kind
 CONFIG = dataclasses.replace(toy.CONFIG, vocab_size=64, num_encoder_layers=1, num_decoder_layers=1)
@@ -22,7 +22,7 @@ WORDS = {"a": ["good", "bad"], "b": ["true", "false"]}
 
 
 def _prompts(path):
-    bank, info = prompt_file.load(str(path))
+    bank, info = product_file.load(str(path))
     return {name: leaf.tobytes() for name, leaf in bank.items()}, info
 
 
@@ -43,9 +43,9 @@ def _bank_file(folder):
 
 
 def _adapter_file(folder):
-    info = prompt_file.load(toy_start.write(folder / "any", toy_start.factors(2)))[1]
+    info = product_file.load(toy_start.write(folder / "any", toy_start.factors(2)))[1]
     tensors = {"adapter/encoder/down/bias": np.arange(6, dtype=np.float32)}
-    prompt_file.save(str(folder / "run"), tensors, info, prompt_file.ADAPTER_FILE)
+    product_file.save(str(folder / "run"), tensors, info, product_file.ADAPTER)
     return folder / "run"
 
 

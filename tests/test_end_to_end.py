@@ -21,7 +21,7 @@ from mpt_jax import assets, cli
 from mpt_jax.backbone import store
 from mpt_jax.backbone.formats import backbones
 from mpt_jax.configuration import config
-from mpt_jax.product import prompt_file
+from mpt_jax.product import product_file
 
 TESTS = pathlib.Path(__file__).parent
 TOY = f"--gin_file={TESTS / 'support/toy.gin'}"
@@ -69,8 +69,8 @@ def test_from_source_training_to_predictions(t5x, tmp_path):
     two_tasks = "--gin.MIXTURE_OR_TASK_NAME=['mini_nli', 'mini_sentiment']"
     status, _, err = t5x("train", "gin/mpt_source.gin", two_tasks, *few)
     assert status == 0, err
-    teachers = prompt_file.load(str(tmp_path / "runs/mpt_source/teachers"))[1]
-    source = prompt_file.load(str(tmp_path / "runs/mpt_source"))[1]
+    teachers = product_file.load(str(tmp_path / "runs/mpt_source/teachers"))[1]
+    source = product_file.load(str(tmp_path / "runs/mpt_source"))[1]
     assert (teachers.method, source.method) == ("prompt_tuning", "mpt")
     assert teachers.tasks == source.tasks == ("mini_nli", "mini_sentiment")
     # Nothing but what is trained, the progress and what comes next reaches the terminal.
@@ -80,7 +80,7 @@ def test_from_source_training_to_predictions(t5x, tmp_path):
 
     status, _, err = t5x("train", "gin/mpt_target.gin", "--gin.FEW_SHOT=16", *few)
     assert status == 0, err
-    target = prompt_file.load(str(tmp_path / "runs/mpt_target"))[1]
+    target = product_file.load(str(tmp_path / "runs/mpt_target"))[1]
     assert target.tasks == ("mini_rte",)
     assert json.loads((tmp_path / "runs/mpt_target/run.json").read_text()) == {
         "method": "mpt",
@@ -182,7 +182,7 @@ def test_a_signal_saves_and_the_same_command_goes_on(start, t5x, tmp_path):
     assert status == 0, err
     steps = [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert steps == list(range(1, stopped + 3))
-    assert prompt_file.load(str(run))[1].step == stopped + 2
+    assert product_file.load(str(run))[1].step == stopped + 2
 
 
 def test_bad_input_of_a_real_process(t5x, tmp_path):

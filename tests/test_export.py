@@ -16,7 +16,7 @@ import yaml
 import mpt_jax
 from mpt_jax import cli, errors
 from mpt_jax.export import card
-from mpt_jax.product import prompt_file
+from mpt_jax.product import product_file
 
 TEXTS = ["premise: the judge resisted the law .", "it was good", "a mayor in madrid"]
 ALONE = """
@@ -87,8 +87,8 @@ def test_the_folder_describes_itself(exported, folder):
     shapes = {name: list(leaf.shape) for name, leaf in weights.items()}
     assert {name: x["shape"] for name, x in about["inputs"]["weights"].items()} == shapes
     assert "prompt_bank/task_u" in shapes and "encoder/layers_0/mlp/wo/kernel" in shapes
-    bank, info = prompt_file.load(str(exported))
-    assert info == prompt_file.load(folder)[1] and bank["task_u"].shape[0] == 3
+    bank, info = product_file.load(str(exported))
+    assert info == product_file.load(folder)[1] and bank["task_u"].shape[0] == 3
 
 
 def test_the_card(exported, folder):
@@ -98,7 +98,7 @@ def test_the_card(exported, folder):
     (entry,) = head["model-index"]
     assert entry["results"][0]["dataset"]["name"] == "nli"
     assert entry["results"][0]["metrics"] == [{"type": "accuracy", "value": 50.0}]
-    info = prompt_file.load(folder)[1]
+    info = product_file.load(folder)[1]
     for fact in (
         info.backbone,
         "| `sst` | `good`, `very bad` |  | accuracy 50.00 |",
@@ -118,7 +118,7 @@ def test_all_files_may_be_read_by_whom_a_new_file_may(exported, tmp_path):
 
 
 def test_a_card_of_many_tasks_and_odd_names(folder):
-    info = prompt_file.load(folder)[1]
+    info = product_file.load(folder)[1]
     names = tuple(f"a|b: '{i}'" for i in range(60))
     info = dataclasses.replace(info, tasks=names, metrics={}, rank=0, length=0)
     text = card.write(info, {"platforms": ["cpu"], "jax": "1"}, {})

@@ -16,7 +16,7 @@ from etils import epath
 
 from mpt_jax import cli
 from mpt_jax.backbone import store
-from mpt_jax.product import prompt_file
+from mpt_jax.product import product_file
 
 PATH = type(epath.Path("/"))
 STEPS = [(os, "replace"), (os, "fsync"), (PATH, "write_bytes"), (PATH, "write_text")]
@@ -89,7 +89,7 @@ def _read(place: str):
     """What a reader finds: numbers, and what they are said to be; None: nothing."""
     if place == "saved":
         return store.identify_weights(store.open_weights(place)), store.stated_in(place)
-    bank, info = prompt_file.load(place)
+    bank, info = product_file.load(place)
     return {name: leaf.tobytes() for name, leaf in bank.items()}, info
 
 

@@ -9,7 +9,7 @@ import toy
 
 from mpt_jax import cli, errors
 from mpt_jax.backbone import store
-from mpt_jax.product import prompt_file
+from mpt_jax.product import product_file
 
 TESTS = pathlib.Path(__file__).parent
 DOCUMENT = (TESTS.parent / "docs" / "local_data.md").read_text(encoding="utf-8")
@@ -48,7 +48,7 @@ def t5x(command, run_file, *arguments):
 
 
 def test_the_prompt_file_knows_the_task(work):
-    info = prompt_file.load(str(work / "run"))[1]
+    info = product_file.load(str(work / "run"))[1]
     assert info.tasks == ("reviews",)
     assert info.label_words == {"reviews": ["negative", "positive"]}
     assert set(info.metrics["reviews"]) == {"accuracy", "macro_f1"}

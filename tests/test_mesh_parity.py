@@ -10,7 +10,7 @@ import toy_run
 
 from mpt_jax import distillation
 from mpt_jax.backbone import store
-from mpt_jax.engine import optimizers
+from mpt_jax.engine import initialize, optimizers, saving
 from mpt_jax.engine.initialize import RestoreCheckpointConfig, initial_params
 from mpt_jax.engine.partitioning import PjitPartitioner
 from mpt_jax.methods.full import FullTraining
@@ -62,8 +62,8 @@ def _folder(tmp_path_factory):
     full, teachers = _model(FullTraining(from_scratch=True)), _model(PromptTuning(prompt_length=4))
     backbone = initial_params(full, PjitPartitioner(), None, toy.SHAPES, jax.random.key(7))
     store.save(folder, backbone, ONE_LAYER)
-    params = teachers.start(backbone, jax.random.key(8))
-    teachers.save(folder, params, step=0, results={}, feature_lengths={})
+    params = initialize.start(teachers, backbone, jax.random.key(8))
+    saving.save(teachers, folder, params, step=0, results={}, feature_lengths={})
     return folder
 
 

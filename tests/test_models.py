@@ -11,19 +11,19 @@ from flax import traverse_util
 
 from mpt_jax import distillation, prompts
 from mpt_jax.backbone import decoding
-from mpt_jax.engine import optimizers, schedules
+from mpt_jax.engine import initialize, optimizers, saving, schedules
 from mpt_jax.engine import step as step_lib
 from mpt_jax.errors import UserError
 from mpt_jax.methods.full import FullTraining
 from mpt_jax.methods.mpt import MPT
 from mpt_jax.methods.prompt_tuning import PromptTuning
-from mpt_jax.product import prompt_file
+from mpt_jax.product import product_file
 
 BATCH = toy.batch([0, 2, 2, 1, 0, 2])
 
 
 def _started(model, seed=1):
-    return model.start(toy.backbone(), jax.random.key(seed))
+    return initialize.start(model, toy.backbone(), jax.random.key(seed))
 
 
 def _logits(model, params, batch):
@@ -101,7 +101,7 @@ def _teachers(tmp_path):
     """A prompt file of teachers for the toy backbone, with the tasks in another order."""
     model = toy.model(PromptTuning(prompt_length=4), tasks=("sst", "nli", "qa"))
     params = _started(model, seed=5)
-    model.save(str(tmp_path), params, step=3, results={}, feature_lengths={})
+    saving.save(model, str(tmp_path), params, step=3, results={}, feature_lengths={})
     return str(tmp_path)
 
 
@@ -127,7 +127,7 @@ def test_a_student_equal_to_its_teacher_has_no_distillation_loss(teachers):
 
 
 def test_teachers_are_matched_by_name_and_a_missing_one_is_named(teachers):
-    bank, info = prompt_file.load(teachers)
+    bank, info = product_file.load(teachers)
     params = _started(toy.model(distillation=distillation.Distillation(teachers)))
     for row, task in zip(params["teacher"]["task_prompts"], toy.TASKS, strict=True):
         np.testing.assert_array_equal(row, bank["task_prompts"][info.tasks.index(task)])

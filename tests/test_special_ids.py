@@ -19,6 +19,7 @@ from safetensors.numpy import load_file, save_file
 import mpt_jax
 from mpt_jax.backbone.formats import backbones
 from mpt_jax.convert import convert_backbones
+from mpt_jax.engine import initialize
 from mpt_jax.engine.data import pipeline
 from mpt_jax.errors import UserError
 from mpt_jax.methods.prompt_tuning import PromptTuning
@@ -84,7 +85,7 @@ def _trained(folder, place):
         for part in path:
             place = place.setdefault(part, {})
         place[last] = leaf
-    run = toy_run.Run(model, model.start(params, jax.random.key(0)))
+    run = toy_run.Run(model, initialize.start(model, params, jax.random.key(0)))
     batches = pipeline.train_batches(cfg, model.FEATURE_CONVERTER_CLS, shard=seqio.ShardInfo(0, 1))
     for _ in range(3):
         run.step(next(batches))

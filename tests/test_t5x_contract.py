@@ -14,9 +14,10 @@ import toy
 from flax import core, traverse_util
 
 from mpt_jax import cli, distillation
-from mpt_jax.engine import loop
+from mpt_jax.engine import initialize
 from mpt_jax.engine import step as step_lib
 from mpt_jax.engine.partitioning import standard_logical_axis_rules
+from mpt_jax.engine.settings import Trainer, Training
 from mpt_jax.errors import UserError
 from mpt_jax.methods.adapter import Adapter
 from mpt_jax.methods.bitfit import BitFit
@@ -83,7 +84,7 @@ def test_the_gradient_is_that_of_the_plain_loss():
     model = dataclasses.replace(toy.model(), config=config)
     key = jax.random.key(0)
     params = jax.jit(lambda key: model.get_initial_variables(key, toy.SHAPES)["params"])(key)
-    params = model.start(params, key)
+    params = initialize.start(model, params, key)
     batch = toy.batch([0, 2, 2, 1])
     rng = jax.random.PRNGKey(1)
     (expected, _), gradient = jax.jit(jax.value_and_grad(model.loss_fn, has_aux=True))(
@@ -111,9 +112,9 @@ def test_the_gradient_is_that_of_the_plain_loss():
 
 
 def test_the_facade_has_our_signature_and_runs_our_engine(monkeypatch):
-    assert inspect.signature(facade.train) == inspect.signature(loop.train)
-    ran = engines.by_engine(lambda **arguments: arguments, "no module")
-    assert ran(a=1) == {"a": 1}
+    assert inspect.signature(facade.train) == inspect.signature(Training)
+    ran = engines.by_engine(Trainer, lambda settings: settings, "no module")
+    assert ran(num_microbatches=3) == Trainer(num_microbatches=3)
 
 
 def test_without_t5x_the_command_says_what_to_install(monkeypatch, capsys):

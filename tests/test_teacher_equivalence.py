@@ -13,7 +13,7 @@ import pytest
 import toy
 import toy_run
 
-from mpt_jax.engine import optimizers
+from mpt_jax.engine import initialize, optimizers
 from mpt_jax.engine.schedules import create_learning_rate_scheduler
 from mpt_jax.methods.prompt_tuning import PromptTuning
 
@@ -42,7 +42,7 @@ def _start(tasks):
     model = dataclasses.replace(
         toy.model(METHOD, tasks), optimizer_def=optimizers.adamw(0.3, weight_decay=0.1)
     )
-    return model, model.start(toy.backbone(), jax.random.key(1))
+    return model, initialize.start(model, toy.backbone(), jax.random.key(1))
 
 
 def _run(tasks=toy.TASKS, method=METHOD, **options):

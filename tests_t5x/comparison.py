@@ -5,7 +5,7 @@ import pathlib
 
 import numpy as np
 
-from mpt_jax.product import prompt_file
+from mpt_jax.product import product_file
 
 TOLERANCE = 1e-5  # relative
 
@@ -31,7 +31,7 @@ def largest_differences(ours, real) -> dict[str, float | None]:
         for key in values:
             difference = abs(values[key] - others[key]) / max(abs(values[key]), 1e-6)
             largest[name] = max(largest[name] or 0.0, difference)
-    (bank, info), (other, other_info) = prompt_file.load(str(ours)), prompt_file.load(str(real))
+    (bank, info), (other, other_info) = product_file.load(str(ours)), product_file.load(str(real))
     assert info.backbone == other_info.backbone
     largest["prompts"] = max(
         float(np.max(np.abs(bank[leaf] - other[leaf])) / np.max(np.abs(bank[leaf])))
@@ -44,7 +44,7 @@ def assert_equal_numbers(ours, real) -> dict[str, float | None]:
     """Fails where a number differs by more than `TOLERANCE`; returns the differences."""
     found = largest_differences(ours, real)
     assert found["losses"] is not None
-    first, second = (prompt_file.load(str(folder))[1] for folder in (ours, real))
+    first, second = (product_file.load(str(folder))[1] for folder in (ours, real))
     assert first.step == second.step
     assert max(value or 0.0 for value in found.values()) <= TOLERANCE, found
     return found

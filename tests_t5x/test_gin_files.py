@@ -10,7 +10,7 @@ import pytest
 import shell
 from comparison import assert_equal_numbers
 
-from mpt_jax.product import prompt_file
+from mpt_jax.product import product_file
 from mpt_jax.t5x.engines import ENGINES, OWN, T5X
 
 HERE = pathlib.Path(__file__).parent
@@ -86,7 +86,7 @@ def test_both_phases_of_source_training(source, mesh, record):
     layout = json.loads((source[T5X] / "checkpoint_20" / "state" / "_sharding").read_text())
     shapes = {tuple(json.loads(sharding)["shape"]) for sharding in layout.values()}
     assert shapes == {MESHES[mesh][1]}  # as T5X itself has written it
-    assert prompt_file.load(str(source[T5X]))[1].tasks == ("toy_a", "toy_b")
+    assert product_file.load(str(source[T5X]))[1].tasks == ("toy_a", "toy_b")
 
 
 def test_adaptation_to_one_task(target, mesh, record):

@@ -16,7 +16,7 @@ import pytest
 import toy
 import toy_run
 
-from mpt_jax.engine import optimizers
+from mpt_jax.engine import initialize, optimizers
 from mpt_jax.engine.partitioning import PjitPartitioner
 from mpt_jax.methods.prompt_tuning import PromptTuning
 from mpt_jax.real_t5x.model import step_mean
@@ -40,7 +40,7 @@ def test_t5x_alone_moves_the_prompt_as_our_engine_does(partitions, record):
     )
     key = jax.random.key(0)
     variables = jax.jit(lambda key: model.get_initial_variables(key, toy.SHAPES))(key)
-    params = jax.tree.map(np.asarray, model.start(variables["params"], key))
+    params = jax.tree.map(np.asarray, initialize.start(model, variables["params"], key))
     batches = [toy.batch([0, 2, 2, 1, 0, 2, 1, 1], seed) for seed in range(STEPS)]
 
     ours = toy_run.Run(model, params, partitioner=own)

@@ -1,4 +1,4 @@
-"""Training under T5X besides equal numbers: resuming, stopping, other methods, bad input."""
+"""More of training under T5X than equal numbers: resuming, stopping, other methods, bad input."""
 
 import json
 import pathlib
@@ -13,7 +13,7 @@ from comparison import TOLERANCE, assert_equal_numbers, largest_differences, met
 from mpt_jax import cli
 from mpt_jax.engine.reporting.reporter import Reporter
 from mpt_jax.errors import UserError
-from mpt_jax.product import prompt_file
+from mpt_jax.product import product_file
 
 HERE = pathlib.Path(__file__).parent
 TOY = HERE.parent / "tests/support/toy.gin"
@@ -108,7 +108,7 @@ def test_a_signal_saves_and_the_same_command_goes_on(command, whole, tmp_path, m
 
     monkeypatch.setattr(Reporter, "training", stop_at_3)
     assert cli.main(command("t5x", tmp_path, "--gin.SAVE_PERIOD=1000")) == 130
-    # A thread of its own hears of the signal, perhaps when the next step has begun.
+    # A separate thread hears of the signal, perhaps when the next step has begun.
     told = rf"saved step [34] of 8 in {tmp_path}; to resume: t5x train --engine=t5x"
     assert re.search(told, capsys.readouterr().err)
     monkeypatch.undo()
@@ -120,14 +120,14 @@ def test_a_signal_saves_and_the_same_command_goes_on(command, whole, tmp_path, m
 
 def test_each_save_exports_until_there_is_an_evaluation(command, tmp_path):
     steps = []
-    saved = prompt_file.save
+    saved = product_file.save
 
     def noted(directory, bank, info, *name):
         steps.append(info.step)
         return saved(directory, bank, info, *name)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(prompt_file, "save", noted)
+        patch.setattr(product_file, "save", noted)
         none = "--gin.train.train.infer_eval_dataset_cfg=None"
         assert cli.main(command("t5x", tmp_path, none)) == 0
     assert steps == [2, 4, 6, 8]
@@ -197,11 +197,11 @@ def test_without_checkpoints_and_evaluations_the_end_is_exported(command, tmp_pa
         "--gin.TRAIN_STEPS=3",
     )
     shell.succeeds(*command("t5x", tmp_path, *unsaved))
-    assert prompt_file.load(str(tmp_path))[1].step == 3
+    assert product_file.load(str(tmp_path))[1].step == 3
     assert not list(tmp_path.glob("checkpoint*"))
     seed = json.loads((tmp_path / "run.json").read_text())["seed"]
     again = f"--gin.train.train.random_seed={seed}"
     shell.succeeds(*command("mpt_jax", tmp_path / "again", *unsaved, again))
-    ours, real = (prompt_file.load(str(folder))[0] for folder in (tmp_path / "again", tmp_path))
+    ours, real = (product_file.load(str(folder))[0] for folder in (tmp_path / "again", tmp_path))
     for leaf in real:
         np.testing.assert_allclose(ours[leaf], real[leaf], rtol=TOLERANCE)

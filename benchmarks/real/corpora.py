@@ -25,8 +25,8 @@ class Corpus:
       name: of its folder and its task.
       inputs: fields with the input's texts.
       answer: "label", "score", or the field with the text to generate.
-      evaluated: files besides train that are used, only for targets, since sst2's validation rows
-        are sst5's. A share of train takes its place.
+      evaluated: other files that are used, only for targets: sst2's validation rows are sst5's.
+        A share of train takes its place.
     """
 
     name: str

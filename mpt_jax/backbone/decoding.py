@@ -82,6 +82,10 @@ def generate(
     return _one_by_one(step, cache, rows, max_decode_length, pick, eos_id)
 
 
+# What `generate` leaves to its user, by name.
+OPTIONS = tuple(name for name in generate.__kwdefaults__ if name not in ("rng", "eos_id"))
+
+
 def filter_logits(logits: jax.Array, *, top_k: int = 0, top_p: float = 1.0) -> jax.Array:
     """Sets the logits of excluded tokens to -inf: first by top_k, then by top_p of the rest.
 
@@ -225,13 +229,7 @@ class _Beams(NamedTuple):
 
 
 def _beam_search(
-    step: Step,
-    cache: Cache,
-    rows: int,
-    num_beams: int,
-    length: int,
-    penalty: float,
-    eos_id: int,
+    step: Step, cache: Cache, rows: int, num_beams: int, length: int, penalty: float, eos_id: int
 ) -> tuple[jax.Array, jax.Array]:
     """Beam search by Hugging Face's rules with `early_stopping=False`.
 

@@ -1,6 +1,7 @@
 """Our own backbone format: a folder with `model.safetensors` (T5X's names) and `config.json`."""
 
 import dataclasses
+import functools
 import os
 import re
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ from mpt_jax import checksums, files
 from mpt_jax.backbone import fingerprints, tensor_file
 from mpt_jax.backbone.config import T5Config
 from mpt_jax.backbone.fingerprints import Identity
+from mpt_jax.backbone.tensor_file import Tensor
 from mpt_jax.backbone.weights import Weights, not_finite, tensor_names, tensor_shapes
 
 WEIGHTS = "model.safetensors"
@@ -27,7 +29,7 @@ def save(
     dtype: str = "float32",
     header: Mapping[str, str] | None = None,
 ) -> None:
-    """Write the backbone part of `params` and its config, as one.
+    """Write the backbone part of `params` and its config; errors as `write`.
 
     Args:
         directory: made where it is missing.
@@ -35,16 +37,38 @@ def save(
         config: its sizes.
         dtype: of the stored weights, "float32" or "bfloat16" (half the size).
         header: texts to write into the weights' file with the tensors.
-
-    Raises:
-        UserError: the files cannot be written.
     """
     tensors = {
-        name: np.asarray(leaf, dtype) for name, leaf in _by_layer(flat_backbone(params)).items()
+        tensor: Tensor.of(np.asarray(leaf if tensor == name else leaf[i])).cast(dtype)
+        for name, leaf in flat_backbone(params).items()
+        for i, tensor in enumerate(tensor_names(name, leaf.shape))
     }
-    content = tensor_file.to_bytes(tensors, header)
+    write(directory, tensors, config, header, setting="MODEL_DIR")
+
+
+def write(
+    directory: str,
+    tensors: Mapping[str, Tensor],
+    config: T5Config,
+    header: Mapping[str, str] | None = None,
+    *,
+    setting: str | None = None,
+) -> None:
+    """Write a backbone and its config, as one, holding one tensor at a time in memory.
+
+    Args:
+        directory: made where it is missing.
+        tensors: by T5X's name, one per layer.
+        config: its sizes.
+        header: texts to write into the weights' file with the tensors.
+        setting: as in `files.write_together`.
+
+    Raises:
+        UserError: the files cannot be written, or a tensor cannot be read.
+    """
     path, config_path = os.path.join(directory, WEIGHTS), os.path.join(directory, CONFIG)
-    files.write_together({config_path: config.to_json() + "\n", path: content})
+    content = functools.partial(tensor_file.write, tensors=tensors, metadata=header)
+    files.write_together({config_path: _text(config), path: content}, setting=setting)
 
 
 def open_weights(path: str, file: str | None = None) -> Weights:
@@ -74,26 +98,9 @@ def stated_in(path: str) -> dict[str, Any]:
     return dataclasses.asdict(T5Config.from_fields(fields))
 
 
-def write(directory: str, weights: Weights, config: T5Config) -> None:
-    """Write a backbone and its config, one tensor at a time, into a folder that nobody reads yet.
-
-    Raises:
-        OSError: the files cannot be written.
-        UserError: a tensor cannot be read.
-    """
-    with open(os.path.join(directory, WEIGHTS), "wb") as stream:
-        tensor_file.write(stream, weights.tensors)
-    write_config(directory, config)
-
-
 def write_config(directory: str, config: T5Config) -> None:
-    """Write the config.json that `stated_in` reads.
-
-    Raises:
-        OSError: it cannot be written.
-    """
-    with open(os.path.join(directory, CONFIG), "w", encoding="utf-8") as stream:
-        stream.write(config.to_json() + "\n")
+    """Write only the config.json that `stated_in` reads (UserError: it cannot be written)."""
+    files.write_whole(os.path.join(directory, CONFIG), _text(config))
 
 
 def identify(params: Mapping, tuned: str = "") -> Identity:
@@ -114,11 +121,6 @@ def identify(params: Mapping, tuned: str = "") -> Identity:
     }
     shapes = tensor_shapes(flat)
     return fingerprints.identity((name, shapes[name], sums[name]) for name in sums)
-
-
-def fingerprint(params: Mapping, tuned: str = "") -> str:
-    """Only the fingerprint of `identify`: a copy in bfloat16 has that of its original."""
-    return identify(params, tuned).fingerprint
 
 
 def identify_weights(weights: Weights) -> Identity:
@@ -142,10 +144,5 @@ def flat_backbone(params: Mapping) -> dict[str, Any]:
     return traverse_util.flatten_dict(trees, sep="/")
 
 
-def _by_layer(flat: Mapping[str, Any]) -> dict[str, Any]:
-    """{name in a file: array} for parameters by name."""
-    return {
-        tensor: leaf if tensor == name else leaf[i]
-        for name, leaf in flat.items()
-        for i, tensor in enumerate(tensor_names(name, leaf.shape))
-    }
+def _text(config: T5Config) -> str:
+    return config.to_json() + "\n"

@@ -28,7 +28,7 @@ class Weights:
     Attributes:
         place: where they lie, for messages.
         tensors: by T5X's name (`encoder/layers_0/mlp/wi/kernel`); what has none keeps the file's.
-        stated: the fields of `T5Config` that the folder states besides the tensors; may be none.
+        stated: the fields of `T5Config` that the folder states; may be none.
         native: T5X's name -> the file's, for messages.
     """
 
@@ -51,8 +51,8 @@ class Weights:
 def load(weights: Weights, shapes: Mapping, shardings: Mapping) -> dict[str, Any]:
     """Read a backbone, tensor by tensor, each device taking only its own slice.
 
-    The largest tensors come first, so that what a tensor needs besides its place in the result is
-    small against what is already there.
+    The largest tensors come first, so that the memory that a tensor needs while it is read is small
+    against what is already there.
 
     Args:
         weights: where to read.
@@ -110,7 +110,7 @@ def check(weights: Weights, expected: Mapping[str, tuple[int, ...]]) -> None:
 
 def _about_heads(name: str, tied: bool) -> str:
     """The setting for a backbone whose head is, or is not, the embedding; "" for other tensors."""
-    head = "the embedding" if tied else "a tensor of its own"
+    head = "the embedding" if tied else "a separate tensor"
     setting = f" A backbone whose head is {head} has T5Config.logits_via_embedding = {tied}."
     return setting if name == LOGITS else ""
 
@@ -166,7 +166,7 @@ def _place(weights: Weights, name: str, wanted: jax.ShapeDtypeStruct, sharding: 
 
 def _read(tensor: Tensor, index: Index, dtype: np.dtype) -> np.ndarray:
     """A part in another type; of a large one, block after block of rows, which is all there is
-    in memory besides the result.
+    in memory next to the result.
     """
     spans = [range(*part.indices(n)) for part, n in zip(index, tensor.shape, strict=True)]
     shape = [len(span) for span in spans]

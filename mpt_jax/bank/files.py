@@ -11,10 +11,10 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from mpt_jax.convert import convert_prompts
 from mpt_jax.errors import UserError
-from mpt_jax.product import prompt_file
+from mpt_jax.product import product_file
 from mpt_jax.product import tasks as bank_tasks
+from mpt_jax.product.description import ProductInfo
 from mpt_jax.product.leaves import Bank
-from mpt_jax.product.prompt_file import PromptInfo
 from mpt_jax.screen import Screen
 
 _ROWS_OF_A_SCREEN = 50
@@ -38,9 +38,9 @@ def add(path: str, sources: Sequence[str]) -> str:
         UserError: prompts that do not fit (see `tasks.join`), or no prompts.
     """
     try:
-        file = prompt_file.resolve(path)
+        file = product_file.resolve(path)
     except UserError:  # a new one
-        file = prompt_file.destination(path)
+        file = product_file.destination(path)
         return _save(file, *bank_tasks.join(_load_each(sources)))
     ((_, bank, info),) = held = list(_load_each([file]))
     others = (part for part in _load_each(sources) if not bank_tasks.holds(bank, info, *part[1:]))
@@ -87,7 +87,7 @@ def show(path: str) -> None:
         screen.line(f"and {left:,} more: t5x bank list {path} | less")
 
 
-def _load_each(paths: Iterable[str]) -> Iterator[tuple[str, Bank, PromptInfo]]:
+def _load_each(paths: Iterable[str]) -> Iterator[tuple[str, Bank, ProductInfo]]:
     """File, bank and description of each path, read when its turn comes."""
     for path in paths:
         found = convert_prompts.format_of(path)
@@ -96,15 +96,15 @@ def _load_each(paths: Iterable[str]) -> Iterator[tuple[str, Bank, PromptInfo]]:
                 f"{path} holds prompts of another program ({found}): first make ours of them, t5x "
                 f"convert {path} FOLDER --to=mpt_jax --tasks=NAME --backbone=PATH."
             )
-        file = prompt_file.resolve(path)
-        bank, info = prompt_file.load(file)
+        file = product_file.resolve(path)
+        bank, info = product_file.load(file)
         bank_tasks.check_is_bank(file, bank, info)
         yield file, bank, info
 
 
-def _save(file: str, bank: Bank, info: PromptInfo) -> str:
+def _save(file: str, bank: Bank, info: ProductInfo) -> str:
     directory, name = os.path.split(file)
-    prompt_file.save(directory, bank, info, name, setting="")
+    product_file.save(directory, bank, info, name, setting="")
     size = _BYTES * sum(leaf.size for leaf in bank.values())
     return f"{file}: {_counted(len(info.tasks), 'task')}, {size:,} bytes of numbers"
 

@@ -26,14 +26,7 @@ from mpt_jax.errors import UserError
 
 # Macros that name what a run needs to be there.
 _BACKBONE = "INITIAL_CHECKPOINT_PATH"
-_PATHS = {
-    _BACKBONE,
-    "SPIECE_MODEL",
-    "SOURCE_PROMPTS",
-    "TEACHER_PROMPTS",
-    "PROMPTS",
-    "INPUTS",
-}
+_PATHS = {_BACKBONE, "SPIECE_MODEL", "SOURCE_PROMPTS", "TEACHER_PROMPTS", "PROMPTS", "INPUTS"}
 _LINE = 100  # characters, in written configurations
 
 
@@ -190,15 +183,12 @@ def _parse_override(override: str, source: gin_source.Source) -> None:
     try:
         gin.parse_config(text)
     except (ValueError, KeyError) as unknown:
-        lines = ["from __gin__ import dynamic_registration", *_import_lines(source), text]
+        imports = dict.fromkeys(statement.format() for statement in source.imports)
+        lines = ["from __gin__ import dynamic_registration", *imports, text]
         try:
             gin.parse_config("\n".join(lines))
         except (NameError, AttributeError, ValueError):
             gin_errors.raise_clean(unknown, source, where=f"--gin.{override}: ")
-
-
-def _import_lines(source: gin_source.Source) -> list[str]:
-    return list(dict.fromkeys(statement.format() for statement in source.imports))
 
 
 def _required(function: Callable) -> list[str]:

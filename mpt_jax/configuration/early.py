@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from mpt_jax.configuration import backbone_path, gin_effects
 from mpt_jax.configuration.gin_source import Reference, Source
-from mpt_jax.product import prompt_file
+from mpt_jax.product import belonging, product_file
 from mpt_jax.tasks import names
 
 _LIBRARIES = ("mpt_jax", "seqio")  # that a gin file may import without registering tasks
@@ -38,9 +38,9 @@ def _is_path(value: object) -> bool:
 
 
 def _check_product(path: str, task: object) -> None:
-    held = prompt_file.tasks_in(prompt_file.resolve(path))
+    held = product_file.tasks_in(product_file.resolve(path))
     if held is not None and isinstance(task, str) and task not in held:
-        raise prompt_file.not_held(task, held)
+        raise belonging.not_held(task, held)
 
 
 def _check_registered(wanted: object, source: Source) -> None:

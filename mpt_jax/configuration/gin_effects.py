@@ -20,7 +20,7 @@ _DECLARED, _MODULE, _REGISTER = "TASKS", "MIXTURE_OR_TASK_MODULE", "local.regist
 def check(source: Source) -> None:
     """Raises UserError for the first setting without effect; it names the nearest that has one."""
     _check_declared_tasks(source)
-    for binding in (*without_effect(source), *_own_without_effect(source)):
+    for binding in (*_idle(source.overrides, source.all), *_own_without_effect(source)):
         raise UserError(_refusal(binding, source))
 
 
@@ -60,11 +60,6 @@ def macros_of(function: str, source: Source) -> set[str]:
                 ]
                 waiting += set(names) - found
     return found & source.values().keys()
-
-
-def without_effect(source: Source) -> list[Binding]:
-    """The overrides that nothing reads or enters."""
-    return _idle(source.overrides, source.all)
 
 
 def _own_without_effect(source: Source) -> list[Binding]:

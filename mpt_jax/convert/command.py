@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     from mpt_jax.convert import convert_prompts
 
-    if convert_prompts.is_prompts(source):
+    if convert_prompts.format_of(source) is not None:
         _check_kind("prompts", PROMPT_FORMATS, arguments, ("dtype",))
         tasks = arguments.tasks.split(",") if arguments.tasks else None
         convert_prompts.convert(source, target, to, tasks, arguments.backbone)

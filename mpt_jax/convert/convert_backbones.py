@@ -15,8 +15,8 @@ from mpt_jax.errors import UserError
 def convert(src: str, dst: str, to: str, dtype: str | None = None) -> str:
     """Writes the backbone at `src` into the new folder `dst`, whole or not at all.
 
-    The numbers are those of `src`, bit for bit where `dtype` is None. The vocabulary beside it is
-    copied; of config.json goes along what `T5Config` has (dropout, for one, is a run's choice).
+    The numbers are those of `src`, bit for bit where `dtype` is None. The vocabulary next to it is
+    copied. Of config.json only the fields of `T5Config` are kept.
 
     Args:
         src: as INITIAL_CHECKPOINT_PATH.
@@ -30,7 +30,6 @@ def convert(src: str, dst: str, to: str, dtype: str | None = None) -> str:
     Raises:
         UserError: `src` is not a whole backbone, `dst` is taken or cannot be written.
     """
-    write = _WRITERS[to]
     step = _step(dst) if to == "t5x" else None
     found = backbones.open_weights(src)
     config = backbones.checked(found)
@@ -39,11 +38,11 @@ def convert(src: str, dst: str, to: str, dtype: str | None = None) -> str:
     found = found.cast(dtype) if dtype else found
     fingerprint = store.identify_weights(found).fingerprint  # reads and checks every value
     with files.new_folder(dst) as folder:
-        write(os.fspath(folder), found, config, step)
+        _write(os.fspath(folder), found, config, to, step)
         for name in (vocabularies.FILE, vocabularies.SETTINGS):
-            beside = os.path.join(backbones.folder_of(src), name)
-            if os.path.isfile(beside):
-                shutil.copyfile(beside, folder / name)
+            extra = os.path.join(backbones.folder_of(src), name)
+            if os.path.isfile(extra):
+                shutil.copyfile(extra, folder / name)
     return fingerprint
 
 
@@ -56,19 +55,13 @@ def _step(dst: str) -> int:
     return int(match[1])
 
 
-def _write_mpt_jax(folder: str, found: Weights, config: T5Config, _: None) -> None:
-    store.write(folder, found, config)
+def _write(folder: str, found: Weights, config: T5Config, to: str, step: int | None) -> None:
+    if to == "mpt_jax":
+        store.write(folder, found.tensors, config)
+    elif to == "huggingface":
+        huggingface.write(folder, found, config)
+    else:
+        from mpt_jax.backbone.formats import t5x_legacy
 
-
-def _write_huggingface(folder: str, found: Weights, config: T5Config, _: None) -> None:
-    huggingface.write(folder, found, config)
-
-
-def _write_t5x(folder: str, found: Weights, config: T5Config, step: int) -> None:
-    from mpt_jax.backbone.formats import t5x_legacy
-
-    t5x_legacy.write(folder, found, step)
-    store.write_config(folder, config)  # T5X reads past it; the way back needs it
-
-
-_WRITERS = {"mpt_jax": _write_mpt_jax, "huggingface": _write_huggingface, "t5x": _write_t5x}
+        t5x_legacy.write(folder, found, step)
+        store.write_config(folder, config)  # T5X reads past it; the way back needs it

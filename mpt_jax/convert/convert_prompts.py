@@ -7,20 +7,15 @@ import safetensors
 
 from mpt_jax import files
 from mpt_jax.errors import UserError
-from mpt_jax.product import prompt_file
+from mpt_jax.product import belonging, description, product_file
 from mpt_jax.product import tasks as bank_tasks
+from mpt_jax.product.description import ProductInfo
 from mpt_jax.product.formats import foreign, npy, peft
 from mpt_jax.product.leaves import Bank
-from mpt_jax.product.prompt_file import PromptInfo
 
 OURS, PEFT, NPY = FORMATS = ("mpt_jax", "peft", "npy")
 # How the names of pickled backbones begin.
 _OF_BACKBONES = ("pytorch_model", "model")
-
-
-def is_prompts(src: str) -> bool:
-    """Whether `src` holds prompts, in whichever format, and no backbone."""
-    return format_of(src) is not None
 
 
 def format_of(src: str) -> str | None:
@@ -30,13 +25,13 @@ def format_of(src: str) -> str | None:
     only our own files are known, by their name.
     """
     if "://" in src:
-        return OURS if src.endswith((prompt_file.FILE_NAME, prompt_file.ADAPTER_FILE)) else None
+        return OURS if src.endswith((product_file.PROMPTS, product_file.ADAPTER)) else None
     name = os.path.basename(src)
     if os.path.isdir(src):
         for file, found in (
             (peft.CONFIG, PEFT),
-            (prompt_file.FILE_NAME, OURS),
-            (prompt_file.ADAPTER_FILE, OURS),
+            (product_file.PROMPTS, OURS),
+            (product_file.ADAPTER, OURS),
         ):
             if os.path.exists(os.path.join(src, file)):
                 return found
@@ -58,11 +53,7 @@ def format_of(src: str) -> str | None:
 
 
 def convert(
-    src: str,
-    dst: str,
-    to: str,
-    tasks: Sequence[str] | None = None,
-    backbone: str | None = None,
+    src: str, dst: str, to: str, tasks: Sequence[str] | None = None, backbone: str | None = None
 ) -> None:
     """Write the prompts at `src` to `dst` in the format `to`.
 
@@ -80,11 +71,11 @@ def convert(
         raise UserError(f"{src} holds prompts; they are written --to={', '.join(FORMATS)}.")
     bank, info = _read(src, tasks, backbone)
     if to == OURS and dst.endswith(".safetensors"):
-        directory, name = os.path.split(prompt_file.destination(dst))
-        prompt_file.save(directory, bank, info, name, setting="")
+        directory, name = os.path.split(product_file.destination(dst))
+        product_file.save(directory, bank, info, name, setting="")
     elif to == OURS:
         with files.new_folder(dst) as folder:
-            prompt_file.save(os.fspath(folder), bank, info, setting="")
+            product_file.save(os.fspath(folder), bank, info, setting="")
     elif to == PEFT:
         peft.write(dst, bank, info)
     elif dst.endswith(".npy"):
@@ -93,7 +84,7 @@ def convert(
         raise UserError(f"{dst} must be the name of a NumPy file: call it {dst.rstrip('/')}.npy.")
 
 
-def _read(src: str, tasks: Sequence[str] | None, backbone: str | None) -> tuple[Bank, PromptInfo]:
+def _read(src: str, tasks: Sequence[str] | None, backbone: str | None) -> tuple[Bank, ProductInfo]:
     found = format_of(src)
     if found == OURS:
         return _read_ours(src, tasks, backbone)
@@ -115,15 +106,15 @@ def _read(src: str, tasks: Sequence[str] | None, backbone: str | None) -> tuple[
 
 
 def _read_ours(src: str, tasks: Sequence[str] | None, backbone: str | None):
-    bank, info = prompt_file.load(src)
+    bank, info = product_file.load(src)
     bank_tasks.check_is_bank(src, bank, info)
     if backbone is not None:
         from mpt_jax.backbone.formats import backbones  # imports jax
 
         config = backbones.config_of(backbone)
         sizes = (config.emb_dim, config.vocab_size)
-        prompt_file.check_backbone(src, info, *sizes, *backbones.identify(backbone))
-        prompt_file.check_arithmetic(src, info, config.arithmetic)
+        belonging.check_backbone(src, info, *sizes, *backbones.identify(backbone))
+        belonging.check_arithmetic(src, info, config.arithmetic)
     return bank_tasks.choose(bank, info, tasks) if tasks else (bank, info)
 
 
@@ -131,7 +122,7 @@ def _is_product(file: str) -> bool:
     """Whether a safetensors file is of a run that tuned something else than the whole backbone."""
     try:
         with safetensors.safe_open(file, framework="np") as handle:
-            info = prompt_file.from_header(handle.metadata() or {})
+            info = description.from_header(handle.metadata() or {})
     except (safetensors.SafetensorError, OSError, ValueError):
-        return os.path.basename(file) in (prompt_file.FILE_NAME, prompt_file.ADAPTER_FILE)
+        return os.path.basename(file) in (product_file.PROMPTS, product_file.ADAPTER)
     return info.method != "full"

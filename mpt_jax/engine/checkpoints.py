@@ -81,9 +81,7 @@ class Checkpointer:
         self._unreadable: list[int] = []
         _silence_orbax()
         options = ocp.CheckpointManagerOptions(
-            max_to_keep=save_cfg.keep,
-            step_prefix="checkpoint",
-            cleanup_tmp_directories=True,
+            max_to_keep=save_cfg.keep, step_prefix="checkpoint", cleanup_tmp_directories=True
         )
         handlers = {
             _STATE: ocp.StandardCheckpointHandler(),
@@ -106,12 +104,7 @@ class Checkpointer:
                 " that can be written."
             ) from error
 
-    def save(
-        self,
-        step: int,
-        state: Any,
-        data_iterator: Any = None,
-    ) -> None:
+    def save(self, step: int, state: Any, data_iterator: Any = None) -> None:
         """Saves in the background; a step that is saved already is left as it is.
 
         The state may be donated and the iterator advanced as soon as this returns.
@@ -183,22 +176,21 @@ class Checkpointer:
             )
         raise first or UserError(f"There is no checkpoint in {self.directory}.")
 
-    def restore(self, state_like: Any, step: int | None = None) -> Any:
+    def restore(self, state_like: Any, step: int) -> Any:
         """Reads a checkpoint, bit for bit.
 
         Args:
             state_like: the state's structure: arrays, or ShapeDtypeStructs with shardings; the
                 restored leaves lie as these do.
-            step: default the newest.
+            step: of a checkpoint that is there.
 
         Returns:
             the state.
 
         Raises:
-            UserError: no such checkpoint; it is truncated or corrupt; or it holds other leaves or
-                shapes than the state.
+            UserError: it is truncated or corrupt, or holds other leaves or shapes than the state.
         """
-        step = self._existing_step(step)
+        self._wait()
         wanted = _named_leaves(state_like)
         target = {
             name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding)
@@ -225,17 +217,17 @@ class Checkpointer:
         tree = jax.tree.structure(state_like)
         return tree.unflatten([leaves[name] for name in wanted])
 
-    def restore_iterator(self, tf_iterator: Any, step: int | None = None) -> None:
+    def restore_iterator(self, tf_iterator: Any, step: int) -> None:
         """Sets a tf.data iterator to the saved position.
 
         Args:
             tf_iterator: iterator of a pipeline built as the saved one was.
-            step: default the newest.
+            step: of a checkpoint that is there.
 
         Raises:
-            UserError: no such checkpoint, or its data position cannot be read.
+            UserError: its data position cannot be read.
         """
-        step = self._existing_step(step)
+        self._wait()
         try:
             self._manager.restore(
                 step, args=ocp.args.Composite(data=RestoreDataPosition(tf_iterator))
@@ -253,15 +245,6 @@ class Checkpointer:
             self._manager.wait_until_finished()
         except Exception as error:  # as in `save`
             raise self._write_error(error) from error
-
-    def _existing_step(self, step: int | None) -> int:
-        self._wait()
-        steps = self._manager.all_steps()
-        if not steps or step not in (None, *steps):
-            which = "checkpoint" if step is None else f"checkpoint_{step}"
-            have = ", ".join(map(str, sorted(steps))) or "none"
-            raise UserError(f"There is no {which} in {self.directory} (steps there: {have}).")
-        return max(steps) if step is None else step
 
     def _check_leaves(self, step: int, saved: dict[str, Any], wanted: dict[str, Any]) -> None:
         """Refuses a checkpoint of another configuration before a byte of it is read."""

@@ -6,7 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+from flax import traverse_util
 
+from mpt_jax import distillation, initializers
+from mpt_jax.backbone import store
+from mpt_jax.backbone.formats import backbones
 from mpt_jax.configuration import backbone_path
 from mpt_jax.engine.optimizers import FROZEN
 from mpt_jax.engine.partitioning import PjitPartitioner
@@ -50,7 +54,7 @@ def check_backbone_is_there(model: Any, restore: RestoreCheckpointConfig | None)
     """
     if restore is not None and restore.path:
         backbone_path.check(restore.path)
-    elif model.needs_backbone:
+    elif model.method.needs_backbone:
         raise UserError(
             "this method tunes a frozen backbone, but INITIAL_CHECKPOINT_PATH is not set: give "
             '--gin.INITIAL_CHECKPOINT_PATH="FOLDER".'
@@ -76,11 +80,10 @@ def initial_params(
 
     1. The backbone: read from `restore.path`; random weights where there is no path and the
        method trains from scratch.
-    2. What the method adds (`model.start`): prompt bank, teachers.
+    2. What the method adds (`start`): prompt bank, teachers.
 
     Args:
-        model: the model protocol's `get_initial_variables`, `param_axes`, `param_labels`,
-            `load_backbone`, `needs_backbone` and `start`.
+        model: the model protocol.
         partitioner: gives the shardings.
         restore: where the backbone is.
         input_shapes: feature name -> global shape, to trace the network with.
@@ -99,11 +102,53 @@ def initial_params(
     shardings = partitioner.sharding(model.param_axes(shapes), shapes)
     if restore is not None and restore.path:
         stored = _frozen_as(restore.dtype, shapes, model.param_labels(shapes))
-        params = model.load_backbone(restore.path, stored, shardings)
+        params = load_backbone(restore.path, stored, shardings)
     else:
         params = jax.jit(lambda key: init(key)["params"], out_shardings=shardings)(init_rng)
-    params = model.start(params, start_rng)
+    params = start(model, params, start_rng)
     return partitioner.place(params, model.param_axes(params))
+
+
+def load_backbone(path: str, shapes: Mapping, shardings: Mapping) -> dict:
+    """Read the backbone's parameters, in any format (see `formats.backbones`).
+
+    Args:
+        path: INITIAL_CHECKPOINT_PATH.
+        shapes, shardings: trees over all parameters of a model; only the backbone is read, each
+            leaf in the dtype that `shapes` states.
+    """
+    trees = store.BACKBONE_TREES
+    return backbones.load(path, {t: shapes[t] for t in trees}, {t: shardings[t] for t in trees})
+
+
+def start(model: Any, params: Mapping, rng: jax.Array) -> dict:
+    """Put what a model's method adds next to or into a loaded backbone (host side).
+
+    Args:
+        model: the model protocol, e.g. `models.EncoderDecoderModel`.
+        params: nested dict with the backbone's parameters.
+        rng: PRNG key.
+
+    Raises:
+        UserError: source or teacher prompts that are missing or of another backbone.
+    """
+    backbone = {name: params[name] for name in store.BACKBONE_TREES}
+    identity = store.identify(params, model.method.tuned_backbone)
+    context = initializers.Context(
+        embedding=params["token_embedder"]["embedding"],
+        vocabulary=model.input_vocabulary,
+        tasks=model.tasks,
+        label_words={task: tuple(model.label_words.get(task, ())) for task in model.tasks},
+        backbone=identity.fingerprint,
+        backbone_shapes=backbone,
+        backbone_bits=identity.bits,
+        arithmetic=model.config.arithmetic,
+    )
+    added = dict(model.method.start(context, rng))
+    if model.distillation is not None:
+        added["teacher"] = distillation.load_teachers(model.distillation, context)
+    leaves = {**traverse_util.flatten_dict(backbone), **traverse_util.flatten_dict(added)}
+    return traverse_util.unflatten_dict(leaves)
 
 
 def _frozen_as(dtype: str, shapes: Mapping, labels: Mapping) -> dict:

@@ -95,7 +95,9 @@ class OptimizerDef:
                     f" {', '.join(groups)}.{did_you_mean(group, groups)}"
                 )
             if not isinstance(rate, int | float):
-                raise UserError(f"the learning rate of the group {group!r} is {rate!r}, no number.")
+                raise UserError(
+                    f"the learning rate of the group {group!r} is {rate!r}, not a number."
+                )
         if missing := [group for group in groups if group not in self.learning_rates]:
             raise UserError(
                 f"learning_rates lacks the group {missing[0]!r}; give one number for all groups,"

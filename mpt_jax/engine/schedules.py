@@ -16,45 +16,28 @@ from mpt_jax.errors import UserError, did_you_mean
 Schedule = Callable[[jax.Array | int], jax.Array]
 
 
-@dataclasses.dataclass(frozen=True)
-class _Setting:
-    base_learning_rate: float
-    warmup_steps: int
-    total_steps: int | None
-    decay_factor: float
-    steps_per_decay: int
-    steps_per_cycle: int
-
-    def __post_init__(self):
-        for name in ("steps_per_decay", "steps_per_cycle"):
-            if getattr(self, name) < 1:
-                raise UserError(f"Schedule: {name} must be at least 1, got {getattr(self, name)}.")
-        if self.warmup_steps < 0:
-            raise UserError(f"Schedule: warmup_steps must be at least 0, got {self.warmup_steps}.")
-
-
-def _linear_warmup(step: jax.Array, s: _Setting) -> jax.Array:
+def _linear_warmup(step: jax.Array, s: "_Product") -> jax.Array:
     return jnp.minimum(1.0, step / max(s.warmup_steps, 1)) if s.warmup_steps else jnp.ones(())
 
 
-def _linear_decay(step: jax.Array, s: _Setting) -> jax.Array:
+def _linear_decay(step: jax.Array, s: "_Product") -> jax.Array:
     return jnp.clip((s.total_steps - step) / (s.total_steps - s.warmup_steps), 0.0, 1.0)
 
 
-def _rsqrt_decay(step: jax.Array, s: _Setting) -> jax.Array:
+def _rsqrt_decay(step: jax.Array, s: "_Product") -> jax.Array:
     return jax.lax.rsqrt(jnp.maximum(step, max(s.warmup_steps, 1)))
 
 
-def _rsqrt_normalized_decay(step: jax.Array, s: _Setting) -> jax.Array:
+def _rsqrt_normalized_decay(step: jax.Array, s: "_Product") -> jax.Array:
     return jnp.sqrt(float(max(s.warmup_steps, 1))) * _rsqrt_decay(step, s)
 
 
-def _cosine_decay(step: jax.Array, s: _Setting) -> jax.Array:
+def _cosine_decay(step: jax.Array, s: "_Product") -> jax.Array:
     cycle = jnp.maximum(0.0, (step - s.warmup_steps) / s.steps_per_cycle) % 1.0
     return 0.5 * (1.0 + jnp.cos(jnp.pi * cycle))
 
 
-_FACTORS: dict[str, Callable[[jax.Array, _Setting], jax.Array]] = {
+_FACTORS: dict[str, Callable[[jax.Array, "_Product"], jax.Array]] = {
     "constant": lambda step, s: jnp.float32(s.base_learning_rate),
     "linear_warmup": _linear_warmup,
     "linear_decay": _linear_decay,
@@ -116,15 +99,17 @@ def create_learning_rate_scheduler(
                 f"Unknown learning-rate factor {name!r} in {factors!r};"
                 f" known: {', '.join(_FACTORS)}.{did_you_mean(name, _FACTORS)}"
             )
-    setting = _Setting(
+    return _Product(
+        tuple(names),
         base_learning_rate,
         warmup_steps,
         total_steps,
         decay_factor,
         steps_per_decay,
         steps_per_cycle,
+        step_offset,
+        min_learning_rate,
     )
-    return _Product(tuple(names), setting, step_offset, min_learning_rate)
 
 
 def is_open(schedule: Schedule) -> bool:
@@ -134,7 +119,7 @@ def is_open(schedule: Schedule) -> bool:
 
 def end_of(schedule: Schedule) -> int | None:
     """The step at which the schedule's `linear_decay` reaches 0; None: it is open, or has none."""
-    return schedule.setting.total_steps if _decays(schedule) else None
+    return schedule.total_steps if _decays(schedule) else None
 
 
 def over(schedule: Schedule, total_steps: int) -> Schedule:
@@ -145,8 +130,7 @@ def over(schedule: Schedule, total_steps: int) -> Schedule:
     """
     if not is_open(schedule):
         return schedule
-    setting = dataclasses.replace(schedule.setting, total_steps=total_steps)
-    return dataclasses.replace(schedule, setting=setting)
+    return dataclasses.replace(schedule, total_steps=total_steps)
 
 
 def _decays(schedule: Schedule) -> bool:
@@ -158,12 +142,20 @@ class _Product:
     """A schedule: the product of named factors."""
 
     names: tuple[str, ...]
-    setting: _Setting
+    base_learning_rate: float
+    warmup_steps: int
+    total_steps: int | None
+    decay_factor: float
+    steps_per_decay: int
+    steps_per_cycle: int
     step_offset: int
     min_learning_rate: float
 
     def __post_init__(self):
-        total, warmup = self.setting.total_steps, self.setting.warmup_steps
+        for name, least in (("steps_per_decay", 1), ("steps_per_cycle", 1), ("warmup_steps", 0)):
+            if (value := getattr(self, name)) < least:
+                raise UserError(f"Schedule: {name} must be at least {least}, got {value}.")
+        total, warmup = self.total_steps, self.warmup_steps
         if "linear_decay" in self.names and total is not None and total <= warmup:
             raise UserError(
                 f"the learning rate would decay to 0 by step {total}, within its warm-up of"
@@ -175,5 +167,5 @@ class _Product:
         shifted = jnp.maximum(0, jnp.asarray(step) - self.step_offset).astype(jnp.float32)
         product = jnp.ones_like(shifted)
         for name in self.names:
-            product = product * _FACTORS[name](shifted, self.setting)
+            product = product * _FACTORS[name](shifted, self)
         return jnp.maximum(product, self.min_learning_rate).astype(jnp.float32)

@@ -5,6 +5,7 @@ of the state) and `frozen` (a constant of the run), so that the backbone has nei
 optimizer state and is never copied by a step.
 """
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -195,13 +196,14 @@ def make_train_step(
 
 
 def make_eval_step(fn: Callable[..., Any], partitioner: PjitPartitioner) -> Callable[..., Any]:
-    """Compiles a model's `fn(params, batch, *rest)` as `(trainable, frozen, batch, *rest)`.
+    """Compiles a model's `fn(params, batch, *rest)`, e.g. `predict_batch`.
 
-    For `eval_fn`, `predict_batch`, `predict_batch_with_aux` and `score_batch`. Results are
-    replicated, so that each host can read them whole.
+    Batches come whole to every host, as numpy; results are replicated, so that each can read them.
     """
+    compiled = jax.jit(fn, out_shardings=partitioner.replicated)
 
-    def step(trainable: Params, frozen: Params, batch: Batch, *rest: Any) -> Any:
-        return fn(merge(trainable, frozen), batch, *rest)
+    @functools.wraps(compiled)
+    def run(params: Params, batch: Batch, *rest: Any) -> Any:
+        return compiled(params, partitioner.shard_whole_batch(batch), *rest)
 
-    return jax.jit(step, out_shardings=partitioner.replicated)
+    return run

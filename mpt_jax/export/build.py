@@ -29,7 +29,7 @@ from mpt_jax.backbone import tensor_file
 from mpt_jax.backbone.formats import vocabularies
 from mpt_jax.backbone.tensor_file import Tensor
 from mpt_jax.export import card
-from mpt_jax.product import prompt_file
+from mpt_jax.product import product_file
 
 PROGRAM = "model.jax_export"
 WEIGHTS = "weights.safetensors"
@@ -134,8 +134,8 @@ def _about(
 
 def _copy_product(prompts: str, folder: os.PathLike) -> None:
     """The prompt or adapter file, kilobytes; a whole backbone is in the weights already."""
-    product = prompt_file.resolve(prompts)
-    if os.path.basename(product) not in (prompt_file.FILE_NAME, prompt_file.ADAPTER_FILE):
+    product = product_file.resolve(prompts)
+    if os.path.basename(product) not in (product_file.PROMPTS, product_file.ADAPTER):
         return
     for file in (product, os.path.splitext(product)[0] + ".json"):
         if os.path.exists(file):

@@ -4,7 +4,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from mpt_jax.product import prompt_file
+from mpt_jax.product import product_file
+from mpt_jax.product.description import ProductInfo
 
 _LISTED = 50  # tasks in the card's tables
 
@@ -37,7 +38,7 @@ print([pieces.decode(answer) for answer in answers], scores)
 """
 
 
-def write(info: prompt_file.PromptInfo, about: Mapping[str, Any], sizes: Mapping[str, int]) -> str:
+def write(info: ProductInfo, about: Mapping[str, Any], sizes: Mapping[str, int]) -> str:
     """The card.
 
     Args:
@@ -67,7 +68,7 @@ def write(info: prompt_file.PromptInfo, about: Mapping[str, Any], sizes: Mapping
     return "\n\n".join(parts) + "\n"
 
 
-def _front_matter(info: prompt_file.PromptInfo, title: str) -> str:
+def _front_matter(info: ProductInfo, title: str) -> str:
     """YAML; its strings and lists are written as JSON, which YAML reads."""
     metrics = {task: found for task in info.tasks if (found := _scores(info, task))}
     names = sorted({name for found in metrics.values() for name in found})
@@ -90,12 +91,12 @@ def _front_matter(info: prompt_file.PromptInfo, title: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _scores(info: prompt_file.PromptInfo, task: str) -> dict[str, float]:
+def _scores(info: ProductInfo, task: str) -> dict[str, float]:
     """A task's metrics, those that are numbers."""
     return {n: value for n, value in info.metrics.get(task, {}).items() if value is not None}
 
 
-def _facts(info: prompt_file.PromptInfo) -> str:
+def _facts(info: ProductInfo) -> str:
     rows = [
         ["method", f"`{info.method}`"],
         ["training steps", f"{info.step:,}"],
@@ -112,12 +113,12 @@ def _facts(info: prompt_file.PromptInfo) -> str:
     return _table(["", ""], rows)
 
 
-def _lengths(info: prompt_file.PromptInfo) -> str:
+def _lengths(info: ProductInfo) -> str:
     lengths = [info.feature_lengths.get(side) for side in ("inputs", "targets")]
     return ", ".join(f"{length} tokens" if length else "not stated" for length in lengths)
 
 
-def _tasks(info: prompt_file.PromptInfo) -> str:
+def _tasks(info: ProductInfo) -> str:
     rows = []
     for task in info.tasks[:_LISTED]:
         scores = _scores(info, task).items()
@@ -134,14 +135,14 @@ def _tasks(info: prompt_file.PromptInfo) -> str:
     return f"{table}\n\nand {more} more (`export.json`)." if more > 0 else table
 
 
-def _alone(info: prompt_file.PromptInfo) -> str:
+def _alone(info: ProductInfo) -> str:
     task = info.tasks[0]
     example = json.dumps(info.input_forms.get(task, "a text"), ensure_ascii=False)
     return _ALONE.replace("{example}", example).replace("{task}", json.dumps(task))
 
 
-def _with_package(info: prompt_file.PromptInfo, sizes: Mapping[str, int]) -> list[str]:
-    if not {prompt_file.FILE_NAME, prompt_file.ADAPTER_FILE} & set(sizes):
+def _with_package(info: ProductInfo, sizes: Mapping[str, int]) -> list[str]:
+    if not {product_file.PROMPTS, product_file.ADAPTER} & set(sizes):
         return []
     task = json.dumps(info.tasks[0])
     return [

@@ -22,7 +22,8 @@ from mpt_jax import initializers, prompts
 from mpt_jax.errors import UserError
 from mpt_jax.methods.base import BACKBONE, FROZEN, PromptMethod
 from mpt_jax.methods.prompt_tuning import own_prompts
-from mpt_jax.product import prompt_file
+from mpt_jax.product import product_file
+from mpt_jax.product.description import ProductInfo
 from mpt_jax.product.leaves import AXES
 
 _EPSILON = 1e-6
@@ -109,8 +110,8 @@ class Attempt(PromptMethod):
             )
 
     @functools.cached_property
-    def _sources(self) -> prompt_file.PromptInfo:
-        return prompt_file.load(self.source_prompts)[1]
+    def _sources(self) -> ProductInfo:
+        return product_file.load(self.source_prompts)[1]
 
     def bank_shapes(self, num_tasks: int, width: int):
         """The leaves of `compose`."""

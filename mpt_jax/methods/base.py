@@ -16,7 +16,8 @@ from mpt_jax import hosts, prompts
 from mpt_jax.backbone.axes import AxisNames, Rule
 from mpt_jax.errors import UserError
 from mpt_jax.initializers import Context
-from mpt_jax.product import prompt_file
+from mpt_jax.product import product_file
+from mpt_jax.product.description import ProductInfo
 from mpt_jax.product.leaves import AXES
 
 FROZEN = "frozen"
@@ -36,7 +37,7 @@ class Method(abc.ABC):
         tuned_backbone: pattern of the backbone's own parameters that train; "": none.
         prompt_length, rank: P and R of its prompts; 0: no prompt, no factors.
         bank_axes: logical axes of the leaves of its prompt bank.
-        axis_rules: logical axes of what it adds besides a bank (see `backbone.axes`).
+        axis_rules: logical axes of what it adds apart from a bank (see `backbone.axes`).
         needs_backbone: whether a run without a loaded backbone is an error.
         independent_tasks: no trained parameter serves two tasks, so each task's loss is a mean
             over its own target tokens and one program equals K separate runs.
@@ -76,7 +77,7 @@ class Method(abc.ABC):
         """The parameters that the method adds, or starts elsewhere than the backbone's."""
 
     @abc.abstractmethod
-    def save(self, directory: str, params: Mapping, config: Any, info: prompt_file.PromptInfo):
+    def save(self, directory: str, params: Mapping, config: Any, info: ProductInfo):
         """Write the product of a run into `directory`, each file whole; all processes call it.
 
         Raises:
@@ -95,22 +96,22 @@ class PromptMethod(Method):
         """The bank alone."""
         return {"prompt_bank": self.bank_shapes(num_tasks, width_of(backbone))}
 
-    def save(self, directory: str, params: Mapping, config: Any, info: prompt_file.PromptInfo):
+    def save(self, directory: str, params: Mapping, config: Any, info: ProductInfo):
         """Write `prompts.safetensors` and `prompts.json`."""
         bank = hosts.fetch(params["prompt_bank"])
-        hosts.on_first(lambda: prompt_file.save(directory, bank, info))
+        hosts.on_first(lambda: product_file.save(directory, bank, info))
 
 
 class AdapterMethod(Method):
     """A method that adds to the backbone's modules; its product is an adapter file."""
 
-    def save(self, directory: str, params: Mapping, config: Any, info: prompt_file.PromptInfo):
+    def save(self, directory: str, params: Mapping, config: Any, info: ProductInfo):
         """Write `adapter.safetensors` and `adapter.json`: all that trained, by path."""
         flat = traverse_util.flatten_dict(params, sep="/")
         trained = hosts.fetch(
             {path: leaf for path, leaf in flat.items() if group_of(path, self.groups) != FROZEN}
         )
-        hosts.on_first(lambda: prompt_file.save(directory, trained, info, prompt_file.ADAPTER_FILE))
+        hosts.on_first(lambda: product_file.save(directory, trained, info, product_file.ADAPTER))
 
 
 def width_of(backbone: Mapping) -> int:

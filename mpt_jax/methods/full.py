@@ -10,7 +10,8 @@ import jax
 from mpt_jax import hosts, initializers
 from mpt_jax.backbone import store
 from mpt_jax.methods.base import BACKBONE, Method
-from mpt_jax.product import prompt_file
+from mpt_jax.product import description, product_file
+from mpt_jax.product.description import ProductInfo
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,9 +37,9 @@ class FullTraining(Method):
         """Adds nothing."""
         return {}
 
-    def save(self, directory: str, params: Mapping, config: Any, info: prompt_file.PromptInfo):
+    def save(self, directory: str, params: Mapping, config: Any, info: ProductInfo):
         """Write `backbone/model.safetensors`, `.json` of the run, and `backbone/config.json`."""
-        folder = os.path.join(directory, prompt_file.BACKBONE_FOLDER)
+        folder = os.path.join(directory, product_file.BACKBONE_FOLDER)
         backbone = hosts.fetch({name: params[name] for name in store.BACKBONE_TREES})
-        header = prompt_file.header(info)
+        header = description.header(info)
         hosts.on_first(lambda: store.save(folder, backbone, config, header=header))

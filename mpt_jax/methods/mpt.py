@@ -9,7 +9,7 @@ import numpy as np
 from mpt_jax import initializers, prompts
 from mpt_jax.errors import UserError
 from mpt_jax.methods.base import BACKBONE, FROZEN, PromptMethod
-from mpt_jax.product import prompt_file
+from mpt_jax.product import product_file
 
 MEAN = "mean"
 SHARED_ONLY = "shared_only"
@@ -50,7 +50,7 @@ class MPT(PromptMethod):
                 f"prompt_length {self.prompt_length}."
             )
         if self.source_prompts is not None:
-            prompt_file.resolve(self.source_prompts)  # refused before a large backbone is read
+            product_file.resolve(self.source_prompts)  # refused before a large backbone is read
 
     def bank_shapes(self, num_tasks: int, width: int):
         """`shared` [P, D], `task_u` [K, P, R], `task_v` [K, R, D]."""

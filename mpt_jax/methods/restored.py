@@ -16,7 +16,8 @@ from mpt_jax import feature_lengths, hosts, initializers, methods, user_modules
 from mpt_jax.backbone import store
 from mpt_jax.errors import UserError
 from mpt_jax.methods.base import FROZEN, Method, width_of
-from mpt_jax.product import prompt_file
+from mpt_jax.product import belonging, product_file
+from mpt_jax.product.description import ProductInfo
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,11 +36,11 @@ class Restored(Method):
     groups = ((".*", FROZEN),)
 
     @functools.cached_property
-    def _product(self) -> tuple[dict[str, np.ndarray], prompt_file.PromptInfo]:
-        return prompt_file.load(self.path)
+    def _product(self) -> tuple[dict[str, np.ndarray], ProductInfo]:
+        return product_file.load(self.path)
 
     @property
-    def info(self) -> prompt_file.PromptInfo:
+    def info(self) -> ProductInfo:
         """What the product says of itself."""
         return self._product[1]
 
@@ -90,7 +91,7 @@ class Restored(Method):
         """
         info = self._product[1]
         width = width_of(backbone)
-        prompt_file.check_backbone(self.path, info, width, info.vocabulary_size, info.backbone)
+        belonging.check_backbone(self.path, info, width, info.vocabulary_size, info.backbone)
         own = traverse_util.flatten_dict(backbone, sep="/")
         added = {f"prompt_bank/{name}": leaf.shape for name, leaf in self._bank.items()}
         for path, leaf in self._others.items():
@@ -113,7 +114,7 @@ class Restored(Method):
             started["prompt_bank"] = {name: jnp.asarray(leaf) for name, leaf in self._bank.items()}
         return started
 
-    def save(self, directory: str, params: Mapping, config: Any, info: prompt_file.PromptInfo):
+    def save(self, directory: str, params: Mapping, config: Any, info: ProductInfo):
         """Nothing was trained.
 
         Raises:
@@ -149,7 +150,7 @@ def _concrete(base: type[Method]) -> list[type[Method]]:
 
 def tasks_of(path: str) -> tuple[str, ...]:
     """Names of the K tasks of a product, in its order (UserError: unreadable)."""
-    return prompt_file.load(path)[1].tasks
+    return product_file.load(path)[1].tasks
 
 
 def lengths_of(path: str, instead: Mapping[str, int] | None = None) -> dict[str, int]:
@@ -162,7 +163,7 @@ def lengths_of(path: str, instead: Mapping[str, int] | None = None) -> dict[str,
     Raises:
         UserError: the product is unreadable; `instead` is not a pair of limits.
     """
-    trained = {**feature_lengths.DEFAULT, **prompt_file.load(path)[1].feature_lengths}
+    trained = {**feature_lengths.DEFAULT, **product_file.load(path)[1].feature_lengths}
     if instead is None:
         return trained
     feature_lengths.check(instead)

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from mpt_jax.errors import UserError
+from mpt_jax.product.description import ProductInfo
 from mpt_jax.product.leaves import AXES, PER_TASK, Bank, rows_of, take
-from mpt_jax.product.prompt_file import PromptInfo
 
 # What must be equal in the banks that are joined: field, its name, how a run gets it.
 _EQUAL = (
@@ -24,16 +24,16 @@ _EQUAL = (
 _TOLD = ("label_words", "input_forms", "metrics")
 
 
-def check_is_bank(path: str, bank: Bank, info: PromptInfo) -> None:
+def check_is_bank(path: str, bank: Bank, info: ProductInfo) -> None:
     """Refuse the product of a method that tunes other parameters than prompts (UserError)."""
     if any("/" in name for name in bank):
         raise UserError(
             f"{path} is the product of the method {info.method!r}, which tunes no prompts: it "
-            "cannot be part of a prompt bank, nor written as one."
+            "cannot be part of a prompt bank, and cannot be written as one."
         )
 
 
-def check_expressible(bank: Bank, info: PromptInfo) -> None:
+def check_expressible(bank: Bank, info: ProductInfo) -> None:
     """Refuse prompts that another program's format cannot hold (UserError)."""
     if not bank.keys() <= AXES.keys():
         raise UserError(
@@ -47,7 +47,7 @@ def numbers_per_task(bank: Bank) -> int:
     return sum(bank[name][0].size for name in PER_TASK if name in bank)
 
 
-def choose(bank: Bank, info: PromptInfo, names: Sequence[str]) -> tuple[Bank, PromptInfo]:
+def choose(bank: Bank, info: ProductInfo, names: Sequence[str]) -> tuple[Bank, ProductInfo]:
     """The bank of only the tasks `names`, in that order.
 
     Raises:
@@ -58,7 +58,7 @@ def choose(bank: Bank, info: PromptInfo, names: Sequence[str]) -> tuple[Bank, Pr
     return take(bank, rows_of(info.tasks, names)), _restricted(info, names)
 
 
-def without(bank: Bank, info: PromptInfo, names: Sequence[str]) -> tuple[Bank, PromptInfo]:
+def without(bank: Bank, info: ProductInfo, names: Sequence[str]) -> tuple[Bank, ProductInfo]:
     """The bank without the tasks `names`.
 
     Raises:
@@ -75,7 +75,7 @@ def without(bank: Bank, info: PromptInfo, names: Sequence[str]) -> tuple[Bank, P
     return choose(bank, info, kept)
 
 
-def holds(bank: Bank, info: PromptInfo, other: Bank, other_info: PromptInfo) -> bool:
+def holds(bank: Bank, info: ProductInfo, other: Bank, other_info: ProductInfo) -> bool:
     """Whether all tasks of another bank are in this one, the same bit by bit."""
     if not set(other_info.tasks) <= set(info.tasks):
         return False
@@ -88,7 +88,7 @@ def holds(bank: Bank, info: PromptInfo, other: Bank, other_info: PromptInfo) -> 
     )
 
 
-def join(parts: Iterable[tuple[str, Bank, PromptInfo]]) -> tuple[Bank, PromptInfo]:
+def join(parts: Iterable[tuple[str, Bank, ProductInfo]]) -> tuple[Bank, ProductInfo]:
     """One bank of the tasks of several, in their order; each task keeps its numbers bit by bit.
 
     What the tasks share must be equal bit by bit, so the result costs R(P + D) numbers a task.
@@ -130,7 +130,7 @@ def join(parts: Iterable[tuple[str, Bank, PromptInfo]]) -> tuple[Bank, PromptInf
     return joined, _restricted(described, tuple(found))
 
 
-def _restricted(info: PromptInfo, tasks: Sequence[str]) -> PromptInfo:
+def _restricted(info: ProductInfo, tasks: Sequence[str]) -> ProductInfo:
     """The description with only `tasks`, and what is stated of them."""
     told: dict[str, Any] = {}
     for field in _TOLD:
@@ -140,7 +140,7 @@ def _restricted(info: PromptInfo, tasks: Sequence[str]) -> PromptInfo:
 
 
 def _check_fits(
-    path: str, bank: Bank, info: PromptInfo, other_path: str, other: Bank, other_info: PromptInfo
+    path: str, bank: Bank, info: ProductInfo, other_path: str, other: Bank, other_info: ProductInfo
 ) -> None:
     for field, what, remedy in _EQUAL:
         ours, theirs = getattr(info, field), getattr(other_info, field)

@@ -13,12 +13,11 @@ import tensorflow as tf
 from t5x import infer as t5x_infer
 from t5x import utils
 
-from mpt_jax import feature_lengths, files, hosts
-from mpt_jax.engine.inference.inference import open_lines, record
+from mpt_jax import files, hosts
+from mpt_jax.engine.inference.infer import open_lines, record
 from mpt_jax.engine.inference.output_lines import as_json
-from mpt_jax.engine.inference.predictor import TRUNCATE, Prediction, Row
-from mpt_jax.engine.initialize import RestoreCheckpointConfig
-from mpt_jax.engine.partitioning import PjitPartitioner
+from mpt_jax.engine.inference.predictor import Prediction, Row
+from mpt_jax.engine.settings import Inference
 from mpt_jax.errors import UserError
 from mpt_jax.real_t5x.model import Model
 from mpt_jax.real_t5x.partitioner import Partitioner
@@ -28,62 +27,43 @@ from mpt_jax.tasks.mixtures import TASK_IDS
 _SPLIT = "infer"
 
 
-def infer(**settings: Any) -> None:
+def infer(settings: Inference) -> None:
     """`engine.inference.infer` on T5X.
 
     Raises:
         UserError: as there.
     """
-    t5x_infer.infer(**arguments(**settings))
+    t5x_infer.infer(**arguments(settings))
 
 
-def arguments(
-    *,
-    model: Any,
-    restore_checkpoint_cfg: RestoreCheckpointConfig,
-    partitioner: PjitPartitioner,
-    inputs: str,
-    task_feature_lengths: Mapping[str, int],
-    batch_size: int,
-    task: str | None = None,
-    output: str | None = None,
-    input_format: str | None = None,
-    too_long: str = TRUNCATE,
-    rank_labels: bool = False,
-) -> dict[str, Any]:
-    """The arguments of `t5x.infer.infer` for those of `engine.inference.infer`.
+def arguments(settings: Inference) -> dict[str, Any]:
+    """The arguments of `t5x.infer.infer`.
 
     Raises:
         UserError: bad settings, before any work is done.
     """
-    feature_lengths.check(task_feature_lengths)
-    partitioner.check_batch_size(batch_size)
-    if rank_labels:
-        raise UserError("RANK_LABELS is not for --engine=t5x, which decodes: use our own engine.")
-    lines = open_lines(model, inputs, task, task_feature_lengths["inputs"], input_format, too_long)
+    restore, model = restore_config(settings), settings.model
+    lines = open_lines(settings)
     rows = list(lines.rows())
-    hosts.on_first(lambda: _check_output(output))
+    hosts.on_first(lambda: _check_output(settings.output))
     if cut := sum(row.truncated for row in rows):
         hosts.warn(lines.reader.truncation(cut, len(rows)))
-    name = _register(model, rows)
-    predictions = _Predictions(model, rows, output)
+    predictions = _Predictions(model, rows, settings.output)
     return {
         "mode": "predict_with_aux",
         "model": Model(model),
         "dataset_cfg": utils.DatasetConfig(
-            mixture_or_task_name=name,
-            task_feature_lengths=task_feature_lengths,
+            mixture_or_task_name=_register(model, rows),
+            task_feature_lengths=settings.task_feature_lengths,
             split=_SPLIT,
-            batch_size=batch_size,
+            batch_size=settings.batch_size,
             shuffle=False,
             seed=0,
         ),
-        "restore_checkpoint_cfg": restore_config(
-            model, partitioner, restore_checkpoint_cfg, task_feature_lengths, batch_size
-        ),
-        "partitioner": Partitioner(partitioner),
+        "restore_checkpoint_cfg": restore,
+        "partitioner": Partitioner(settings.partitioner),
         "output_dir": predictions.folder.name,
-        "checkpoint_period": -(-len(rows) // batch_size),  # all lines are one chunk
+        "checkpoint_period": -(-len(rows) // settings.batch_size),  # all lines are one chunk
         "checkpoint_ds_iter": False,
         "write_fn": predictions.keep,
         "merge_fn": predictions.put_out,

@@ -68,13 +68,14 @@ def _arguments() -> dict[str, Any]:
     facade = getattr(importlib.import_module(f"mpt_jax.t5x.{module}"), function)
     with gin.config_scope(None):
         try:
-            settings = gin.get_bindings(facade)
+            bound = gin.get_bindings(facade)
         except ValueError:
             raise UserError(
                 f"the gin files do not configure {module}.{function} of mpt_jax.t5x: give one "
                 f"that fits --run_mode={module}."
             ) from None
-        return importlib.import_module(f"mpt_jax.real_t5x.{module}").arguments(**settings)
+        real = importlib.import_module(f"mpt_jax.real_t5x.{module}")
+        return real.arguments(facade.settings(**bound))
 
 
 def _function() -> str:

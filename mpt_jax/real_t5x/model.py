@@ -29,7 +29,7 @@ class Model:
         self._model = model
         self._num_microbatches = num_microbatches
         self._loss = jax.custom_vjp(self._primal)
-        self._loss.defvjp(self._forward, self._backward)
+        self._loss.defvjp(self._loss_and_grads, self._backward)
         self.optimizer_def = optimizer_def
         self.FEATURE_CONVERTER_CLS = model.FEATURE_CONVERTER_CLS
         self.input_vocabulary = model.input_vocabulary
@@ -77,9 +77,6 @@ class Model:
 
     def _primal(self, params, batch, rng):
         return self._loss_and_grads(params, batch, rng)[0]
-
-    def _forward(self, params, batch, rng):
-        return self._loss_and_grads(params, batch, rng)
 
     def _backward(self, grads, cotangents):
         loss_cotangent, _ = cotangents

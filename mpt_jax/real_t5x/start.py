@@ -16,7 +16,7 @@ class Initializer(utils.TrainStateInitializer):
     """For T5X's training: a run that has no checkpoint yet starts from `start`.
 
     T5X would trace an initialisation, with a large backbone as a constant of the program, or map a
-    checkpoint of its own onto the parameters; here the weights are read straight onto the mesh.
+    T5X checkpoint onto the parameters; here the weights are read straight onto the mesh.
     """
 
     def __init__(self, *, start: Start, optimizer_def: Any, **arguments: Any):

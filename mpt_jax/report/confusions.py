@@ -4,10 +4,8 @@ import re
 from collections.abc import Sequence
 
 import numpy as np
-from matplotlib.axes import Axes
 
-from mpt_jax.report import style
-from mpt_jax.report.heat_maps import COLOURS, MOST_NUMBERED, write_numbers
+from mpt_jax.report import heat_maps, style
 from mpt_jax.report.runs import Run
 from mpt_jax.report.settings import Setting
 from mpt_jax.report.style import Picture
@@ -37,7 +35,10 @@ def _picture(setting: Setting, task: str) -> Picture:
     figure, axes = style.panels(len(groups), height=_height(groups))
     for panel, ((label, rows, columns), runs) in zip(axes, groups.items(), strict=True):
         counts = sum(run.confusions[task].counts for run in runs)
-        _draw(panel, counts, rows, columns)
+        shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+        texts = [[f"{n:,}" for n in row] for row in counts.tolist()]
+        names = [[_short(name) for name in axis] for axis in (rows, columns)]
+        heat_maps.draw(panel, shares, *names, texts, low=0, smallest=3)
         panel.set(title=label, xlabel="answer", ylabel="label")
     splits = ", ".join(sorted({run.split for runs in groups.values() for run in runs}))
     seeds = ", ".join(f"{label}: {len(runs)}" for (label, *_), runs in groups.items())
@@ -54,23 +55,6 @@ def _picture(setting: Setting, task: str) -> Picture:
 def _height(groups: dict[tuple, list[Run]]) -> float:
     most = max(len(rows) for _, rows, _ in groups)
     return max(2.4, min(0.3 * most + 1.4, 7))
-
-
-def _draw(panel: Axes, counts: np.ndarray, rows: Sequence[str], columns: Sequence[str]) -> None:
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    panel.pcolormesh(shares, cmap=COLOURS, vmin=0, vmax=1, linewidth=0)
-    size = 8 if len(columns) <= MOST_NUMBERED else max(3, 110 / len(columns))
-    names = [[_short(name) for name in axis] for axis in (columns, rows)]
-    middles = [[i + 0.5 for i in range(len(axis))] for axis in names]
-    slanted = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
-    panel.set_xticks(middles[0], names[0], fontsize=size, **slanted)
-    panel.set_yticks(middles[1], names[1], fontsize=size)
-    panel.invert_yaxis()
-    panel.grid(visible=False)
-    panel.tick_params(length=0)
-    panel.spines[:].set_visible(False)
-    if len(columns) <= MOST_NUMBERED:
-        write_numbers(panel, shares, [[f"{n:,}" for n in row] for row in counts.tolist()], low=0)
 
 
 def _short(text: str, most: int = 24) -> str:

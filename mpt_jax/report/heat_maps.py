@@ -16,12 +16,9 @@ from mpt_jax.report.style import Picture
 
 COLOURS = "cividis"  # one hue scale that reads the same without red and green, and in grey
 _BAR = 1.3  # inches, for the bar of colours
-MOST_NUMBERED = 12  # tasks, whose numbers still fit into the squares
+MOST_NUMBERED = 12  # columns, whose numbers still fit into the squares
 
-_WHAT = {
-    False: ("prompts", "composed prompts"),
-    True: ("factors", "task factors u⊗v"),
-}
+_WHAT = {False: ("prompts", "composed prompts"), True: ("factors", "task factors u⊗v")}
 
 
 def heat_maps(found: Sequence[Setting]) -> list[Picture]:
@@ -76,40 +73,43 @@ def _draw(maps: Sequence[Similarity]) -> Figure:
 
 
 def _panel(panel: Axes, one: Similarity, low: float, named: bool):
-    count = len(one.tasks)
-    mesh = panel.pcolormesh(one.values, cmap=COLOURS, vmin=low, vmax=1, linewidth=0)
     short = list(short_names(one.tasks).values())
-    size = 8 if count <= MOST_NUMBERED else max(4, 110 / count)
-    middle = [i + 0.5 for i in range(count)]
-    panel.set_xticks(middle, short, rotation=45, ha="right", rotation_mode="anchor", fontsize=size)
-    panel.set_yticks(middle, short if named else [""] * count, fontsize=size)
+    texts = [[_short(x) for x in row] for row in one.values]
     panel.set(title=one.label, aspect="equal")
+    return draw(panel, one.values, short if named else [""] * len(short), short, texts, low)
+
+
+def draw(
+    panel: Axes,
+    values: np.ndarray,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    texts: Sequence[Sequence[str]],
+    low: float,
+    smallest: float = 4,
+):
+    """A heat map of `values` [rows, columns] between `low` and 1; returns what a bar shows.
+
+    `texts` stand in its squares where these are large enough; names have the `smallest` font where
+    there are very many.
+    """
+    mesh = panel.pcolormesh(values, cmap=COLOURS, vmin=low, vmax=1, linewidth=0)
+    few = len(columns) <= MOST_NUMBERED
+    size = 8 if few else max(smallest, 110 / len(columns))
+    slanted = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
+    panel.set_xticks([i + 0.5 for i in range(len(columns))], columns, fontsize=size, **slanted)
+    panel.set_yticks([i + 0.5 for i in range(len(rows))], rows, fontsize=size)
     panel.invert_yaxis()
     panel.grid(visible=False)
     panel.tick_params(length=0)
     panel.spines[:].set_visible(False)
-    if count <= MOST_NUMBERED:
-        write_numbers(panel, one.values, [[_short(x) for x in row] for row in one.values], low)
-    return mesh
-
-
-def write_numbers(
-    panel: Axes, values: np.ndarray, texts: Sequence[Sequence[str]], low: float
-) -> None:
-    """Texts into the squares of a heat map of `values` [rows, columns] between `low` and 1."""
-    for i, row in enumerate(values):
+    for i, row in enumerate(values if few else ()):
         for j, value in enumerate(row):
             red, green, blue, _ = matplotlib.colormaps[COLOURS]((value - low) / (1 - low))
             dark = 0.3 * red + 0.6 * green + 0.1 * blue < 0.5
-            panel.text(
-                j + 0.5,
-                i + 0.5,
-                texts[i][j],
-                ha="center",
-                va="center",
-                fontsize=6.5,
-                color="white" if dark else "black",
-            )
+            place = {"ha": "center", "va": "center", "fontsize": 6.5}
+            panel.text(j + 0.5, i + 0.5, texts[i][j], color="white" if dark else "black", **place)
+    return mesh
 
 
 def _short(value: float) -> str:

@@ -14,7 +14,7 @@ from mpt_jax.engine.evaluation import confusion
 from mpt_jax.engine.evaluation.confusion import Confusion
 from mpt_jax.engine.records import evaluated, history
 from mpt_jax.errors import UserError
-from mpt_jax.product import prompt_file
+from mpt_jax.product import product_file
 from mpt_jax.report import facts
 
 TEST, VALIDATION = "test", "validation"
@@ -138,7 +138,7 @@ def _read_run(folder: epath.Path, problems: list[Problem]) -> Run:
     reached = max((line["step"] for line in lines), default=0)
     if reached < record["total_steps"]:
         raise _UnusableError("incomplete", f"at step {reached} of {record['total_steps']}")
-    if not run_layout.is_finished(folder):
+    if not run_layout.says_finished(record):
         raise _UnusableError("incomplete", "stopped in its last evaluation: start it again")
     keys = {task: record["key_metrics"][task] for task in record["tasks"]}
     evals = [line for line in lines if line["kind"] == "eval"]
@@ -180,7 +180,8 @@ def _record(folder: epath.Path) -> dict[str, Any]:
         record = files.read_json(folder / run_layout.RECORD)
         files.check_fields(record, _FIELDS, run_layout.RECORD)
     names = [record["label"], record["method"], *record["tasks"], *record["key_metrics"].values()]
-    if not all(isinstance(name, str) and _is_name(name) for name in names):
+    usable = [n for n in names if isinstance(n, str) and n.isprintable() and n.strip()]
+    if len(usable) < len(names) or max(map(len, usable)) > _LONGEST_NAME:
         reason = f"{run_layout.RECORD}: a name is not a line of 1 to {_LONGEST_NAME} characters"
         raise _UnusableError("unreadable", reason)
     for name in ("total_steps", "batch_size", "tuned_parameters", "few_shot"):
@@ -193,17 +194,13 @@ def _record(folder: epath.Path) -> dict[str, Any]:
     return record
 
 
-def _is_name(text: str) -> bool:
-    return len(text) <= _LONGEST_NAME and text.isprintable() and text.strip() != ""
-
-
 def _metric_lines(folder: epath.Path) -> list[dict[str, Any]]:
     if not (folder / run_layout.HISTORY).exists():
         raise _UnusableError("incomplete", f"no {run_layout.HISTORY}: no step was logged yet")
     with _unreadable():
         lines = history.read(folder)
     if any(not 0 <= line["step"] <= _LARGEST_NUMBER for line in lines):
-        raise _UnusableError("unreadable", f"{run_layout.HISTORY} has a step that is none")
+        raise _UnusableError("unreadable", f"{run_layout.HISTORY} has a step out of range")
     return lines
 
 
@@ -226,14 +223,18 @@ def _scores(
         raise _UnusableError("incomplete", reason)
     (line,) = [line for line in evals if line["step"] == best][-1:]
     names = {task: f"{task}/{key}" for task, key in keys.items()}
-    scores = {task: _at(line, name) for task, name in names.items() if _is_evaluated(task, line)}
+    scores = {
+        task: _at(line, name)
+        for task, name in names.items()
+        if any(told.startswith(f"{task}/") for told in line)
+    }
     return VALIDATION, _finite(scores, run_layout.HISTORY)
 
 
 def _evaluation(folder: epath.Path) -> tuple[str, dict[str, Any]] | None:
     """The split and the contents of the evaluation that counts: of TEST, else of another split.
 
-    On VALIDATION the product was chosen, on TRAIN it was trained: these count for nothing more.
+    The product was chosen on VALIDATION and trained on TRAIN: these do not count.
     """
     found = {}
     for file in sorted(folder.glob(f"*/{run_layout.EVALUATION}")):
@@ -243,11 +244,6 @@ def _evaluation(folder: epath.Path) -> tuple[str, dict[str, Any]] | None:
     others = [split for split in found if split not in (VALIDATION, facts.TRAIN)]
     split = TEST if TEST in found else next(iter(others), None)
     return split and (split, found[split])
-
-
-def _is_evaluated(task: str, line: dict[str, Any]) -> bool:
-    """Whether an evaluation has a figure of the task."""
-    return any(name.startswith(f"{task}/") for name in line)
 
 
 def _finite(scores: dict[str, float], where: str) -> dict[str, float]:
@@ -304,10 +300,10 @@ def _confusions(
 
 
 def _bank(folder: epath.Path, problems: list[Problem]) -> tuple[dict, tuple[str, ...]]:
-    if not (folder / prompt_file.FILE_NAME).exists():
+    if not (folder / product_file.PROMPTS).exists():
         return {}, ()
     try:
-        bank, info = prompt_file.load((folder / prompt_file.FILE_NAME).as_posix())
+        bank, info = product_file.load((folder / product_file.PROMPTS).as_posix())
     except UserError as error:
         reason = f"{error} It is left out only of the heat maps."
         problems.append(Problem(folder.as_posix(), "unreadable", reason))

@@ -100,23 +100,11 @@ def runs_csv(runs: Iterable[Run]) -> str:
     head = "stage method shots task metric seed split score tuned_parameters_per_task steps"
     lines = [[*head.split(), "batch_size", "folder"]]
     for run in sorted(runs, key=lambda r: (r.stage, order.index(r.label), r.folder)):
+        shots = "all" if run.shots is None else run.shots
         for task in run.tasks:
-            lines.append(
-                [
-                    run.stage,
-                    run.label,
-                    "all" if run.shots is None else run.shots,
-                    task,
-                    run.key_metrics[task],
-                    run.seed,
-                    run.split,
-                    f"{run.scores[task]:.4f}",
-                    f"{run.tuned_per_task:.10g}",
-                    run.steps,
-                    run.batch_size,
-                    run.folder,
-                ]
-            )
+            start = [run.stage, run.label, shots, task, run.key_metrics[task], run.seed, run.split]
+            numbers = [f"{run.scores[task]:.4f}", f"{run.tuned_per_task:.10g}"]
+            lines.append([*start, *numbers, run.steps, run.batch_size, run.folder])
     return csv_text(lines)
 
 

@@ -71,7 +71,7 @@ class Run:
             return False
         if self.scores and not (isinstance(mean, dict) and "key_metric" in mean):
             return False
-        if not run_layout.is_finished(self.folder) or "tuned_parameters" not in record:
+        if not run_layout.says_finished(record) or "tuned_parameters" not in record:
             return False
         return bool(self.scores) or _loads(self.folder)
 
@@ -88,10 +88,10 @@ class Run:
 
 def _loads(folder: pathlib.Path) -> bool:
     """Whether there is a product in a run folder, and can be read."""
-    from mpt_jax.product import prompt_file  # takes numpy, which a mistake in a plan does without
+    from mpt_jax.product import product_file  # takes numpy, which a mistake in a plan does without
 
     try:
-        prompt_file.load(str(folder))
+        product_file.load(str(folder))
     except UserError:
         return False
     return True
@@ -146,12 +146,7 @@ def target_run(
         UserError: a setting of the plan that is the sweep's own to set.
     """
     name = f"targets/{method.folder}/{task}-{shots}-{seed}"
-    given = (
-        *plan.settings,
-        *plan.target.settings,
-        *plan.by_shots.get(shots, ()),
-        *method.settings,
-    )
+    given = (*plan.settings, *plan.target.settings, *plan.by_shots.get(shots, ()), *method.settings)
     own = [
         f"LABEL={method.label}",
         f"MIXTURE_OR_TASK_NAME={task}",
@@ -170,11 +165,7 @@ def target_run(
     steps = (
         _step(plan, "train", (*plan.target.files, *method.files), given, own),
         _step(
-            plan,
-            "eval",
-            plan.evaluation.files,
-            (*plan.settings, *plan.evaluation.settings),
-            places,
+            plan, "eval", plan.evaluation.files, (*plan.settings, *plan.evaluation.settings), places
         ),
     )
     return Run(name, folder / name, steps, after, evaluation / run_layout.EVALUATION)

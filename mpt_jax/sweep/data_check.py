@@ -104,12 +104,13 @@ def _save_product(folder: pathlib.Path, tasks: Sequence[str], lengths: Mapping[s
     """What a run would leave, as far as an evaluation reads its data by it."""
     import numpy as np
 
-    from mpt_jax.product import prompt_file
+    from mpt_jax.product import product_file
+    from mpt_jax.product.description import ProductInfo
 
     facts = {"length": 1, "width": 1, "rank": 0, "vocabulary_size": 1, "backbone": "", "step": 0}
     described = {"feature_lengths": dict(lengths), "label_words": {}, "input_forms": {}}
-    info = prompt_file.PromptInfo(method="", tasks=tuple(tasks), metrics={}, **facts, **described)
-    prompt_file.save(str(folder), {"shared": np.zeros((1, 1), np.float32)}, info)
+    info = ProductInfo(method="", tasks=tuple(tasks), metrics={}, **facts, **described)
+    product_file.save(str(folder), {"shared": np.zeros((1, 1), np.float32)}, info)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ def load(name: str) -> Plan:
     """The plan of the file `name`, which is looked for as a gin file is.
 
     Raises:
-        UserError: no such file, no TOML, an unknown key, a value of the wrong kind, or what
+        UserError: no such file, not TOML, an unknown key, a value of the wrong kind, or what
             `Plan` refuses.
     """
     path = gin_files.find(name, kind="plan", suffix=".toml")

@@ -25,21 +25,25 @@ def choose(engine: str) -> None:
     _chosen = engine
 
 
-def by_engine(own: Callable[..., Any], real: str) -> Callable[..., Any]:
-    """A function with the signature of `own`, run by the chosen engine.
+def by_engine(settings: type, own: Callable[[Any], Any], real: str) -> Callable[..., Any]:
+    """A function whose arguments are the fields of `settings`, run by the chosen engine.
 
     Args:
-        own: our engine's function.
+        settings: the class, kept as an attribute of the function.
+        own: our engine's function of such settings.
         real: the module that has the function of that name for the real T5X; imported when called.
     """
 
     @functools.wraps(own)
     def run(**arguments: Any) -> Any:
-        if _chosen == OWN:
-            return own(**arguments)
-        return getattr(importlib.import_module(real), own.__name__)(**arguments)
+        chosen = own
+        if _chosen == T5X:
+            chosen = getattr(importlib.import_module(real), own.__name__)
+        return chosen(settings(**arguments))
 
-    run.__signature__ = inspect.signature(own)  # gin does not follow __wrapped__
+    del run.__wrapped__  # gin would take its signature
+    run.settings = settings
+    run.__signature__ = inspect.signature(settings)
     return run
 
 

@@ -1,5 +1,5 @@
 """T5X's `trainer` names."""
 
-from mpt_jax.engine.loop import Trainer
+from mpt_jax.engine.settings import Trainer
 
 __all__ = ["Trainer"]

@@ -28,7 +28,7 @@ class Form:
       several: a row may have several right answers.
 
     Raises:
-      UserError: a template that is none, label words or a step that cannot be.
+      UserError: a template that is not one, label words or a step that cannot be.
     """
 
     def __init__(

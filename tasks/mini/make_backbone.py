@@ -32,7 +32,7 @@ def publish(run: str, folder: str) -> str:
     device = SingleDeviceSharding(jax.devices()[0])
     params = backbones.load(source, shapes, jax.tree.map(lambda _: device, shapes))
     store.save(folder, params, config, dtype="bfloat16")
-    return store.fingerprint(params)
+    return store.identify(params).fingerprint
 
 
 if __name__ == "__main__":

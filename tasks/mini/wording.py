@@ -18,13 +18,7 @@ ONE_FIELD = ("sentence:", "text:", "words:")
 
 RELATIONS = ("entailment", "contradiction", "neutral")
 RELATIONS_IN_WORDS = ("yes", "no", "maybe")
-SLOT_WORDS = {
-    "agent": "person",
-    "verb": "action",
-    "noun": "thing",
-    "place": "place",
-    "day": "day",
-}
+SLOT_WORDS = {"agent": "person", "verb": "action", "noun": "thing", "place": "place", "day": "day"}
 
 
 def verdict(

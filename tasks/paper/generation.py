@@ -64,9 +64,7 @@ def _task(builder: str, form: Form, **how: Callable) -> PaperTask:
 
 TASKS = {
     "e2e": _task(
-        "gem/e2e_nlg:1.1.0",
-        Form("e2e", "meaning: {meaning}"),
-        arrange=references_together,
+        "gem/e2e_nlg:1.1.0", Form("e2e", "meaning: {meaning}"), arrange=references_together
     ),
     "webnlg": _task("gem/web_nlg_en:1.1.0", Form("webnlg", "triples: {triples}"), read=triples),
 }

@@ -11,26 +11,6 @@ from typing import NamedTuple
 HELD_OUT = 1000  # training rows that validate a large task
 
 
-def _all(size: int) -> tuple[int, int]:
-    return 0, size
-
-
-def _first_half(size: int) -> tuple[int, int]:
-    return 0, size // 2
-
-
-def _second_half(size: int) -> tuple[int, int]:
-    return size // 2, size
-
-
-def _held_out(size: int) -> tuple[int, int]:
-    return 0, min(HELD_OUT, size)
-
-
-def _not_held_out(size: int) -> tuple[int, int]:
-    return min(HELD_OUT, size), size
-
-
 class Part(NamedTuple):
     """Consecutive rows of a stored split.
 
@@ -40,7 +20,7 @@ class Part(NamedTuple):
     """
 
     split: str
-    bounds: Callable[[int], tuple[int, int]] = _all
+    bounds: Callable[[int], tuple[int, int]] = lambda size: (0, size)
 
 
 Recipe = Mapping[str, Part]  # "train", "validation" and "test" -> their rows
@@ -48,8 +28,8 @@ Recipe = Mapping[str, Part]  # "train", "validation" and "test" -> their rows
 OWN: Recipe = {name: Part(name) for name in ("train", "validation", "test")}
 HALVES: Recipe = {
     "train": Part("train"),
-    "validation": Part("validation", _first_half),
-    "test": Part("validation", _second_half),
+    "validation": Part("validation", lambda size: (0, size // 2)),
+    "test": Part("validation", lambda size: (size // 2, size)),
 }
 MNLI: Recipe = {
     "train": Part("train"),
@@ -61,7 +41,7 @@ MNLI: Recipe = {
 def held_out(train: str = "train", test: str = "validation") -> Recipe:
     """The first 1,000 rows of `train` validate, `test` tests."""
     return {
-        "train": Part(train, _not_held_out),
-        "validation": Part(train, _held_out),
+        "train": Part(train, lambda size: (min(HELD_OUT, size), size)),
+        "validation": Part(train, lambda size: (0, min(HELD_OUT, size))),
         "test": Part(test),
     }

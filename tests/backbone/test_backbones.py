@@ -21,7 +21,7 @@ def test_our_own_folder(tmp_path):
     params, config = golden.tree_of("t5_v1_1"), t5_golden.CONFIGS["v1_1"]
     store.save(str(tmp_path), params, config)
     assert backbones.config_of(str(tmp_path)) == config
-    assert backbones.fingerprint_of(str(tmp_path)) == store.fingerprint(params)
+    assert backbones.identify(str(tmp_path)).fingerprint == store.identify(params).fingerprint
     (tmp_path / store.CONFIG).unlink()
     by_shapes = backbones.config_of(str(tmp_path), relpos_max_distance=10)
     assert by_shapes == config

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import safetensors.numpy
+import stand_in_bucket
 import t5_golden
 from flax import traverse_util
 
@@ -70,6 +71,13 @@ def test_only_the_backbone_is_written(tmp_path):
     assert names == SHAPES.keys()
 
 
+def test_a_backbone_is_written_into_a_bucket(tmp_path, monkeypatch):
+    stand_in_bucket.install(tmp_path, monkeypatch)
+    store.save("gs://bucket/backbone", _params(), CONFIG)
+    loaded = _load(tmp_path / "bucket" / "backbone")
+    jax.tree.map(np.testing.assert_array_equal, loaded, _params())
+
+
 def test_stacked_layers_are_stored_one_by_one_and_read_in_either_way(tmp_path):
     golden = t5_golden.load("v1_1")
     plain, scanned = golden.params, golden.scanned().params
@@ -77,7 +85,7 @@ def test_stacked_layers_are_stored_one_by_one_and_read_in_either_way(tmp_path):
     jax.tree.map(np.testing.assert_array_equal, _load(tmp_path, plain), plain)
     jax.tree.map(np.testing.assert_array_equal, _load(tmp_path, scanned), scanned)
     jax.tree.map(np.testing.assert_array_equal, _load(tmp_path, scanned, num_partitions=2), scanned)
-    assert store.fingerprint(_load(tmp_path, scanned)) == store.fingerprint(_load(tmp_path, plain))
+    assert store.identify(_load(tmp_path, scanned)) == store.identify(_load(tmp_path, plain))
 
 
 def test_bfloat16_storage_rounds_once_and_keeps_the_fingerprint(folder, tmp_path):
@@ -85,7 +93,7 @@ def test_bfloat16_storage_rounds_once_and_keeps_the_fingerprint(folder, tmp_path
     loaded = _load(tmp_path)
     rounded = jax.tree.map(lambda x: x.astype(jnp.bfloat16).astype(np.float32), _params())
     jax.tree.map(np.testing.assert_array_equal, loaded, rounded)
-    assert store.fingerprint(loaded) == store.fingerprint(_load(folder))
+    assert store.identify(loaded).fingerprint == store.identify(_load(folder)).fingerprint
     size, half = (os.path.getsize(d / store.WEIGHTS) for d in (folder, tmp_path))
     values = sum(np.prod(shape) for shape in SHAPES.values())
     assert abs(size - half - 2 * values) < 64  # but for the header's padding
@@ -94,7 +102,7 @@ def test_bfloat16_storage_rounds_once_and_keeps_the_fingerprint(folder, tmp_path
 def test_bfloat16_in_memory(folder):
     loaded = _load(folder, dtype="bfloat16")
     assert {leaf.dtype for leaf in jax.tree.leaves(loaded)} == {jnp.dtype("bfloat16")}
-    assert store.fingerprint(loaded) == store.fingerprint(_params())
+    assert store.identify(loaded).fingerprint == store.identify(_params()).fingerprint
 
 
 def test_saving_again_replaces(folder):
@@ -109,7 +117,7 @@ def test_each_device_gets_its_slice_of_the_same_values(folder, num_partitions):
     shards = loaded["token_embedder"]["embedding"].addressable_shards
     assert len(shards) == 4
     assert {shard.data.shape for shard in shards} == {(12 // num_partitions, 4)}
-    assert store.fingerprint(loaded) == store.fingerprint(_params())
+    assert store.identify(loaded).fingerprint == store.identify(_params()).fingerprint
 
 
 def test_every_change_gives_another_fingerprint():
@@ -125,14 +133,14 @@ def test_every_change_gives_another_fingerprint():
         _params(**{wi: flat[wo].reshape(4, 8), wo: flat[wi].reshape(8, 4)}),
         _params(**{"decoder/decoder_norm/other": flat["decoder/decoder_norm/scale"]}),
     ]
-    prints = [store.fingerprint(params) for params in others]
+    prints = [store.identify(params).fingerprint for params in others]
     assert len(set(prints)) == len(others)
     assert all(len(text) == 16 and int(text, 16) >= 0 for text in prints)
 
 
 def test_a_prompt_bank_does_not_change_the_fingerprint():
     params = {**_params(), "prompt_bank": {"shared": np.ones((2, 4))}}
-    assert store.fingerprint(params) == store.fingerprint(_params())
+    assert store.identify(params).fingerprint == store.identify(_params()).fingerprint
 
 
 def _rewrite(folder, change):
@@ -197,7 +205,9 @@ def test_one_value_among_many_changes_the_fingerprint():
     params = _params(**{WI: np.ones((300, 200), np.float32)})
     changed = np.ones((300, 200), np.float32)
     changed[17, 101] = 0
-    assert store.fingerprint(params) != store.fingerprint(_params(**{WI: changed}))
+    assert (
+        store.identify(params).fingerprint != store.identify(_params(**{WI: changed})).fingerprint
+    )
 
 
 def test_a_config_that_was_changed_is_refused(folder):

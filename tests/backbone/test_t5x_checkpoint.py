@@ -120,7 +120,7 @@ CHANGES = {
 def test_an_array_that_does_not_fit_is_named(copy, change, message):
     path = copy(lambda tree: change(tree["decoder"]["layers_1"]))
     with pytest.raises(UserError, match=message):
-        backbones.fingerprint_of(path)
+        backbones.identify(path)
 
 
 def test_a_checkpoint_of_something_else(tmp_path):
@@ -150,7 +150,7 @@ def test_a_chunk_that_was_not_copied_is_not_read_as_zeros(checkpoints, tmp_path)
     folder = shutil.copytree(checkpoints[_legacy], tmp_path / "copy")
     (folder / ARRAY / "0.1").unlink()
     with pytest.raises(UserError, match=f"'{WI}' cannot be read"):
-        backbones.fingerprint_of(str(folder))
+        backbones.identify(str(folder))
 
 
 @pytest.mark.parametrize("chunks", [[2**40, 2**20], [17, 32]])

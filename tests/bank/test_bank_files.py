@@ -11,7 +11,7 @@ from etils import epath
 from mpt_jax import cli
 from mpt_jax.bank import files as bank_files
 from mpt_jax.errors import EXIT_BAD_INPUT, UserError
-from mpt_jax.product import prompt_file
+from mpt_jax.product import product_file
 
 SHARED = toy_start.factors(seed=0)["shared"]
 WORDS = {"a": ["yes", "no"], "b": ["red"]}
@@ -41,7 +41,7 @@ def _content(path: str) -> dict[str, bytes]:
 
 
 def test_added_tasks_keep_every_bit_and_what_is_told_of_them(bank, tmp_path):
-    before = prompt_file.load(bank)[0]
+    before = product_file.load(bank)[0]
     more = _write(
         tmp_path / "c",
         "c",
@@ -53,7 +53,7 @@ def test_added_tasks_keep_every_bit_and_what_is_told_of_them(bank, tmp_path):
     )
     last = _write(tmp_path / "de", "de", seed=6)
     line = bank_files.add(bank, [more, f"{last}/prompts.safetensors"])
-    joined, info = prompt_file.load(bank)
+    joined, info = product_file.load(bank)
     size = 4 * (24 + 5 * 10)  # P·D, and R(P + D) a task
     assert line == f"{bank}/prompts.safetensors: 5 tasks, {size:,} bytes of numbers"
     assert info.tasks == tuple("abcde")
@@ -63,7 +63,7 @@ def test_added_tasks_keep_every_bit_and_what_is_told_of_them(bank, tmp_path):
     assert info.feature_lengths == {"inputs": 12, "targets": 4}
     np.testing.assert_array_equal(joined["shared"], SHARED)
     for leaf in ("task_u", "task_v"):
-        parts = [before, prompt_file.load(more)[0], prompt_file.load(last)[0]]
+        parts = [before, product_file.load(more)[0], product_file.load(last)[0]]
         np.testing.assert_array_equal(joined[leaf], np.concatenate([p[leaf] for p in parts]))
 
 
@@ -73,7 +73,7 @@ def test_a_new_bank_is_made_where_there_is_none(bank, tmp_path, place):
     (tmp_path / "others").mkdir()
     (tmp_path / "others" / "notes.txt").touch()
     bank_files.add(str(tmp_path / place), [bank, _write(tmp_path / "c", "c")])
-    assert prompt_file.load(str(tmp_path / place))[1].tasks == tuple("abc")
+    assert product_file.load(str(tmp_path / place))[1].tasks == tuple("abc")
 
 
 def test_whole_prompts_are_added_as_they_are(tmp_path):
@@ -83,7 +83,7 @@ def test_whole_prompts_are_added_as_they_are(tmp_path):
         bank = {"task_prompts": prompts[rows]}
         toy_start.write(tmp_path / name, bank, method="prompt_tuning", tasks=tasks)
     bank_files.add(str(tmp_path / "one"), [str(tmp_path / "two")])
-    bank, info = prompt_file.load(str(tmp_path / "one"))
+    bank, info = product_file.load(str(tmp_path / "one"))
     assert info.tasks == ("one_0", "two_0", "two_1")
     assert bank["task_prompts"].tobytes() == prompts.tobytes()
 
@@ -122,10 +122,10 @@ def test_prompts_of_another_length_or_shared_by_all_are_refused(bank, tmp_path):
 
 def test_what_is_no_bank_is_refused(bank, tmp_path):
     np.save(tmp_path / "p.npy", SHARED)
-    info = prompt_file.load(bank)[1]
+    info = product_file.load(bank)[1]
     weights = {"adapter/encoder/down/bias": SHARED[0]}
     info = dataclasses.replace(info, method="adapter")
-    prompt_file.save(str(tmp_path / "adapter"), weights, info, prompt_file.ADAPTER_FILE)
+    product_file.save(str(tmp_path / "adapter"), weights, info, product_file.ADAPTER)
     for path, message in (
         (tmp_path / "p.npy", "another program.*t5x convert .*--to=mpt_jax"),
         (tmp_path / "adapter", "'adapter', which tunes no prompts"),
@@ -136,9 +136,9 @@ def test_what_is_no_bank_is_refused(bank, tmp_path):
 
 
 def test_tasks_are_removed_but_not_the_last(bank):
-    kept = prompt_file.load(bank)[0]
+    kept = product_file.load(bank)[0]
     bank_files.remove(bank, ["a"])
-    left, info = prompt_file.load(bank)
+    left, info = product_file.load(bank)
     assert (info.tasks, info.label_words, info.input_forms) == (("b",), {"b": ["red"]}, {})
     np.testing.assert_array_equal(left["task_v"], kept["task_v"][1:])
     with pytest.raises(UserError, match="at least one task"):
@@ -175,7 +175,7 @@ def test_ten_thousand_tasks(tmp_path, capsys, monkeypatch):
     bank = _write(tmp_path / "bank", names)
     bank_files.add(bank, [_write(tmp_path / str(i), [f"new_{i}"], seed=i) for i in range(100)])
     bank_files.remove(bank, names[:5000])
-    assert len(prompt_file.load(bank)[1].tasks) == 5100
+    assert len(product_file.load(bank)[1].tasks) == 5100
     with pytest.raises(UserError, match="'task_0' is not in.*task_5019 and 5,080 more.") as caught:
         bank_files.remove(bank, ["task_0"])
     assert len(str(caught.value)) < 500

@@ -1,4 +1,4 @@
-"""Gin's additions to exceptions are taken off; an exception of one's own is left as it is."""
+"""Gin's additions to exceptions are taken off; other exceptions are left as they are."""
 
 import gin
 import pytest

@@ -59,7 +59,7 @@ def test_bfloat16_and_the_vocabulary_go_along(tmp_path, capsys):
     mini, half = assets.path("mini"), str(tmp_path / "half")
     argv = ["convert", "mini", half, "--to=huggingface", "--dtype=bfloat16"]
     assert cli.main(argv) == 0
-    assert capsys.readouterr().out == f"{half} {backbones.fingerprint_of(mini)}\n"
+    assert capsys.readouterr().out == f"{half} {backbones.identify(mini).fingerprint}\n"
     assert backbones.vocabulary_of(half).sp_model == backbones.vocabulary_of(mini).sp_model
     one, other = (
         os.path.getsize(f"{half}/model.safetensors"),

@@ -10,9 +10,9 @@ import safetensors.numpy
 import toy
 import toy_start
 
-from mpt_jax.convert.convert_prompts import convert, format_of, is_prompts
+from mpt_jax.convert.convert_prompts import convert, format_of
 from mpt_jax.errors import UserError
-from mpt_jax.product import prompt_file
+from mpt_jax.product import product_file
 from mpt_jax.product.formats import peft
 
 LEAVES = foreign_prompts.leaves()
@@ -26,7 +26,7 @@ def _at_once(monkeypatch):
 @pytest.fixture(name="ours")
 def _ours(tmp_path):
     """A prompt file of two tasks on the toy backbone."""
-    info = prompt_file.load(toy_start.write(tmp_path / "any", toy_start.factors()))[1]
+    info = product_file.load(toy_start.write(tmp_path / "any", toy_start.factors()))[1]
     info = dataclasses.replace(
         info,
         tasks=("rte", "wic"),
@@ -37,7 +37,7 @@ def _ours(tmp_path):
         label_words={"rte": ["yes"], "wic": ["true"]},
         metrics={"rte": {"accuracy": 1.0}, "mean": {"key_metric": 1.0}},
     )
-    prompt_file.save(str(tmp_path / "run"), LEAVES, info)
+    product_file.save(str(tmp_path / "run"), LEAVES, info)
     return str(tmp_path / "run")
 
 
@@ -55,30 +55,30 @@ def test_prompts_are_told_from_backbones(ours, tmp_path):
         (f"{tmp_path}/prompt.pt", "npy"),
         ("gs://bucket/run/prompts.safetensors", "mpt_jax"),
     ):
-        assert (format_of(path), is_prompts(path)) == (found, True)
-    full = dataclasses.replace(prompt_file.load(ours)[1], method="full")
-    prompt_file.save(str(tmp_path / "full/backbone"), LEAVES, full, "model.safetensors")
+        assert format_of(path) == found
+    full = dataclasses.replace(product_file.load(ours)[1], method="full")
+    product_file.save(str(tmp_path / "full/backbone"), LEAVES, full, "model.safetensors")
     safetensors.numpy.save_file(LEAVES, tmp_path / "weights.safetensors")
     for name in ("model.safetensors.index.json", "pytorch_model.bin", "checkpoint"):
         (tmp_path / name).write_text("{}")
     backbones = ("full", "full/backbone", "full/backbone/model.safetensors", "weights.safetensors")
     others = ("model.safetensors.index.json", "pytorch_model.bin", "checkpoint", "nowhere", ".")
     for name in (*backbones, *others):
-        assert not is_prompts(str(tmp_path / name)), name
-    assert not is_prompts("gs://t5-data/pretrained_models/t5x/t5_base/checkpoint_999900")
+        assert format_of(str(tmp_path / name)) is None, name
+    assert format_of("gs://t5-data/pretrained_models/t5x/t5_base/checkpoint_999900") is None
 
 
 def test_each_format_into_each(ours, tmp_path):
     convert(ours, f"{tmp_path}/adapter", "peft")
     convert(f"{tmp_path}/adapter", f"{tmp_path}/back", "mpt_jax", backbone="b")
-    one, other = (prompt_file.load(path) for path in (ours, f"{tmp_path}/back"))
+    one, other = (product_file.load(path) for path in (ours, f"{tmp_path}/back"))
     assert dataclasses.replace(one[1], arithmetic=toy.CONFIG.arithmetic) == other[1]
     for name, leaf in LEAVES.items():
         assert other[0][name].tobytes() == leaf.tobytes()
 
     convert(ours, f"{tmp_path}/wic.npy", "npy", ["wic"])
     convert(f"{tmp_path}/wic.npy", f"{tmp_path}/wic.safetensors", "mpt_jax", ["wic"], "b")
-    bank, info = prompt_file.load(f"{tmp_path}/wic.safetensors")
+    bank, info = product_file.load(f"{tmp_path}/wic.safetensors")
     wanted = LEAVES["shared"] * (LEAVES["task_u"][1] @ LEAVES["task_v"][1])
     np.testing.assert_array_equal(bank["task_prompts"][0], wanted)
     assert info.tasks == ("wic",) and (tmp_path / "wic.json").exists()
@@ -89,7 +89,7 @@ def test_each_format_into_each(ours, tmp_path):
 
 def test_tasks_choose_among_ours_with_what_is_told_of_them(ours, tmp_path):
     convert(ours, f"{tmp_path}/wic", "mpt_jax", ["wic"], backbone="b")
-    bank, info = prompt_file.load(f"{tmp_path}/wic")
+    bank, info = product_file.load(f"{tmp_path}/wic")
     np.testing.assert_array_equal(bank["task_u"], LEAVES["task_u"][1:])
     assert (info.tasks, info.label_words, info.metrics) == (("wic",), {"wic": ["true"]}, {})
     assert json.loads((tmp_path / "wic/prompts.json").read_text())["tasks"] == ["wic"]
@@ -118,10 +118,10 @@ def test_what_is_missing_or_does_not_fit_is_said(ours, tmp_path, monkeypatch):
 
 
 def test_the_product_of_another_method_is_refused(tmp_path):
-    info = prompt_file.load(toy_start.write(tmp_path / "any", toy_start.factors()))[1]
+    info = product_file.load(toy_start.write(tmp_path / "any", toy_start.factors()))[1]
     info = dataclasses.replace(info, method="adapter", length=0, rank=0)
     weights = {"adapter/encoder/down/kernel": LEAVES["shared"]}
-    prompt_file.save(str(tmp_path), weights, info, prompt_file.ADAPTER_FILE)
+    product_file.save(str(tmp_path), weights, info, product_file.ADAPTER)
     with pytest.raises(UserError, match="'adapter', which tunes no prompts"):
         convert(str(tmp_path), "x", "peft")
 

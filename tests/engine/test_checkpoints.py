@@ -54,7 +54,7 @@ def test_round_trip_is_bit_exact(tmp_path):
     assert checkpointer.latest_step() is None
     checkpointer.save(7, state)
     assert checkpointer.latest_step() == 7
-    restored = checkpointer.restore(_state(1))
+    restored = checkpointer.restore(_state(1), 7)
     _assert_equal_bits(restored, state)
     checkpointer.close()
 
@@ -70,7 +70,7 @@ def test_restore_lays_the_state_on_another_mesh(tmp_path):
         state,
         wanted,
     )
-    restored = checkpointer.restore(like)
+    restored = checkpointer.restore(like, 1)
     _assert_equal_bits(restored, state)
     assert jax.tree.map(lambda leaf: leaf.sharding, restored) == wanted
     checkpointer.close()
@@ -84,7 +84,7 @@ def test_the_state_may_be_donated_while_it_is_saved(tmp_path):
     for _ in range(3):
         state = scramble(state)
     jax.block_until_ready(state)
-    _assert_equal_bits(checkpointer.restore(state), expected)
+    _assert_equal_bits(checkpointer.restore(state, 1), expected)
     checkpointer.close()
 
 
@@ -99,7 +99,7 @@ def test_data_position_goes_with_the_state(tmp_path):
     expected = [int(next(iterator)) for _ in range(60)]
     checkpointer.close()
     resumed, reopened = new_iterator(), Checkpointer(tmp_path, KEEP_1)
-    reopened.restore_iterator(resumed)
+    reopened.restore_iterator(resumed, 60)
     assert [int(next(resumed)) for _ in range(60)] == expected
     reopened.close()
 
@@ -116,8 +116,8 @@ def test_saving_a_step_twice_keeps_the_first(saved):
     checkpointer = Checkpointer(saved, KEEP_2)
     checkpointer.save(5, _state(5))
     checkpointer.latest_step()  # waits
-    _assert_equal_bits(checkpointer.restore(_state()), _state(5))
-    _assert_equal_bits(checkpointer.restore(_state(), step=3), _state(3))
+    _assert_equal_bits(checkpointer.restore(_state(), 5), _state(5))
+    _assert_equal_bits(checkpointer.restore(_state(), 3), _state(3))
     checkpointer.close()
 
 
@@ -196,29 +196,27 @@ def test_where_no_checkpoint_can_be_read_the_newest_is_named(resumable):
 def test_a_checkpoint_without_data_position_says_so(saved):
     checkpointer = Checkpointer(saved, KEEP_1)
     with pytest.raises(UserError, match="checkpoint_5.*data position"):
-        checkpointer.restore_iterator(iter(tf.data.Dataset.range(3)))
+        checkpointer.restore_iterator(iter(tf.data.Dataset.range(3)), 5)
     checkpointer.close()
 
 
 def test_other_shapes_and_leaves_are_named(saved):
     checkpointer = Checkpointer(saved, KEEP_1)
     with pytest.raises(UserError, match=r"shared as float32\[400, 8\], this run needs.*400, 16"):
-        checkpointer.restore(_state(width=16))
+        checkpointer.restore(_state(width=16), 5)
     state = _state()
     more = state.replace(trainable={**state.trainable, "adapter": jnp.zeros((2,))})
     with pytest.raises(UserError, match="checkpoint_5 lacks trainable/adapter"):
-        checkpointer.restore(more)
+        checkpointer.restore(more, 5)
     less = state.replace(trainable={"bank": {"shared": state.trainable["bank"]["shared"]}})
     with pytest.raises(UserError, match="does not know, trainable/bank/wide"):
-        checkpointer.restore(less)
+        checkpointer.restore(less, 5)
     checkpointer.close()
 
 
-def test_nothing_to_restore(tmp_path, saved):
-    with pytest.raises(UserError, match="no checkpoint in"):
-        Checkpointer(tmp_path / "empty", KEEP_1).restore(_state())
-    with pytest.raises(UserError, match="no checkpoint_4 in .*steps there: 3, 5"):
-        Checkpointer(saved, KEEP_1).restore(_state(), step=4)
+def test_nothing_to_resume_from(tmp_path):
+    with pytest.raises(UserError, match="There is no checkpoint in"):
+        Checkpointer(tmp_path / "empty", KEEP_1).resume(_state(), _numbers())
 
 
 def test_directory_that_cannot_be_made(tmp_path):
@@ -247,7 +245,7 @@ def test_a_full_disk_is_one_message_and_earlier_checkpoints_stay(saved, monkeypa
         checkpointer.latest_step()  # waits
     monkeypatch.undo()
     reopened = Checkpointer(saved, KEEP_1)
-    _assert_equal_bits(reopened.restore(_state()), _state(5))
+    _assert_equal_bits(reopened.restore(_state(), 5), _state(5))
     reopened.close()
 
 

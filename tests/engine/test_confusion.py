@@ -63,5 +63,5 @@ def test_another_file_is_refused(damage):
     whole = confusion.to_csv(confusion.of(("a", "b"), np.array([0, 0, 1]), np.array([0, 1, 1])))
     confusion.from_csv(whole, "x.csv")
     assert damage(whole) != whole
-    with pytest.raises(UserError, match="x.csv is no confusion matrix"):
+    with pytest.raises(UserError, match="x.csv is not a confusion matrix"):
         confusion.from_csv(damage(whole), "x.csv")

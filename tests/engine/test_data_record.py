@@ -27,7 +27,8 @@ def settings(name, **changes):
 
 def start(folder, cfg, resumed=False):
     """What a run notes of its data; `folder` is its run folder."""
-    facts = data_record.checked(str(folder), [cfg, None], resumed)
+    before = json.loads((folder / "run.json").read_text()) if resumed else None
+    facts = data_record.checked([cfg, None], before, str(folder))
     (folder / "run.json").write_text(json.dumps({"data": facts}))
     return facts
 

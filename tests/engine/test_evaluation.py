@@ -110,7 +110,7 @@ def test_the_model_sees_few_full_short_batches():
         assert {targets for _, targets in shapes} == {(B, S)}
 
 
-def test_outputs_are_written_beside_their_rows(tmp_path):
+def test_outputs_are_written_next_to_their_rows(tmp_path):
     evaluator().run(copy, minus_length, output_dir=tmp_path / "eval")
     rows = [json.loads(line) for line in (tmp_path / "eval/toy_upper.jsonl").open()]
     assert rows == [

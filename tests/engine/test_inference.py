@@ -12,11 +12,15 @@ import pytest
 import toy
 
 from mpt_jax.backbone import store
+from mpt_jax.engine import initialize, saving
+from mpt_jax.engine import settings as settings_lib
 from mpt_jax.engine.data.pipeline import DatasetConfig
-from mpt_jax.engine.inference import inference
+from mpt_jax.engine.evaluation.evaluate import evaluate
+from mpt_jax.engine.inference.infer import infer
 from mpt_jax.engine.inference.predictor import Predictor
 from mpt_jax.engine.initialize import RestoreCheckpointConfig
 from mpt_jax.engine.partitioning import PjitPartitioner
+from mpt_jax.engine.settings import Evaluation, Inference
 from mpt_jax.errors import UserError
 from mpt_jax.methods.mpt import MPT
 from mpt_jax.methods.restored import Restored
@@ -31,11 +35,11 @@ def write(folder, **fields):
     """A backbone, and prompts whose tasks differ."""
     store.save(str(folder), toy.backbone(), toy.CONFIG)
     model = toy.model(MPT(prompt_length=4), TASKS, **fields)
-    params = model.start(toy.backbone(), jax.random.key(3))
+    params = initialize.start(model, toy.backbone(), jax.random.key(3))
     for leaf in ("task_u", "task_v"):
         shape = params["prompt_bank"][leaf].shape
         params["prompt_bank"][leaf] = 3 * jax.random.normal(jax.random.key(4), shape)
-    model.save(str(folder), params, step=0, results={}, feature_lengths=LENGTHS)
+    saving.save(model, str(folder), params, step=0, results={}, feature_lengths=LENGTHS)
     return str(folder)
 
 
@@ -63,13 +67,13 @@ def _echo(infer, folder, monkeypatch):
     """As `infer`, of a model that needs no parameters."""
     model = toy.model(Restored(folder), TASKS)
     fields = {field.name: getattr(model, field.name) for field in dataclasses.fields(model)}
-    monkeypatch.setattr(inference, "_params", lambda *_: {})
+    monkeypatch.setattr(settings_lib, "initial_params", lambda *_: {})
     return functools.partial(infer, model=Echo(**fields))
 
 
 @pytest.fixture(name="infer")
 def _infer(folder, tmp_path):
-    """`inference.infer` of given lines, as a function that returns the records."""
+    """`infer` of given lines, as a function that returns the records."""
     model = toy.model(Restored(folder), TASKS)
     names = (f"out_{number}.jsonl" for number in itertools.count())
 
@@ -86,7 +90,7 @@ def _infer(folder, tmp_path):
             "task": "toy_a",
             "output": output and (output if "://" in output else str(tmp_path / output)),
         }
-        inference.infer(**{**arguments, **changes})
+        infer(Inference(**{**arguments, **changes}))
         return records(tmp_path / output) if output else None
 
     return run
@@ -97,7 +101,7 @@ def records(path):
 
 
 def test_infer_predicts_what_evaluation_did(folder, infer, tmp_path, capsys):
-    results = inference.evaluate(
+    settings = Evaluation(
         model=toy.model(Restored(folder), TASKS),
         dataset_cfg=DatasetConfig(
             mixture_or_task_name=bind_tasks(list(TASKS), module="toy_tasks"),
@@ -111,6 +115,7 @@ def test_infer_predicts_what_evaluation_did(folder, infer, tmp_path, capsys):
         partitioner=PjitPartitioner(),
         output_dir=str(tmp_path / "eval"),
     )
+    results = evaluate(settings)
     assert results["mean"]["key_metric"] == np.mean([results[t]["likeness"] for t in TASKS])
     written = json.loads((tmp_path / "eval" / "metrics.json").read_text())
     assert written.pop("evaluated")["split"] == "test" and written == results
@@ -270,7 +275,7 @@ def test_long_texts_are_truncated_and_counted_or_refused(echo, capsys):
 
 def test_an_output_that_cannot_be_written_is_known_before_the_work(infer, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
-    monkeypatch.setattr(inference, "initial_params", pytest.fail)
+    monkeypatch.setattr(settings_lib, "initial_params", pytest.fail)
     with pytest.raises(UserError, match="cannot write .*file/out: .*--gin.OUTPUT=PATH"):
         infer("one\n", output="file/out")
     with pytest.raises(UserError, match="local files only"):

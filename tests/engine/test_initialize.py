@@ -1,10 +1,13 @@
 """Where parameters come from, with a stand-in model that shows what it was asked."""
 
+import types
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from mpt_jax.engine import initialize
 from mpt_jax.engine.initialize import RestoreCheckpointConfig, initial_params
 from mpt_jax.engine.partitioning import PjitPartitioner
 from mpt_jax.errors import UserError
@@ -18,8 +21,7 @@ class Model:
     """A backbone of one kernel [T, 8], and a bank that `start` draws."""
 
     def __init__(self, needs_backbone=False):
-        self.needs_backbone = needs_backbone
-        self.loaded = None
+        self.method = types.SimpleNamespace(needs_backbone=needs_backbone)
 
     def get_initial_variables(self, rng, input_shapes, input_types=None):
         kernel = jax.random.normal(rng, (input_shapes["encoder_input_tokens"][1], 8))
@@ -31,13 +33,23 @@ class Model:
     def param_labels(self, params):
         return {"dense": {"kernel": "frozen"}, "bank": {"shared": "shared"}}
 
-    def load_backbone(self, path, shapes, shardings):
+
+@pytest.fixture(autouse=True, name="loaded")
+def _loaded(monkeypatch):
+    """What was read, (path, shape, dtype), of a file that is not there."""
+    found = []
+
+    def load_backbone(path, shapes, shardings):
         kernel = shapes["dense"]["kernel"]
-        self.loaded = (path, kernel.shape, kernel.dtype)
+        found.append((path, kernel.shape, kernel.dtype))
         return {"dense": {"kernel": jax.device_put(FILE, shardings["dense"]["kernel"])}}
 
-    def start(self, params, rng):
+    def start(model, params, rng):
         return {"dense": params["dense"], "bank": {"shared": jax.random.normal(rng, (3, 8))}}
+
+    monkeypatch.setattr(initialize, "load_backbone", load_backbone)
+    monkeypatch.setattr(initialize, "start", start)
+    return found
 
 
 def _initial(model, path=None, num_partitions=1):
@@ -57,10 +69,9 @@ def test_random_weights_do_not_depend_on_the_mesh(num_partitions):
 
 
 @pytest.mark.parametrize("needs_backbone", [False, True])
-def test_a_path_is_read_and_the_method_adds_its_part(tmp_path, needs_backbone):
-    model = Model(needs_backbone)
-    params = _initial(model, str(tmp_path), num_partitions=2)
-    assert model.loaded == (str(tmp_path), (4, 8), "bfloat16")
+def test_a_path_is_read_and_the_method_adds_its_part(tmp_path, needs_backbone, loaded):
+    params = _initial(Model(needs_backbone), str(tmp_path), num_partitions=2)
+    assert loaded == [(str(tmp_path), (4, 8), "bfloat16")]
     np.testing.assert_array_equal(params["dense"]["kernel"], FILE)
     assert params["dense"]["kernel"].addressable_shards[0].data.shape == (4, 4)
     assert len(params["bank"]["shared"].sharding.device_set) == 4
@@ -72,7 +83,7 @@ def test_a_method_on_a_frozen_backbone_needs_one(path):
         _initial(Model(needs_backbone=True), path)
 
 
-def test_a_dimension_that_does_not_divide_is_refused_before_anything_is_read(tmp_path):
+def test_a_dimension_that_does_not_divide_is_refused_before_anything_is_read(tmp_path, loaded):
     model = Model()
     model.param_axes = lambda params: {
         "dense": {"kernel": ("embed", None)},
@@ -80,7 +91,7 @@ def test_a_dimension_that_does_not_divide_is_refused_before_anything_is_read(tmp
     }
     with pytest.raises(UserError, match="bank/shared.*does not divide"):
         _initial(model, str(tmp_path), num_partitions=2)
-    assert model.loaded is None
+    assert not loaded
 
 
 @pytest.mark.parametrize("needs_backbone", [False, True])

@@ -1,4 +1,5 @@
 import json
+import types
 
 from mpt_jax import hosts
 from mpt_jax.engine.reporting.reporter import Reporter
@@ -7,12 +8,16 @@ RESULTS = {"nli": {"accuracy": 50.0}, "mean": {"key_metric": 50.0}}
 
 
 def report(folder):
-    with Reporter(str(folder), total_steps=4, description="demo", resume_step=0) as reporter:
+    model = types.SimpleNamespace(method=types.SimpleNamespace(name="mpt"))
+    settings = types.SimpleNamespace(model=model, model_dir=str(folder), total_steps=4)
+    with Reporter(settings, 0) as reporter:
         reporter.training(2, {"loss": 1.5})
         reporter.evaluation(4, RESULTS)
 
 
 def test_numbers_go_to_the_display_and_to_the_files(tmp_path, capsys):
+    tmp_path = tmp_path / "demo"
+    tmp_path.mkdir()
     report(tmp_path)
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert lines == [
@@ -20,8 +25,8 @@ def test_numbers_go_to_the_display_and_to_the_files(tmp_path, capsys):
         {"step": 4, "kind": "eval", "mean/key_metric": 50.0, "nli/accuracy": 50.0},
     ]
     shown = capsys.readouterr().err
-    assert "demo  2/4  loss 1.5" in shown
-    assert "demo  4/4  loss 1.5  score 50" in shown
+    assert "mpt demo  2/4  loss 1.5" in shown
+    assert "mpt demo  4/4  loss 1.5  score 50" in shown
     values = "score 50.00  nli/accuracy 50.00  mean/key_metric 50.00"
     assert f"step 4  validation: {values}" in shown
 

@@ -201,12 +201,13 @@ def test_the_new_state_lies_as_the_old_one_and_nothing_compiles_twice():
     assert len(traces) == 1
 
 
-def test_eval_step_gives_the_model_whole_parameters():
+def test_eval_step_gives_each_host_the_whole_result():
     partitioner = PjitPartitioner(num_partitions=2)
     model, _, state, frozen = _placed(partitioner)
     evaluate = step.make_eval_step(model.loss_fn, partitioner)
     batch = _batch()
-    loss, _ = evaluate(state.trainable, frozen, partitioner.shard_batch(batch), None)
+    params = step.merge(state.trainable, frozen)
+    loss, _ = evaluate(params, batch, None)
     expected, _ = model.loss_fn(_params(), batch, None)
     assert loss.is_fully_replicated
     np.testing.assert_allclose(loss, expected, rtol=1e-5)

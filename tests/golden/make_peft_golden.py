@@ -20,8 +20,8 @@ import torch
 import transformers
 from make_t5_golden import END, MAX_DECODE_LENGTH, WIDTH, batch_of, model_of, padded, t5x_weights
 
+from mpt_jax.product.description import ProductInfo
 from mpt_jax.product.formats import peft as ours
-from mpt_jax.product.prompt_file import PromptInfo
 
 OUT = pathlib.Path(__file__).parent / "peft"
 BACKBONE = OUT.parent / "t5_v1_1.npz"
@@ -89,7 +89,7 @@ def check_our_export(tensors: dict[str, np.ndarray], batch: dict, kind: str, out
         "prefix_task_rows": "task_v",
     }
     bank = {names[name]: tensor for name, tensor in tensors.items()}
-    info = PromptInfo(
+    info = ProductInfo(
         method="mpt",
         tasks=tuple("abc"[: TASKS if "task_u" in bank else 1]),
         length=LENGTH,

@@ -11,6 +11,7 @@ import t5_golden
 import toy
 import toy_run
 
+from mpt_jax.engine import initialize
 from mpt_jax.errors import UserError
 from mpt_jax.methods.adapter import Adapter
 
@@ -25,7 +26,7 @@ def test_as_adapters_in_hugging_faces_t5(version):
 
 def test_it_starts_near_the_backbone():
     model = toy.model(METHOD)
-    params = model.start(toy.backbone(), KEY)
+    params = initialize.start(model, toy.backbone(), KEY)
     kernels = [leaf for leaf in jax.tree.leaves(params["adapter"]) if leaf.ndim == 2]
     assert len(kernels) == 2 * 8  # self-attention and feed-forward of 2 + 2 layers
     spread = np.concatenate([np.ravel(leaf) for leaf in kernels])
@@ -37,7 +38,7 @@ def test_it_starts_near_the_backbone():
 def test_only_adapters_and_layer_norms_move():
     model = toy.model(METHOD)
     # A copy: a step reuses the buffers of what trains, here some of the backbone's.
-    params = model.start(jax.tree.map(jnp.array, toy.backbone()), KEY)
+    params = initialize.start(model, jax.tree.map(jnp.array, toy.backbone()), KEY)
     before = jax.tree.map(np.array, params)
     run = toy_run.Run(model, params)
     run.step(toy.batch([0, 1, 2, 0]))
@@ -63,7 +64,7 @@ def _flat(tree, path=()):
 @pytest.mark.parametrize("reduction", [0, 17])
 def test_a_bottleneck_of_nothing(reduction):
     with pytest.raises(UserError, match=f"reduction = {reduction} leaves no bottleneck.*1 to 16"):
-        toy.model(Adapter(reduction)).start(toy.backbone(), KEY)
+        initialize.start(toy.model(Adapter(reduction)), toy.backbone(), KEY)
 
 
 def test_scanned_layers_are_refused():
@@ -77,7 +78,7 @@ def test_rematerialised_layers_are_adapted_too():
     batch = toy.batch([0, 1, 2, 0])
     plain = toy.model(METHOD)
     remat = dataclasses.replace(plain, config=dataclasses.replace(toy.CONFIG, remat=True))
-    params = plain.start(toy.backbone(), KEY)
+    params = initialize.start(plain, toy.backbone(), KEY)
     params["adapter"] = jax.tree.map(lambda leaf: leaf + 0.1, params["adapter"])
 
     def gradient(model):

@@ -9,11 +9,12 @@ import toy_run
 import toy_start
 
 from mpt_jax import prompts
+from mpt_jax.engine import initialize, saving
 from mpt_jax.errors import UserError
 from mpt_jax.methods import attempt
 from mpt_jax.methods.mpt import MPT
 from mpt_jax.methods.restored import Restored
-from mpt_jax.product import prompt_file
+from mpt_jax.product import product_file
 
 KEY = jax.random.key(0)
 SOURCES, TASKS, LENGTH, WIDTH, INNER = 3, 2, 4, 6, 5
@@ -68,16 +69,16 @@ def _source(tmp_path_factory):
     """A source run's prompts on the toy backbone."""
     folder = str(tmp_path_factory.mktemp("source"))
     model = toy.model(MPT(prompt_length=4))
-    params = model.start(toy.backbone(), KEY)
+    params = initialize.start(model, toy.backbone(), KEY)
     params["prompt_bank"]["task_u"] += jax.random.normal(KEY, params["prompt_bank"]["task_u"].shape)
-    model.save(folder, params, step=1, results={}, feature_lengths={})
+    saving.save(model, folder, params, step=1, results={}, feature_lengths={})
     return folder
 
 
 def test_sources_stay_and_the_rest_moves(source):
     model = toy.model(attempt.Attempt(source, prompt_length=4, bottleneck=3), tasks=("new", "old"))
-    params = model.start(toy.backbone(), KEY)
-    bank = prompt_file.load(source)[0]
+    params = initialize.start(model, toy.backbone(), KEY)
+    bank = product_file.load(source)[0]
     for prompt, u, v in zip(
         params["prompt_bank"]["source_prompts"], bank["task_u"], bank["task_v"], strict=True
     ):
@@ -95,10 +96,10 @@ def test_sources_stay_and_the_rest_moves(source):
 def test_the_product_predicts_as_the_run_did(source, tmp_path):
     tasks = ("new", "old")
     model = toy.model(attempt.Attempt(source, prompt_length=4, bottleneck=3), tasks=tasks)
-    params = model.start(toy.backbone(), KEY)
-    model.save(str(tmp_path), params, step=1, results={}, feature_lengths={})
+    params = initialize.start(model, toy.backbone(), KEY)
+    saving.save(model, str(tmp_path), params, step=1, results={}, feature_lengths={})
     restored = toy.model(Restored(str(tmp_path)), tasks=tasks)
-    again = restored.start(toy.backbone(), KEY)
+    again = initialize.start(restored, toy.backbone(), KEY)
     batch = toy.batch([0, 1, 1, 0])
     np.testing.assert_array_equal(
         jax.jit(restored.score_batch)(again, batch), jax.jit(model.score_batch)(params, batch)

@@ -9,7 +9,7 @@ import toy_start
 from mpt_jax.errors import UserError
 from mpt_jax.methods.base import BACKBONE, FROZEN, PromptMethod, label_parameters
 from mpt_jax.methods.mpt import MPT
-from mpt_jax.product import prompt_file
+from mpt_jax.product import product_file
 
 PARAMS = {
     "encoder": {"layers_0": {"mlp": {"wi": {"kernel": 0}}}},
@@ -38,11 +38,11 @@ def test_the_product_of_a_prompt_method_is_its_bank_alone(tmp_path):
     bank = toy_start.factors()
     for name in "ab":
         (tmp_path / name).mkdir()
-    _, info = prompt_file.load(toy_start.write(tmp_path / "a", bank))
+    _, info = product_file.load(toy_start.write(tmp_path / "a", bank))
     params = {**PARAMS, "prompt_bank": bank, "teacher": {"task_prompts": 0}}
     MPT().save(str(tmp_path / "b"), params, None, info)
     assert sorted(os.listdir(tmp_path / "b")) == ["prompts.json", "prompts.safetensors"]
-    loaded, same = prompt_file.load(str(tmp_path / "b"))
+    loaded, same = product_file.load(str(tmp_path / "b"))
     assert same == info
     assert loaded.keys() == bank.keys()
     for name, leaf in bank.items():

@@ -8,6 +8,7 @@ import t5_golden
 import toy
 import toy_run
 
+from mpt_jax.engine import initialize
 from mpt_jax.methods.bitfit import BitFit
 from mpt_jax.methods.full import FullTraining
 
@@ -22,14 +23,14 @@ def test_as_biases_in_hugging_faces_t5(version):
 def test_it_starts_at_the_backbone():
     batch = toy.batch([0, 1, 2, 0])
     model, plain = toy.model(BitFit()), toy.model(FullTraining())
-    params = model.start(toy.backbone(), KEY)
+    params = initialize.start(model, toy.backbone(), KEY)
     scores = jax.jit(model.score_batch)(params, batch)
     np.testing.assert_array_equal(scores, jax.jit(plain.score_batch)(toy.backbone(), batch))
 
 
 def test_only_biases_move():
     model = toy.model(BitFit())
-    run = toy_run.Run(model, model.start(toy.backbone(), KEY))
+    run = toy_run.Run(model, initialize.start(model, toy.backbone(), KEY))
     run.step(toy.batch([0, 1, 2, 0]))
     assert run.trainable.keys() == {"bias"}
     assert all(leaf.any() for leaf in jax.tree.leaves(run.trainable))

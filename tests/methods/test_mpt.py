@@ -8,10 +8,11 @@ import toy
 import toy_start
 
 from mpt_jax import prompts
+from mpt_jax.engine import initialize, saving
 from mpt_jax.errors import UserError
 from mpt_jax.methods.mpt import MPT
 from mpt_jax.methods.restored import Restored
-from mpt_jax.product import prompt_file
+from mpt_jax.product import product_file
 
 KEY = jax.random.key(3)
 
@@ -118,13 +119,15 @@ def test_sizes_below_one(options):
 
 def test_the_product_comes_back_exactly(tmp_path):
     model = toy.model(MPT(prompt_length=4, rank=2), label_words={"nli": ("yes", "no")})
-    params = model.start(toy.backbone(), KEY)
+    params = initialize.start(model, toy.backbone(), KEY)
     params["prompt_bank"]["task_u"] += 0.1
     results = {"nli": {"accuracy": 12.5}}
-    model.save(str(tmp_path), params, step=9, results=results, feature_lengths={"inputs": 6})
-    restored = toy.model(Restored(str(tmp_path))).start(toy.backbone(), KEY)
+    saving.save(
+        model, str(tmp_path), params, step=9, results=results, feature_lengths={"inputs": 6}
+    )
+    restored = initialize.start(toy.model(Restored(str(tmp_path))), toy.backbone(), KEY)
     jax.tree.map(np.testing.assert_array_equal, restored["prompt_bank"], params["prompt_bank"])
-    _, info = prompt_file.load(str(tmp_path))
+    _, info = product_file.load(str(tmp_path))
     assert (info.method, info.tasks, info.step) == ("mpt", toy.TASKS, 9)
     assert (info.length, info.width, info.rank, info.vocabulary_size) == (4, 16, 2, 384)
     assert (info.metrics, info.label_words) == (results, {"nli": ["yes", "no"]})
@@ -133,10 +136,10 @@ def test_the_product_comes_back_exactly(tmp_path):
 
 def test_a_target_run_adapts_the_product_of_a_source_run(tmp_path):
     source = toy.model(MPT(prompt_length=4))
-    params = source.start(toy.backbone(), KEY)
-    source.save(str(tmp_path), params, step=1, results={}, feature_lengths={})
+    params = initialize.start(source, toy.backbone(), KEY)
+    saving.save(source, str(tmp_path), params, step=1, results={}, feature_lengths={})
     target = toy.model(MPT(prompt_length=4, source_prompts=str(tmp_path)), tasks=("boolq",))
-    bank = target.start(toy.backbone(), KEY)["prompt_bank"]
+    bank = initialize.start(target, toy.backbone(), KEY)["prompt_bank"]
     np.testing.assert_array_equal(bank["shared"], params["prompt_bank"]["shared"])
     with pytest.raises(UserError, match="fingerprint"):
-        target.start(jax.tree.map(lambda leaf: 1.1 * leaf, toy.backbone()), KEY)
+        initialize.start(target, jax.tree.map(lambda leaf: 1.1 * leaf, toy.backbone()), KEY)

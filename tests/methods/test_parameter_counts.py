@@ -14,7 +14,8 @@ from mpt_jax.methods.full import FullTraining
 from mpt_jax.methods.mpt import MPT
 from mpt_jax.methods.prompt_tuning import PromptTuning
 from mpt_jax.models import EncoderDecoderModel
-from mpt_jax.product import prompt_file
+from mpt_jax.product import product_file
+from mpt_jax.product.description import ProductInfo
 
 BASE = T5Config(
     vocab_size=32128,
@@ -60,8 +61,6 @@ def test_eight_joint_targets_share_a_prompt():
 
 
 def test_attempt(tmp_path):
-    info = prompt_file.PromptInfo(
-        "prompt_tuning", ("a", "b"), 100, 768, 0, 32128, "", {}, {}, {}, 0, {}
-    )
-    prompt_file.save(str(tmp_path), {"task_prompts": np.zeros((2, 100, 768))}, info)
+    info = ProductInfo("prompt_tuning", ("a", "b"), 100, 768, 0, 32128, "", {}, {}, {}, 0, {})
+    product_file.save(str(tmp_path), {"task_prompts": np.zeros((2, 100, 768))}, info)
     assert _tuned(Attempt(str(tmp_path))) == 231_936  # reported: 232K

@@ -7,10 +7,11 @@ import toy
 import toy_start
 
 from mpt_jax import initializers
+from mpt_jax.engine import initialize, saving
 from mpt_jax.errors import UserError
 from mpt_jax.methods.prompt_tuning import PromptTuning
 from mpt_jax.methods.restored import Restored
-from mpt_jax.product import prompt_file
+from mpt_jax.product import product_file
 
 KEY = jax.random.key(4)
 WORDS = {"nli": ("yes", "no"), "qa": ("maybe",)}
@@ -31,7 +32,7 @@ def test_one_prompt_per_task_or_one_for_all():
     assert each.independent_tasks and not one.independent_tasks
 
 
-def test_each_task_has_its_own_draw_whichever_tasks_run_beside_it():
+def test_each_task_has_its_own_draw_whichever_tasks_run_with_it():
     method = PromptTuning(prompt_length=4)
     nli, qa = _bank(method)["task_prompts"]
     assert not np.array_equal(nli, qa)
@@ -65,9 +66,9 @@ def test_length_below_one():
 @pytest.mark.parametrize("per_task", [True, False])
 def test_the_product_comes_back_exactly(tmp_path, per_task):
     model = toy.model(PromptTuning(prompt_length=4, per_task=per_task))
-    params = model.start(toy.backbone(), KEY)
-    model.save(str(tmp_path), params, step=2, results={}, feature_lengths={})
-    restored = toy.model(Restored(str(tmp_path))).start(toy.backbone(), KEY)
+    params = initialize.start(model, toy.backbone(), KEY)
+    saving.save(model, str(tmp_path), params, step=2, results={}, feature_lengths={})
+    restored = initialize.start(toy.model(Restored(str(tmp_path))), toy.backbone(), KEY)
     jax.tree.map(np.testing.assert_array_equal, restored["prompt_bank"], params["prompt_bank"])
-    _, info = prompt_file.load(str(tmp_path))
+    _, info = product_file.load(str(tmp_path))
     assert (info.method, info.rank, info.length) == ("prompt_tuning", 0, 4)

@@ -6,10 +6,11 @@ import pytest
 import toy
 import toy_start
 
+from mpt_jax.engine import initialize, saving
 from mpt_jax.errors import UserError
 from mpt_jax.methods.adapter import Adapter
 from mpt_jax.methods.restored import Restored, by_name, tasks_of
-from mpt_jax.product import prompt_file
+from mpt_jax.product import product_file
 
 KEY = jax.random.key(0)
 
@@ -71,16 +72,16 @@ def test_a_method_that_nobody_knows(tmp_path):
     path = toy_start.write(tmp_path, toy_start.factors(), method="unheard_of")
     unknown = "method 'unheard_of' that is not known here.*METHOD_MODULE"
     with pytest.raises(UserError, match=unknown):
-        by_name(prompt_file.load(path)[1].method)
+        by_name(product_file.load(path)[1].method)
     with pytest.raises(UserError, match="Cannot import METHOD_MODULE 'no_such_module'"):
         by_name("unheard_of", "no_such_module")
 
 
 def test_tuned_weights_of_another_backbone_are_refused(tmp_path):
     model = toy.model(Adapter(reduction=4))
-    params = model.start(toy.backbone(), KEY)
+    params = initialize.start(model, toy.backbone(), KEY)
     params["encoder"]["encoder_norm"] = {"scale": np.ones(3, np.float32)}
-    model.save(str(tmp_path), params, step=1, results={}, feature_lengths={})
+    saving.save(model, str(tmp_path), params, step=1, results={}, feature_lengths={})
     message = r"holds encoder/encoder_norm/scale of shape \(3,\), which this backbone"
     with pytest.raises(UserError, match=message):
         Restored(str(tmp_path)).added_shapes(3, toy.backbone())

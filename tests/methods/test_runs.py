@@ -13,7 +13,7 @@ import toy_tasks
 
 from mpt_jax import cli
 from mpt_jax.backbone import store
-from mpt_jax.product import prompt_file
+from mpt_jax.product import product_file
 from mpt_jax.tasks import info
 
 TOY = pathlib.Path(toy.__file__).parent / "toy.gin"
@@ -61,7 +61,7 @@ def test_train_and_evaluate(work, monkeypatch, overlay):
     assert t5x("train", *files, MODEL_DIR=run, TRAIN_STEPS=2, **settings) == 0
 
     record = json.loads((work / run / "run.json").read_text())
-    info = prompt_file.load(run)[1]
+    info = product_file.load(run)[1]
     assert record["method"] == record["label"] == info.method == METHODS[overlay]
     assert info.tasks == ("toy_a", "toy_b")
 
@@ -200,7 +200,7 @@ def test_a_report_shows_confusions_and_a_later_evaluation_takes_them_back(work, 
     assert cli.main(["report", "first"]) == 0
     page = (work / "first/report/report.html").read_text()
     assert "Confusion of labels: toy_a, all training examples" in page
-    assert "toy_b.confusion.csv is no confusion matrix" in page
+    assert "toy_b.confusion.csv is not a confusion matrix" in page
     assert (work / "first/report/confusion_all_examples_toy_a.png").exists()
     with (work / "first/report/confusion.csv").open() as file:
         rows = list(csv.DictReader(file))

@@ -8,7 +8,7 @@ import pytest
 import toy_start
 
 from mpt_jax.errors import UserError
-from mpt_jax.product import prompt_file
+from mpt_jax.product import product_file
 from mpt_jax.product.formats import npy
 
 PROMPT = foreign_prompts.leaves()["shared"]
@@ -20,7 +20,7 @@ def _at_once(monkeypatch):
 
 
 def _info(tmp_path, tasks=("a",), rank=0):
-    info = prompt_file.load(toy_start.write(tmp_path, toy_start.factors()))[1]
+    info = product_file.load(toy_start.write(tmp_path, toy_start.factors()))[1]
     return dataclasses.replace(info, tasks=tasks, rank=rank, length=3, width=16)
 
 

@@ -18,7 +18,7 @@ import toy_start
 from mpt_jax import prompts
 from mpt_jax.backbone import decoding, network, store
 from mpt_jax.errors import UserError
-from mpt_jax.product import prompt_file
+from mpt_jax.product import product_file
 from mpt_jax.product.formats import peft
 
 GOLDEN = pathlib.Path(t5_golden.__file__).parents[1] / "golden" / "peft"
@@ -105,7 +105,7 @@ def test_what_is_left_out_of_a_second_prompt_is_said(at_once, tmp_path, capsys):
 @kinds
 def test_the_description_is_of_the_backbone(imported, t5, kind):
     bank, info = imported[kind]
-    assert info.backbone == store.fingerprint(t5.params)
+    assert info.backbone == store.identify(t5.params).fingerprint
     assert (info.length, info.width, info.vocabulary_size) == (4, 16, 60)
     assert info.tasks == (NAMES if "task_u" in bank else NAMES[:1])
     assert info.rank == (int(kind[-1]) if "task_u" in bank else 0)
@@ -155,7 +155,7 @@ def test_half_precision_is_read_as_it_is(at_once, tmp_path):
 
 
 def test_one_prompt_shared_by_all_tasks_is_prompt_tuning_to_peft(at_once, tmp_path):
-    info = prompt_file.load(toy_start.write(tmp_path, toy_start.factors()))[1]
+    info = product_file.load(toy_start.write(tmp_path, toy_start.factors()))[1]
     shared = foreign_prompts.leaves()["shared"]
     info = dataclasses.replace(info, length=len(shared), width=shared.shape[1], rank=0)
     peft.write(str(tmp_path / "adapter"), {"shared": shared}, info)
@@ -172,7 +172,7 @@ def test_one_prompt_shared_by_all_tasks_is_prompt_tuning_to_peft(at_once, tmp_pa
     ],
 )
 def test_what_peft_cannot_hold_is_refused(tmp_path, bank, message):
-    info = prompt_file.load(toy_start.write(tmp_path, toy_start.factors()))[1]
+    info = product_file.load(toy_start.write(tmp_path, toy_start.factors()))[1]
     with pytest.raises(UserError, match=message):
         peft.write(str(tmp_path / "adapter"), bank, info)
     assert not (tmp_path / "adapter").exists()

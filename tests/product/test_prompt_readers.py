@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from mpt_jax.convert import convert_prompts
 from mpt_jax.errors import UserError
-from mpt_jax.product import prompt_file
+from mpt_jax.product import product_file
 from mpt_jax.product.formats import npy, peft
 
 QUICK = settings(
@@ -51,7 +51,7 @@ def _files(tmp_path_factory):
     adapter = pathlib.Path(foreign_prompts.adapter(folder / "adapter"))
     np.save(folder / "p.npy", LEAVES["shared"])
     return {
-        "ours": (pathlib.Path(ours), prompt_file.load),
+        "ours": (pathlib.Path(ours), product_file.load),
         "weights": (adapter / peft.WEIGHTS, _read_peft),
         "config": (adapter / peft.CONFIG, _read_peft),
         "npy": (folder / "p.npy", lambda path: npy.read(path, "a", foreign_prompts.BACKBONE)),

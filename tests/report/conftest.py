@@ -6,7 +6,8 @@ import pathlib
 import numpy as np
 import pytest
 
-from mpt_jax.product import prompt_file
+from mpt_jax.product import product_file
+from mpt_jax.product.description import ProductInfo
 
 
 def make_run(
@@ -80,10 +81,10 @@ def make_run(
 def save_bank(folder, bank, tasks):
     leaf = bank.get("shared", bank.get("task_prompts"))
     rank = bank["task_u"].shape[-1] if "task_u" in bank else 0
-    info = prompt_file.PromptInfo(
+    info = ProductInfo(
         "mpt", tuple(tasks), leaf.shape[-2], leaf.shape[-1], rank, 10, "b", {}, {}, {}, 100, {}
     )
-    prompt_file.save(str(folder), bank, info)
+    product_file.save(str(folder), bank, info)
 
 
 @pytest.fixture(name="make_run")

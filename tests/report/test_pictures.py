@@ -101,7 +101,7 @@ def test_published_means_are_those_of_their_cells():
     assert {task for scores_of in reported.MPT_BY_TASK.values() for task in scores_of} <= registered
 
 
-def test_the_papers_figures_are_not_set_beside_few_examples(make_run, draw):
+def test_the_papers_figures_are_not_shown_next_to_few_examples(make_run, draw):
     make_run("a", shots=16)
     picture = draw(scores.against_parameters, True)
     assert not any("as reported" in label for label in _legend(picture.figure))

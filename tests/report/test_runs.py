@@ -83,7 +83,7 @@ def _edit(path, old, new):
         (
             lambda f: _edit(f / "metrics.jsonl", '"step": 50', f'"step": {10**400}'),
             "unreadable",
-            "a step that is none",
+            "a step out of range",
         ),
         (lambda f: (f / "test/metrics.json").write_text("{}"), "unreadable", "none of the tasks"),
         (lambda f: (f / "test/metrics.json").write_text(""), "unreadable", "not valid JSON"),

@@ -24,7 +24,7 @@ from mpt_jax.convert import convert_prompts
 from mpt_jax.engine.checkpoints import Checkpointer, SaveCheckpointConfig
 from mpt_jax.errors import UserError
 from mpt_jax.methods.adapter import Adapter
-from mpt_jax.product import prompt_file
+from mpt_jax.product import product_file
 from mpt_jax.report import runs
 from mpt_jax.tasks import local
 
@@ -62,7 +62,7 @@ def _digest(tree: Any) -> str:
 
 
 def _read_prompts(folder: pathlib.Path) -> Any:
-    bank, info = prompt_file.load(str(folder))
+    bank, info = product_file.load(str(folder))
     return _digest(bank), json.dumps(dataclasses.asdict(info), sort_keys=True)
 
 
@@ -105,8 +105,8 @@ def _read_checkpoint(folder: pathlib.Path) -> Any:
     like = {"bank": {"shared": jnp.zeros((8, 5))}, "step": jnp.array(0)}
     iterator = _iterator()
     with contextlib.closing(_checkpointer(folder)) as checkpointer:
-        state = checkpointer.restore(like)
-        checkpointer.restore_iterator(iterator)
+        state = checkpointer.restore(like, 3)
+        checkpointer.restore_iterator(iterator, 3)
     rows = [int(next(iterator)) for _ in range(30)]
     return _digest(state), rows
 
@@ -181,7 +181,7 @@ def _read_rows(folder: pathlib.Path) -> Any:
 
 
 def _identity(folder: pathlib.Path) -> Any:
-    """What prompts that were trained on a backbone know of it (`prompt_file.check_backbone`)."""
+    """What prompts that were trained on a backbone know of it (`belonging.check_backbone`)."""
     path = str(folder)
     return backbones.identify(path), str(backbones.config_of(path).arithmetic)
 

@@ -81,8 +81,7 @@ def function_source(name, rows=ROWS):
 def generator_source(name):
     def dataset_fn(split, shuffle_files=False):
         return tf.data.Dataset.from_generator(
-            lambda: map(as_row, texts(name)),
-            output_signature=as_row(tf.TensorSpec([], tf.string)),
+            lambda: map(as_row, texts(name)), output_signature=as_row(tf.TensorSpec([], tf.string))
         )
 
     return seqio.FunctionDataSource(dataset_fn, ["train"])

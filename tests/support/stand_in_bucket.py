@@ -38,9 +38,7 @@ def install(folder: pathlib.Path, monkeypatch) -> None:
         monkeypatch.setattr(tf.train.Checkpoint, name, _led(native, place, position=1))
 
     monkeypatch.setattr(
-        gcs_utils,
-        "get_kvstore_for_gcs",
-        lambda path: {"driver": "file", "path": place(path)},
+        gcs_utils, "get_kvstore_for_gcs", lambda path: {"driver": "file", "path": place(path)}
     )
     # Asked of the bucket by Google's client, which is not installed for the tests.
     monkeypatch.setattr(gcs_utils, "is_hierarchical_namespace_enabled", lambda path: False)

@@ -12,6 +12,7 @@ import toy
 from mpt_jax import assets
 from mpt_jax.backbone import store
 from mpt_jax.backbone.network import Transformer
+from mpt_jax.engine import initialize, saving
 from mpt_jax.methods.mpt import MPT
 
 CONFIG = dataclasses.replace(
@@ -43,10 +44,10 @@ def write(folder: pathlib.Path, tasks=TASKS, method=None, **facts) -> str:
         input_forms={"nli": "premise: {premise} hypothesis: {hypothesis}"},
     )
     model = dataclasses.replace(model, config=CONFIG)
-    params = model.start(backbone(), jax.random.key(2))
+    params = initialize.start(model, backbone(), jax.random.key(2))
     rng = np.random.default_rng(1)
     for name, leaf in params.get("prompt_bank", {}).items():
         params["prompt_bank"][name] = 3 * rng.normal(size=leaf.shape)
     results = {task: {"accuracy": 50.0} for task in tasks}
-    model.save(str(folder), params, step=7, results=results, feature_lengths=LENGTHS)
+    saving.save(model, str(folder), params, step=7, results=results, feature_lengths=LENGTHS)
     return str(folder)

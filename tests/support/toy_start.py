@@ -6,7 +6,8 @@ import numpy as np
 import seqio
 
 from mpt_jax import initializers
-from mpt_jax.product import prompt_file
+from mpt_jax.product import product_file
+from mpt_jax.product.description import ProductInfo
 
 VOCABULARY = seqio.ByteVocabulary(extra_ids=5)  # 3 special ids, 256 bytes, 5 sentinels
 SIZE = VOCABULARY.vocab_size
@@ -37,7 +38,7 @@ def write(directory, bank, **fields) -> str:
     """A prompt file of the tasks a, b, ... for the backbone of `start`; its path."""
     tasks = next((len(leaf) for name, leaf in bank.items() if name != "shared"), 1)
     length = bank["shared"].shape[0] if "shared" in bank else bank["task_prompts"].shape[1]
-    info = prompt_file.PromptInfo(
+    info = ProductInfo(
         method="mpt",
         tasks=tuple("abcdef"[:tasks]),
         length=length,
@@ -51,4 +52,4 @@ def write(directory, bank, **fields) -> str:
         step=0,
         metrics={},
     )
-    return prompt_file.save(str(directory), bank, dataclasses.replace(info, **fields))
+    return product_file.save(str(directory), bank, dataclasses.replace(info, **fields))

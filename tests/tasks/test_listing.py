@@ -9,7 +9,7 @@ LENGTHS = {"inputs": 10, "targets": 9}
 
 @pytest.fixture(autouse=True)
 def _registry(tmp_path, monkeypatch):
-    """Two tasks over bytes, in registries of their own."""
+    """Two tasks over bytes, in their own registries."""
     for registry in (seqio.TaskRegistry, seqio.MixtureRegistry):
         monkeypatch.setattr(registry, "_REGISTRY", {})
     monkeypatch.chdir(tmp_path)

@@ -34,7 +34,7 @@ def register(name, rows, features=BYTES):
 
 @pytest.fixture(autouse=True)
 def registry(monkeypatch):
-    """Toy tasks in registries of their own; a mixture counts toy_a five times as often."""
+    """Toy tasks in their own registries; a mixture counts toy_a five times as often."""
     monkeypatch.setattr(seqio.TaskRegistry, "_REGISTRY", {})
     monkeypatch.setattr(seqio.MixtureRegistry, "_REGISTRY", {})
     for name, rows in SIZES.items():

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from mpt_jax import cli
-from mpt_jax.product import prompt_file
+from mpt_jax.product import product_file
 from mpt_jax.tasks import paper
 
 UNEVALUATED = "--gin.train.train.infer_eval_dataset_cfg=None"  # 1,000 held-out rows take long
@@ -44,11 +44,11 @@ def _t5x(paper_data_dir, tmp_path, monkeypatch):
 def test_from_sources_to_glue(t5x, tmp_path):
     untaught = "methods/no_distillation.gin"
     assert t5x("train", "mpt_source.gin", "suites/paper_sources.gin", untaught, UNEVALUATED) == 0
-    source = prompt_file.load(str(tmp_path / "runs/mpt_source"))[1]
+    source = product_file.load(str(tmp_path / "runs/mpt_source"))[1]
     assert sorted(source.tasks) == sorted(paper.SOURCES)
 
     assert t5x("train", "mpt_target.gin", "suites/glue.gin", UNEVALUATED) == 0
-    target = prompt_file.load(str(tmp_path / "runs/mpt_target"))[1]
+    target = product_file.load(str(tmp_path / "runs/mpt_target"))[1]
     assert sorted(target.tasks) == sorted(paper.SUITES["glue"])
     assert target.label_words["rte"] == ["entailment", "not_entailment"]
     assert "VERBALISER = 'words'" in (tmp_path / "runs/mpt_target/config.gin").read_text()

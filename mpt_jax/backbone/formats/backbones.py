@@ -24,7 +24,7 @@ from mpt_jax.vocabulary import SentencePiece
 if TYPE_CHECKING:
     import seqio
 
-# Pickles, which run code as they are read, and what else frameworks save besides safetensors.
+# Pickles, which run code as they are read, and other formats that frameworks save.
 _REFUSED = (".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".pkl")
 
 _TOKENIZER = "tokenizer.json"  # what transformers 5 writes instead of a spiece.model
@@ -137,11 +137,6 @@ def identify(path: str) -> fingerprints.Identity:
     found = open_weights(path)
     checked(found)
     return store.identify_weights(found)
-
-
-def fingerprint_of(path: str) -> str:
-    """Only the fingerprint of `identify`, which people see."""
-    return identify(path).fingerprint
 
 
 def folder_of(path: str) -> str:

@@ -2,7 +2,7 @@
 
 Hugging Face keeps a matrix as [outputs, inputs] and the bias as [buckets, heads], T5X the other way
 round; the numbers are the same. The embedding may be stored up to three times and the output
-projection beside it; copies are compared and dropped.
+projection next to it; copies are compared and dropped.
 """
 
 import json
@@ -232,7 +232,7 @@ def _is_tied(values: Mapping[str, Any]) -> bool:
 
 
 def _scaled_head(file: str, config: str, values: Mapping[str, Any]) -> UserError:
-    """A head of its own behind a scaled output, which T5X has not: it scales for a tied one."""
+    """A separate head behind a scaled output: T5X scales only for a tied head."""
     setting = _SCALED if _SCALED in values else _TIED
     return UserError(
         f"{file}: {_LM_HEAD!r} is not {_EMBEDDINGS[0]!r}, but {config} has the decoder's output "

@@ -53,7 +53,7 @@ def _check_unstacked(place: str, names: Iterable[str]) -> None:
             f"{place} holds its layers stacked ({stacked!r}), as scan_layers in T5X's scalable_t5 "
             "leaves them; they are read one by one. Take a checkpoint of the model in "
             "t5x/examples/t5 (gs://t5-data/pretrained_models/t5x has those of T5), or save each "
-            "layer under a name of its own: encoder/layers_0, encoder/layers_1, ..."
+            "layer under its own name: encoder/layers_0, encoder/layers_1, ..."
         )
 
 
@@ -70,15 +70,10 @@ def open_stream(folder: str, name: str) -> BinaryIO | None:
         raise UserError(f"cannot read {file}: {error.strerror or error}.") from error
 
 
-def is_bucket(path: str) -> bool:
-    """Whether a path is in a bucket of Google Cloud Storage."""
-    return os.fspath(path).startswith("gs://")
-
-
 def kvstore(folder: str, name: str = "") -> dict[str, str]:
     """Tensorstore's description of what lies under `name/` in a folder."""
     inside = f"{name}/" if name else ""
-    if is_bucket(folder):
+    if os.fspath(folder).startswith("gs://"):
         bucket, _, path = os.fspath(folder).removeprefix("gs://").partition("/")
         return {
             "driver": "gcs",

@@ -45,7 +45,7 @@ def with_end(config: T5Config, file: str) -> T5Config:
     """The configuration with the end token of a backbone's vocabulary.
 
     Raises:
-        UserError: it is no SentencePiece file that fits the backbone, or not all of its vocabulary.
+        UserError: it is not a SentencePiece file that fits the backbone, or lacks tokens of it.
     """
     vocabulary = SentencePiece(file, extra_ids_of(file, config.vocab_size))
     added_tokens.check(os.path.dirname(file), vocabulary)

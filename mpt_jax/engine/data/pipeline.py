@@ -18,7 +18,7 @@ import numpy as np
 from mpt_jax import feature_lengths, hosts
 from mpt_jax.engine.data.length_buckets import MODEL_FEATURES, Batch, Buckets, cut_batch
 from mpt_jax.errors import UserError, shown
-from mpt_jax.product import prompt_file
+from mpt_jax.product import description
 
 if TYPE_CHECKING:
     import seqio
@@ -99,11 +99,7 @@ class DataIterator:
 
 
 def train_batches(
-    cfg: DatasetConfig,
-    converter_cls: ConverterCls,
-    *,
-    shard: "seqio.ShardInfo",
-    seed: int = 0,
+    cfg: DatasetConfig, converter_cls: ConverterCls, *, shard: "seqio.ShardInfo", seed: int = 0
 ) -> DataIterator:
     """This process's share of endless training batches: B = cfg.batch_size / processes.
 
@@ -125,11 +121,7 @@ def train_batches(
 
 
 def train_dataset(
-    cfg: DatasetConfig,
-    converter_cls: ConverterCls,
-    *,
-    shard: "seqio.ShardInfo",
-    seed: int = 0,
+    cfg: DatasetConfig, converter_cls: ConverterCls, *, shard: "seqio.ShardInfo", seed: int = 0
 ) -> "tf.data.Dataset":
     """The batches of `train_batches` as a tf.data pipeline, before the cut to length buckets."""
     batch_size = _share(cfg.batch_size, shard.num_shards)
@@ -306,7 +298,7 @@ def _check_labels(task: "seqio.Task", length: int) -> None:
 
     feature = task.output_features["targets"]
     for word in info(task.name).label_words:
-        prompt_file.check_label(word)
+        description.check_label(word)
         tokens = len(feature.vocabulary.encode(word)) + int(feature.add_eos)
         if tokens > length:
             raise UserError(

@@ -12,7 +12,7 @@ from seqio.metrics import ModelOutputType
 
 from mpt_jax.engine.evaluation import confusion
 from mpt_jax.engine.evaluation.confusion import Confusion
-from mpt_jax.engine.evaluation.task_metrics import failures_named, with_mean
+from mpt_jax.engine.evaluation.task_metrics import tried, with_mean
 from mpt_jax.errors import UserError
 from mpt_jax.tasks import spelling
 from mpt_jax.tasks.info import info
@@ -33,7 +33,7 @@ def told(
         predicted: the answers, of the tasks that have metrics of them.
 
     Returns:
-        {task: {INVALID: answers that are none of its label words, CONSTANT: the key metric of
+        {task: {INVALID: answers that are not one of its label words, CONSTANT: the key metric of
         always answering with the most frequent target}}; INVALID where answers were predicted.
 
     Raises:
@@ -112,9 +112,5 @@ def _constant_scores(evaluator: seqio.Evaluator, keys: Mapping[str, str]) -> dic
     def score(dataset) -> list[tuple[int, float]]:
         return [(i, 0.0) for i, _ in predict(dataset)]
 
-    with failures_named(evaluator):
-        future, _ = seqio.Evaluator.evaluate(  # not a subclass's, which reports what it finds
-            evaluator, compute_metrics=True, predict_fn=predict, score_fn=score
-        )
-        found = with_mean(future.result(), keys)
+    found = with_mean(tried(evaluator, predict, score), keys)
     return {task: found[task].get(key, np.nan) for task, key in keys.items()}

@@ -25,7 +25,7 @@ class Confusion:
     Attributes:
         labels: the label words.
         counts: [K, K + 1] integers: how many targets (rows) were answered with each label, and in
-            the last column with a text that is none. A row K + 1 where a target is none.
+            the last column with another text. A row K + 1 where a target is another text.
         scores: [K, 4] float: precision, recall and F1 in percent, and the number of targets.
     """
 
@@ -118,5 +118,5 @@ def from_csv(text: str, where: str) -> Confusion:
     except (ValueError, OverflowError, csv.Error):
         usable = False
     if not usable:
-        raise UserError(f"{where} is no confusion matrix: evaluate again.")
+        raise UserError(f"{where} is not a confusion matrix: evaluate again.")
     return Confusion(labels, counts, scores)

@@ -184,9 +184,7 @@ class Evaluator:
 
 
 def _seqio_evaluator(
-    cfg: DatasetConfig,
-    mixture: seqio.Mixture,
-    converter_cls: ConverterCls,
+    cfg: DatasetConfig, mixture: seqio.Mixture, converter_cls: ConverterCls
 ) -> seqio.Evaluator:
     with _registered(mixture) as name:
         evaluator = seqio.Evaluator(

@@ -16,7 +16,7 @@ from mpt_jax import prompts
 from mpt_jax.engine import step as step_lib
 from mpt_jax.engine.partitioning import PjitPartitioner
 from mpt_jax.errors import UserError
-from mpt_jax.product import prompt_file
+from mpt_jax.product import belonging
 from mpt_jax.vocabulary import first_ids
 
 TRUNCATE, REFUSE = "truncate", "refuse"  # what to do with a text that is too long
@@ -97,7 +97,7 @@ class TextReader:
         if task is None and len(self.tasks) <= 1:
             return 0
         if task not in self._ids:
-            raise prompt_file.not_held(task, self.tasks)
+            raise belonging.not_held(task, self.tasks)
         return self._ids[task]
 
     @functools.cached_property
@@ -265,8 +265,7 @@ class Predictor:
         return {"encoder_input_tokens": tokens, "task_ids": task_ids}
 
     def _run(self, compiled: Any, batch: Mapping[str, np.ndarray], *rest: Any) -> Any:
-        sharded = self._partitioner.shard_whole_batch(batch)
-        return jax.device_get(compiled({}, self.params, sharded, *rest))
+        return jax.device_get(compiled(self.params, batch, *rest))
 
 
 def label_tokens(vocabulary: Any, labels: Sequence[Sequence[str]], size: int) -> np.ndarray:

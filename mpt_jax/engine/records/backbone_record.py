@@ -6,28 +6,28 @@ Part of `run.json`; checkpoints hold only what trains.
 from collections.abc import Mapping
 from typing import Any
 
-from mpt_jax import files, run_layout
 from mpt_jax.backbone import store
 from mpt_jax.errors import UserError
 
 
-def checked(model_dir: str, model: Any, params: Mapping, resumed: bool) -> dict[str, str]:
+def checked(
+    model: Any, params: Mapping, before: Mapping[str, Any] | None, model_dir: str
+) -> dict[str, str]:
     """The identity of a run's backbone, compared with that of its first start.
 
     Every process must ask.
 
     Args:
-        model_dir: the run folder.
         model: the model protocol; what its method tunes of the backbone is left out.
         params: nested dict of the parameters that the run starts from.
-        resumed: whether the folder has a checkpoint that the run will go on from.
+        before: the record of a run that goes on from a checkpoint; None: of a first start.
+        model_dir: the run folder, for the message.
 
     Raises:
-        UserError: it is another, be it in the lowest bits.
+        UserError: it is another one, even if only in the lowest bits.
     """
     found = store.identify(params, model.method.tuned_backbone)._asdict()
-    record = files.absolute(model_dir) / run_layout.RECORD
-    noted = files.read_json(record).get("backbone") if resumed and record.exists() else None
+    noted = (before or {}).get("backbone")
     if noted is not None and noted != found:
         raise UserError(
             f"INITIAL_CHECKPOINT_PATH holds another backbone ({found}) than when the run in "

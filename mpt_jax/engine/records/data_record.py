@@ -11,7 +11,6 @@ from typing import Any
 
 from etils import epath
 
-from mpt_jax import files, run_layout
 from mpt_jax.engine.data.pipeline import DatasetConfig, load_mixture
 from mpt_jax.engine.records import recorded_rows
 from mpt_jax.errors import UserError
@@ -22,13 +21,15 @@ _CHUNK = 2**22
 Splits = dict[str, dict[str, Any]]  # by `recorded_rows.key`: {"rows": count, "files": {path: fact}}
 
 
-def checked(model_dir: str, cfgs: Sequence[DatasetConfig | None], resumed: bool) -> Splits:
+def checked(
+    cfgs: Sequence[DatasetConfig | None], before: Mapping[str, Any] | None, model_dir: str
+) -> Splits:
     """What the run is about to read, compared with what it read at its first start.
 
     Args:
-        model_dir: the run folder.
         cfgs: of training and, unless None, of evaluation.
-        resumed: whether the folder has a checkpoint that the run will go on from.
+        before: the record of a run that goes on from a checkpoint; None: of a first start.
+        model_dir: the run folder, for the message.
 
     Raises:
         UserError: names the first file or split that is another one now.
@@ -39,9 +40,7 @@ def checked(model_dir: str, cfgs: Sequence[DatasetConfig | None], resumed: bool)
         if cfg is not None
         for task in load_mixture(cfg, tell=False).tasks
     }
-    record = epath.Path(model_dir) / run_layout.RECORD
-    if resumed and record.exists():
-        _compare(files.read_json(record).get("data") or {}, found, model_dir)
+    _compare((before or {}).get("data") or {}, found, model_dir)
     return found
 
 

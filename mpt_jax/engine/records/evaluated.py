@@ -11,7 +11,7 @@ from etils import epath
 from mpt_jax import files, run_layout
 from mpt_jax.engine.records.history import MEAN
 from mpt_jax.errors import UserError
-from mpt_jax.product import prompt_file
+from mpt_jax.product import product_file
 
 OF = "evaluated"  # next to the tasks and MEAN: what was evaluated, as `facts` says
 
@@ -27,7 +27,7 @@ def folder(product: str, split: str) -> str:
         split: what is evaluated.
     """
     place = product if epath.Path(product).is_dir() else os.path.dirname(product) or "."
-    if os.path.basename(place) == prompt_file.BACKBONE_FOLDER:
+    if os.path.basename(place) == product_file.BACKBONE_FOLDER:
         place = os.path.dirname(place) or "."
     return os.path.join(place, re.sub(r"[^\w.-]+", "_", split))
 
@@ -41,7 +41,7 @@ def facts(
     product: str, split: str, lengths: Mapping[str, int], rank_labels: bool = False
 ) -> dict[str, Any]:
     """What is evaluated: the split, the token limits, the way to answers, and the product."""
-    with epath.Path(prompt_file.resolve(product)).open("rb") as file:
+    with epath.Path(product_file.resolve(product)).open("rb") as file:
         header = file.read(min(int.from_bytes(file.read(8), "little"), _LONGEST_HEADER))
     return {
         "split": split,

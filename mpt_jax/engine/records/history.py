@@ -19,7 +19,7 @@ def read(model_dir: str | os.PathLike) -> list[dict[str, Any]]:
     """The lines of a run's `metrics.jsonl`; none where there is no such file.
 
     Raises:
-        UserError: it cannot be read, or a line is none that a run writes.
+        UserError: it cannot be read, or a line is not one that a run writes.
     """
     path = epath.Path(model_dir) / run_layout.HISTORY
     lines = files.read_json_lines(path) if path.exists() else []

@@ -67,15 +67,15 @@ def prepare(model_dir: str, config_text: str, engine: str = "mpt_jax") -> epath.
     return folder
 
 
-def one_run_at_a_time(train: Callable[..., str]) -> Callable[..., str]:
-    """Makes `train(model_dir=..., ...)` let go at its end of the folder that `prepare` took."""
+def one_run_at_a_time(train: Callable[[Any], str]) -> Callable[[Any], str]:
+    """Makes `train(settings)` let go at its end of the folder that `prepare` took."""
 
     @functools.wraps(train)
-    def run(*, model_dir: str, **settings: Any) -> str:
+    def run(settings: Any) -> str:
         try:
-            return train(model_dir=model_dir, **settings)
+            return train(settings)
         finally:
-            if taken := _taken.pop(str(files.absolute(model_dir)), None):
+            if taken := _taken.pop(str(files.absolute(settings.model_dir)), None):
                 taken.close()
 
     return run

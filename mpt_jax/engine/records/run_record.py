@@ -15,13 +15,19 @@ from mpt_jax.errors import UserError
 from mpt_jax.tasks.info import info
 
 
-def settle_seed(model_dir: str, random_seed: int | None, resumed: bool) -> int:
-    """The seed of a run: the one that is given; for None what `run.json` has, or one by chance.
+def read(model_dir: str) -> dict[str, Any]:
+    """The record in a run folder, empty where there is none (UserError: it cannot be read)."""
+    path = files.absolute(model_dir) / run_layout.RECORD
+    return files.read_json(path) if path.exists() else {}
+
+
+def settle_seed(random_seed: int | None, before: Mapping[str, Any] | None, model_dir: str) -> int:
+    """The seed of a run: the one that is given; for None what `before` has, or one by chance.
 
     Args:
-        model_dir: the run folder.
         random_seed: as given.
-        resumed: whether the run goes on from a checkpoint; every process must ask.
+        before: the record of a run that goes on; None: of a first start. Every process must ask.
+        model_dir: the run folder, for the message.
 
     Raises:
         UserError: it is neither a whole number nor None.
@@ -30,47 +36,35 @@ def settle_seed(model_dir: str, random_seed: int | None, resumed: bool) -> int:
         return random_seed
     if random_seed is not None:
         raise UserError(f"RANDOM_SEED must be a whole number or None, got {random_seed!r}.")
-    if resumed:
+    if before is None:
+        drawn = np.array([secrets.randbelow(2**31)])
+        return int(hosts.agree_on_longest(drawn)[0])
+    recorded = before.get("seed")
+    if not isinstance(recorded, int):
         path = epath.Path(model_dir) / run_layout.RECORD
-        recorded = files.read_json(path).get("seed")
-        if not isinstance(recorded, int):
-            raise UserError(f"{path} does not say with which seed the run was started: give it.")
-        return recorded
-    drawn = np.array([secrets.randbelow(2**31)])
-    return int(hosts.agree_on_longest(drawn)[0])
+        raise UserError(f"{path} does not say with which seed the run was started: give it.")
+    return recorded
 
 
-def closed(schedule: Schedule, model_dir: str, total_steps: int, step: int) -> Schedule:
+def closed(schedule: Schedule, before: Mapping[str, Any] | None, total_steps: int) -> Schedule:
     """The schedule that a run learns with: an open one ends with the run, as first started.
 
     So a run that is resumed with more steps goes on as it was; the user is told.
 
     Args:
-        schedule: of the settings.
-        model_dir: the run folder.
-        total_steps: of the settings.
-        step: of the run's newest checkpoint; 0: it has none, this is its first start.
-
-    Raises:
-        UserError: the record cannot be read.
+        schedule, total_steps: of the settings.
+        before: as in `settle_seed`.
     """
     if not schedules.is_open(schedule):
         return schedule
-    first = _schedule_steps(model_dir) if step else None
+    before = before or {}
+    first = before.get("schedule_steps") or before.get("total_steps")
     if first is not None and first != total_steps:
         hosts.note(
             f"the learning rate keeps the schedule that this run was started with, which ends at "
             f"step {first}; --gin.SCHEDULE_STEPS={total_steps} has it end with the run."
         )
     return schedules.over(schedule, first or total_steps)
-
-
-def _schedule_steps(model_dir: str) -> int | None:
-    path = files.absolute(model_dir) / run_layout.RECORD
-    if not path.exists():
-        return None
-    record = files.read_json(path)
-    return record.get("schedule_steps") or record.get("total_steps")
 
 
 def write(model_dir: str, model: Any, trainable: Mapping, facts: Mapping[str, Any]) -> None:
@@ -111,7 +105,7 @@ def amend(model_dir: str, **facts: Any) -> None:
     Raises:
         UserError: the file cannot be read or written.
     """
-    _write(model_dir, {**files.read_json(epath.Path(model_dir) / run_layout.RECORD), **facts})
+    _write(model_dir, {**read(model_dir), **facts})
 
 
 def key_metrics(tasks: Sequence[str], evaluated: Mapping[str, str]) -> dict[str, str]:

@@ -4,48 +4,38 @@ from collections.abc import Mapping
 from typing import Any
 
 from mpt_jax import hosts
-from mpt_jax.engine.data.pipeline import DatasetConfig
-from mpt_jax.engine.initialize import RestoreCheckpointConfig
 from mpt_jax.engine.records import history, recorded_rows
 from mpt_jax.engine.records.run_record import numbers
+from mpt_jax.engine.settings import Training
 from mpt_jax.errors import UserError
-from mpt_jax.product import prompt_file
+from mpt_jax.product import product_file
 
 _NAMED = 8  # tasks
 
 
 def start(
-    model_dir: str,
-    model: Any,
-    trainable: Mapping,
-    frozen: Mapping,
-    facts: Mapping[str, Any],
-    *,
-    dataset_cfg: DatasetConfig,
-    restore: RestoreCheckpointConfig | None,
-    step: int,
+    settings: Training, trainable: Mapping, frozen: Mapping, facts: Mapping[str, Any], step: int
 ) -> None:
     """Says what is about to be trained, on what, and where to.
 
     Args:
-        model_dir: the run folder.
-        model: the model protocol; its method's name and its tasks are said.
+        settings: of the run.
         trainable, frozen: nested dicts of the parameters; they are counted.
         facts: those of `run_record.write`.
-        dataset_cfg: what is trained on.
-        restore: the backbone; None: it starts from random numbers.
         step: of the checkpoint that the run goes on from; 0: it starts from the beginning.
     """
+    model, restore = settings.model, settings.checkpoint_cfg.restore
     named, others = ", ".join(model.tasks[:_NAMED]), len(model.tasks) - _NAMED
     named += f" and {others} more" if others > 0 else ""
-    rows = sum(recorded_rows.count(facts, task, dataset_cfg.split) or 0 for task in model.tasks)
+    split = settings.train_dataset_cfg.split
+    rows = sum(recorded_rows.count(facts, task, split) or 0 for task in model.tasks)
     resumed = f", from step {step}" if step else ""
     hosts.tell(
         f"training {model.method.name}: {numbers(trainable):,} numbers train, "
         f"{numbers(frozen):,} are frozen",
         f"  backbone  {restore and restore.path or 'none: random numbers'}",
         f"  tasks     {named}: {rows:,} training rows",
-        f"  folder    {model_dir}: {facts['total_steps']:,} steps{resumed}",
+        f"  folder    {settings.model_dir}: {settings.total_steps:,} steps{resumed}",
     )
 
 
@@ -69,7 +59,7 @@ def already_finished(model_dir: str, step: int) -> None:
     """
     try:
         means = history.means(history.read(model_dir))
-    except UserError:  # a damaged log does not unmake the product
+    except UserError:  # the product is there even if the log is damaged
         means = {}
     hosts.note(
         f"the run in {model_dir} is finished, so nothing is trained: "
@@ -84,6 +74,6 @@ def _outcome(model_dir: str, step: int, means: Mapping[int, float | None]) -> st
     if best is not None and means[best] is not None:
         reached += f", best validation score {means[best]:.2f} at step {best:,}"
     try:
-        return f"{reached}; product {prompt_file.resolve(model_dir)}"
+        return f"{reached}; product {product_file.resolve(model_dir)}"
     except UserError:  # a method of the user's own may save something else
         return reached

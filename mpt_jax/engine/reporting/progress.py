@@ -178,9 +178,9 @@ def _live_line(
     name.truncate(max(room - least - 1, 1), overflow="ellipsis")
     shown = [name, " "] if room - least > _SHORTEST_NAME else []
     bar = min(most, room - (name.cell_len + 1 if shown else 0))
-    beside = [] if below else ["  ", told]
+    after = [] if below else ["  ", told]
     line = table.Table.grid()
-    line.add_row(*shown, progress_bar.ProgressBar(total, step, width=bar), *beside)
+    line.add_row(*shown, progress_bar.ProgressBar(total, step, width=bar), *after)
     lines = table.Table.grid()
     lines.add_row(line)
     for each in _wrapped(facts, width) if below else ():

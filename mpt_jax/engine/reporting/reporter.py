@@ -1,6 +1,7 @@
 """What a training run tells its user, in one place: the progress display and the metric files."""
 
 import contextlib
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,28 +9,26 @@ from mpt_jax import hosts
 from mpt_jax.engine.records import history
 from mpt_jax.engine.reporting.metric_writer import MetricWriter
 from mpt_jax.engine.reporting.progress import SCORE, Progress
+from mpt_jax.engine.settings import Training
 
 
 class Reporter:
     """Context manager; silent in all processes but the first.
 
     Args:
-        model_dir: the run folder, which gets `metrics.jsonl` and TensorBoard events.
-        total_steps: the step at which the run ends.
-        description: the run, in a word or two.
-        resume_step: the step that the run goes on from.
+        settings: of the run, whose folder gets `metrics.jsonl` and TensorBoard events.
+        step: that the run goes on from.
     """
 
-    def __init__(self, model_dir: str, total_steps: int, description: str, resume_step: int):
+    def __init__(self, settings: Training, step: int):
         self._open = contextlib.ExitStack()
         self._speaks = hosts.is_first()
         if self._speaks:
-            self._writer = self._open.enter_context(
-                MetricWriter(model_dir, resume_step=resume_step)
-            )
-            self._progress = self._open.enter_context(
-                Progress(total_steps, description, resume_step)
-            )
+            writer = MetricWriter(settings.model_dir, resume_step=step)
+            self._writer = self._open.enter_context(writer)
+            name = os.path.basename(os.path.normpath(settings.model_dir))
+            progress = Progress(settings.total_steps, f"{settings.model.method.name} {name}", step)
+            self._progress = self._open.enter_context(progress)
 
     def __enter__(self) -> "Reporter":
         return self

@@ -8,8 +8,8 @@ import numpy as np
 
 from mpt_jax.backbone import tensor_file
 from mpt_jax.errors import UserError, did_you_mean
+from mpt_jax.product.description import TASK_NAME, ProductInfo
 from mpt_jax.product.leaves import PER_TASK, Bank
-from mpt_jax.product.prompt_file import TASK_NAME, PromptInfo
 
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
 
@@ -52,8 +52,8 @@ def describe(
     bank: Bank,
     tasks: Sequence[str] | None,
     backbone: str,
-    told: PromptInfo | None = None,
-) -> PromptInfo:
+    told: ProductInfo | None = None,
+) -> ProductInfo:
     """The description of a bank that another program has made or kept.
 
     Args:
@@ -75,7 +75,7 @@ def describe(
     rank = bank["task_u"].shape[2] if "task_u" in bank else 0
     names = tuple(tasks or [f"task_{i}" for i in range(count)])
     _check_names(path, names, count)
-    found = PromptInfo(
+    found = ProductInfo(
         method="mpt" if rank else "prompt_tuning",
         tasks=names,
         length=length,
@@ -110,7 +110,7 @@ def describe(
     )
 
 
-def _sizes(info: PromptInfo) -> tuple[int, ...]:
+def _sizes(info: ProductInfo) -> tuple[int, ...]:
     return len(info.tasks), info.length, info.width, info.rank
 
 

@@ -13,16 +13,16 @@ import numpy as np
 from mpt_jax import files
 from mpt_jax.errors import UserError
 from mpt_jax.product import tasks as bank_tasks
+from mpt_jax.product.description import ProductInfo
 from mpt_jax.product.formats import foreign
 from mpt_jax.product.leaves import Bank
-from mpt_jax.product.prompt_file import PromptInfo
 
 MAGIC = b"\x93NUMPY"
 DIGEST = ".sha256"  # after the name of the file that it is the digest of
 _DTYPES = ("<f4", "<f2")  # both of which float32 holds without loss
 
 
-def read(path: str, task: str, backbone: str) -> tuple[Bank, PromptInfo]:
+def read(path: str, task: str, backbone: str) -> tuple[Bank, ProductInfo]:
     """The prompt of a NumPy file as the bank of one task.
 
     Args:
@@ -45,7 +45,7 @@ def read(path: str, task: str, backbone: str) -> tuple[Bank, PromptInfo]:
     return bank, foreign.describe(path, bank, [task], backbone)
 
 
-def write(path: str, bank: Bank, info: PromptInfo) -> None:
+def write(path: str, bank: Bank, info: ProductInfo) -> None:
     """Write the composed prompt of a bank of one task, or the one that all tasks share.
 
     Its digest goes next to it, as `sha256sum --check PATH.sha256` reads it: the format has no place

@@ -21,11 +21,11 @@ import numpy as np
 from mpt_jax import files
 from mpt_jax.backbone import tensor_file
 from mpt_jax.errors import UserError
-from mpt_jax.product import prompt_file
+from mpt_jax.product import description
 from mpt_jax.product import tasks as bank_tasks
+from mpt_jax.product.description import ProductInfo
 from mpt_jax.product.formats import foreign
 from mpt_jax.product.leaves import Bank
-from mpt_jax.product.prompt_file import PromptInfo
 
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
@@ -41,7 +41,7 @@ _TENSORS = {
 }
 
 
-def read(path: str, tasks: Sequence[str] | None, backbone: str) -> tuple[Bank, PromptInfo]:
+def read(path: str, tasks: Sequence[str] | None, backbone: str) -> tuple[Bank, ProductInfo]:
     """The bank of an adapter, exactly, and its description.
 
     Args:
@@ -78,13 +78,13 @@ def read(path: str, tasks: Sequence[str] | None, backbone: str) -> tuple[Bank, P
     if kind == SINGLE:
         bank = {"task_prompts": bank["shared"][None]}
     try:
-        told = prompt_file.from_header(metadata)
+        told = description.from_header(metadata)
     except ValueError:  # PEFT wrote it
         told = None
     return bank, foreign.describe(folder, bank, tasks, backbone, told)
 
 
-def write(path: str, bank: Bank, info: PromptInfo) -> None:
+def write(path: str, bank: Bank, info: ProductInfo) -> None:
     """Write a bank as an adapter that PEFT loads.
 
     The description goes into the header of the weights, where PEFT overlooks it.
@@ -113,7 +113,7 @@ def write(path: str, bank: Bank, info: PromptInfo) -> None:
         theirs: np.ascontiguousarray(leaves[ours], np.float32)
         for ours, theirs in _TENSORS[kind].items()
     }
-    metadata = {"format": "pt", **prompt_file.header(info)}
+    metadata = {"format": "pt", **description.header(info)}
     content = tensor_file.to_bytes(tensors, metadata)
     config = json.dumps(_config(kind, info), indent=2, sort_keys=True) + "\n"
     with files.new_folder(path) as folder:
@@ -121,7 +121,7 @@ def write(path: str, bank: Bank, info: PromptInfo) -> None:
         (folder / CONFIG).write_text(config)
 
 
-def _config(kind: str, info: PromptInfo) -> dict[str, Any]:
+def _config(kind: str, info: ProductInfo) -> dict[str, Any]:
     config = {
         "base_model_name_or_path": None,
         "inference_mode": True,

@@ -1,0 +1,147 @@
+"""Evaluation of a run's product on a split; it trains nothing."""
+
+import functools
+import os
+from collections.abc import Iterable, Mapping, Sequence
+
+import jax
+import numpy as np
+
+from mpt_jax import files, hosts, run_layout
+from mpt_jax.configuration import config
+from mpt_jax.engine import step as step_lib
+from mpt_jax.engine.data.length_buckets import Batch
+from mpt_jax.engine.data.pipeline import check_vocabularies
+from mpt_jax.engine.evaluation import confusion as confusion_lib
+from mpt_jax.engine.evaluation.confusion import Confusion
+from mpt_jax.engine.evaluation.evaluator import Evaluator, PredictFn
+from mpt_jax.engine.evaluation.task_metrics import Metrics
+from mpt_jax.engine.inference.predictor import label_tokens
+from mpt_jax.engine.records import evaluated
+from mpt_jax.engine.settings import Evaluation
+from mpt_jax.errors import UserError
+
+
+def evaluate(settings: Evaluation) -> Metrics:
+    """Decode a split and score it; T5X's `eval.evaluate`.
+
+    Prints the metrics, for tasks with label words `Evaluator.answers` too. Writes into
+    `output_dir` `metrics.json` (see `evaluated`), `<task>.jsonl` (inputs, targets, predictions),
+    `<task>.confusion.csv` where asked for, and the configuration, `config_eval.gin`.
+
+    Returns:
+        {task: {metric: value}}, and the mean of the key metrics under "mean".
+
+    Raises:
+        UserError: bad settings or files; an output folder that cannot be written, before any
+            work is done.
+    """
+    check(settings)
+    model, partitioner = settings.model, settings.partitioner
+    evaluator = Evaluator(settings.dataset_cfg, model.FEATURE_CONVERTER_CLS)
+    if settings.rank_labels:
+        _check_ranked(evaluator.tasks, model.method.info.label_words)
+    if settings.confusion:
+        evaluator.check_confusions()
+    params = settings.params(jax.random.key(0))
+    predict = step_lib.make_eval_step(model.predict_batch, partitioner)
+    score = step_lib.make_eval_step(model.score_batch, partitioner)
+    ranked = _ranked(settings, params) if settings.rank_labels else None
+    results = evaluator.run(
+        ranked or functools.partial(predict, params),
+        functools.partial(score, params),
+        output_dir=settings.output_dir,
+    )
+    confusions = evaluator.confusions() if settings.confusion else {}
+    put_out_metrics(settings, results, evaluator.key_metrics, evaluator.answers(), confusions)
+    return results
+
+
+def check(settings: Evaluation) -> None:
+    """Raises UserError for what else can be seen of settings before any work is done."""
+    model = settings.model
+    check_vocabularies(settings.dataset_cfg, model.input_vocabulary, model.output_vocabulary)
+    path = os.path.join(settings.output_dir, run_layout.EVALUATION)
+    hosts.on_first(lambda: files.check_writable(path, setting="EVAL_OUTPUT_DIR"))
+
+
+def put_out_metrics(
+    settings: Evaluation,
+    results: Metrics,
+    key_metrics: Mapping[str, str],
+    answers: Mapping[str, Mapping[str, float]],
+    confusions: Mapping[str, Confusion],
+) -> None:
+    """Prints what was found, and writes it with the configuration; every process calls it.
+
+    The metrics are written last: where they are, the evaluation has come to its end.
+
+    Args:
+        settings: of the evaluation.
+        results: the metrics.
+        key_metrics: name of the key metric of each task.
+        answers: `Evaluator.answers`.
+        confusions: by task; of a task without one the file of an earlier evaluation is removed.
+    """
+    output_dir = settings.output_dir
+    path = os.path.join(output_dir, run_layout.EVALUATION_CONFIG)
+    text = config.operative_config()
+    of = {
+        **evaluated.facts(
+            settings.model.method.path,
+            settings.dataset_cfg.split,
+            settings.dataset_cfg.task_feature_lengths,
+            settings.rank_labels,
+        ),
+        evaluated.KEYS: key_metrics,
+        evaluated.ANSWERS: answers,
+    }
+    hosts.on_first(lambda: files.write_whole(path, text, setting="EVAL_OUTPUT_DIR"))
+    hosts.on_first(lambda: _write_confusions(output_dir, key_metrics, confusions))
+    hosts.on_first(lambda: evaluated.write(output_dir, results, of))
+    if hosts.is_first():
+        for task, metrics in results.items():
+            told = {**metrics, **answers.get(task, {})}
+            print(task, "  ".join(f"{name} {value:.2f}" for name, value in told.items()))
+            if task in confusions:
+                print(*confusion_lib.told(confusions[task]), sep="\n")
+
+
+def _write_confusions(
+    output_dir: str, tasks: Iterable[str], confusions: Mapping[str, Confusion]
+) -> None:
+    for task in tasks:
+        path = evaluated.file_of(output_dir, task, confusion_lib.SUFFIX)
+        if task in confusions:
+            text = confusion_lib.to_csv(confusions[task])
+            files.write_whole(path, text, setting="EVAL_OUTPUT_DIR")
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _check_ranked(tasks: Sequence[str], words: Mapping[str, Sequence[str]]) -> None:
+    for task in tasks:
+        if not words.get(task):
+            raise UserError(
+                f"RANK_LABELS: task {task!r} has no label words to rank; name those that have "
+                "some, --gin.MIXTURE_OR_TASK_NAME=\"['...']\"."
+            )
+
+
+def _ranked(settings: Evaluation, params: Mapping) -> PredictFn:
+    """Token ids [B, S] of the most likely of the label words of each row's task."""
+    model = settings.model
+    words = [model.method.info.label_words.get(task, ()) for task in model.tasks]
+    labels = label_tokens(model.output_vocabulary, words, len(words))
+    known = labels.any(axis=2)  # a label has at least its end
+    rank = step_lib.make_eval_step(model.rank_batch, settings.partitioner)
+
+    def predict(batch: Batch) -> np.ndarray:
+        tasks = batch["task_ids"]
+        asked = {name: batch[name] for name in ("encoder_input_tokens", "task_ids")}
+        asked["label_tokens"] = labels[tasks]
+        scores = jax.device_get(rank(params, asked))
+        best = np.where(known[tasks], scores, -np.inf).argmax(axis=1)
+        return labels[tasks, best]
+
+    return predict

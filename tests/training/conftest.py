@@ -1,0 +1,54 @@
+"""Toy runs of the loop: the backbone, the batches it fetches, and a run that nothing stopped."""
+
+import gin
+import pytest
+import toy
+from toy_loop import TASKS, Fetched, run
+
+from mpt_jax.backbone import store
+from mpt_jax.engine import loop
+
+
+@pytest.fixture(autouse=True)
+def _no_configuration():
+    gin.clear_config()
+
+
+@pytest.fixture(scope="session", name="backbone")
+def _backbone(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("backbone")
+    store.save(str(folder), toy.backbone(), toy.CONFIG)
+    return str(folder)
+
+
+@pytest.fixture(name="fetched")
+def _fetched(monkeypatch):
+    return Fetched(monkeypatch)
+
+
+@pytest.fixture(name="scores")
+def _scores(monkeypatch):
+    """{step: mean key metric or what raises}: an evaluation whose outcome the test decides."""
+    scores = {}
+
+    class Evaluator:
+        key_metrics = dict.fromkeys(TASKS, "likeness")
+
+        def __init__(self, *unused_args):
+            pass
+
+        def run(self, predict_fn, score_fn, *, step, output_dir):
+            score = scores.get(step, 0.0)
+            return {"mean": {"key_metric": score() if callable(score) else score}}
+
+    monkeypatch.setattr(loop, "Evaluator", Evaluator)
+    return scores
+
+
+@pytest.fixture(scope="session", name="whole")
+def _whole(tmp_path_factory, backbone):
+    """(folder, batches) of a run that nothing stopped."""
+    gin.clear_config()
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        fetched = Fetched(monkeypatch)
+        return run(tmp_path_factory.mktemp("whole"), backbone), fetched
