@@ -2,8 +2,8 @@
 
     P_k = A_k B_k    with A_k [P, r], B_k [r, D]
 
-with r = 10. Both start uniform in ±0.5, as in the released code (XYaoooo/DPT). The product of a run keeps the factors: r (P + D) numbers a task, 8,680 on T5-Base,
-where the folded prompt would have 76,800.
+with r = 10. Both start uniform in ±0.5, as in the released code (XYaoooo/DPT). The product of a run
+keeps the factors: r (P + D) numbers a task, 8,680 on T5-Base, where the folded prompt has 76,800.
 """
 
 import dataclasses
