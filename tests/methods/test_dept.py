@@ -10,12 +10,15 @@ import toy
 import toy_start
 
 from mpt_jax import prompts
+from mpt_jax.distillation import Distillation
 from mpt_jax.errors import UserError
 from mpt_jax.methods import dept
+from mpt_jax.methods.base import FROZEN
 from mpt_jax.methods.prompt_tuning import PromptTuning
 
 KEY = jax.random.key(0)
 LENGTH, RANK, INPUTS = 4, 2, 6
+BATCH = toy.batch([0, 1, 2, 1])
 
 
 def _bank(num_tasks=3, width=16, inputs=INPUTS, seed=0):
@@ -86,6 +89,19 @@ def test_scores_are_those_of_a_backbone_with_the_update_in_its_embedding():
     params["prompt_bank"] = {"task_prompts": bank["task_prompts"]}
     plain = toy.model(PromptTuning(prompt_length=LENGTH))
     np.testing.assert_allclose(found, jax.jit(plain.score_batch)(params, batch), rtol=1e-5)
+
+
+def test_teachers_read_the_text_as_it_is():
+    """A student whose prompts are the teachers' differs from them by its update alone."""
+    teachers = Distillation("unused", weight=0.9, hidden_states=("encoder/final",))
+    model, bank = toy.model(dept.DePT(LENGTH, RANK, INPUTS), distillation=teachers), _bank()
+    params = {**toy.backbone(), "teacher": {"task_prompts": bank["task_prompts"]}}
+    assert model.param_labels({"teacher": params["teacher"]})["teacher"]["task_prompts"] == FROZEN
+    loss = jax.jit(lambda bank: model.loss_fn({**params, "prompt_bank": bank}, BATCH, None)[1])
+    for same, update in ((True, 0 * bank["task_b"]), (False, bank["task_b"])):
+        found = loss({**bank, "task_b": update})
+        for name in ("loss_logits", "loss_hidden"):
+            assert (abs(float(found[name].compute())) < 1e-6) == same, name
 
 
 def test_padding_changes_nothing():
