@@ -10,6 +10,7 @@ import toy
 import toy_start
 
 from mpt_jax import prompts
+from mpt_jax.configuration import config
 from mpt_jax.distillation import Distillation
 from mpt_jax.errors import UserError
 from mpt_jax.methods import dept
@@ -68,6 +69,13 @@ def test_the_start_is_the_released_one_and_leaves_the_text_alone():
     embedded = np.random.default_rng(0).normal(size=(2, 7, 6)).astype(np.float32)
     found = dept.embed_text(bank, jnp.asarray([0, 0]), _text(embedded))
     np.testing.assert_array_equal(found, embedded)
+
+
+def test_the_update_is_as_long_as_the_longest_input_of_a_run():
+    lengths = "TASK_FEATURE_LENGTHS={'inputs': 9, 'targets': 4}"
+    config.parse(["gin/mpt_target.gin", "gin/methods/dept.gin"], [lengths, "PROMPT_LENGTH=7"])
+    method = config.call("mpt_jax.methods.dept", "DePT")
+    assert (method.input_length, method.prompt_length, method.rank) == (9, 7, 30)
 
 
 @pytest.mark.parametrize("field", ["prompt_length", "rank", "input_length"])
