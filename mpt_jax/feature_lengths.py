@@ -9,6 +9,12 @@ LONGEST = 2**16  # tokens
 DEFAULT = {"inputs": 512, "targets": 64}  # tokens, where no prompt file says otherwise
 
 
+def longest_input(lengths: Mapping[str, int]) -> int:
+    """T, the most tokens of an input under these limits (UserError: they are none)."""
+    check(lengths)
+    return lengths["inputs"]
+
+
 def check(lengths: Mapping[str, int]) -> None:
     """Raises UserError unless `lengths` has a whole number from 1 to `LONGEST` for both sides."""
     for side in SIDES:

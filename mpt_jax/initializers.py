@@ -143,6 +143,18 @@ def random_uniform(rng: jax.Array, length: int, context: Context, scale: float =
     )
 
 
+def within_fan_in(rng: jax.Array, shape: tuple[int, ...], fan_in: int) -> jax.Array:
+    """Uniform in ±1 / sqrt(fan_in), float32: how PyTorch, and so the rivals' code, starts a layer.
+
+    Args:
+        rng: PRNG key.
+        shape: of a kernel, its bias, or a matrix.
+        fan_in: numbers that each output of the layer is made of.
+    """
+    bound = fan_in**-0.5
+    return jax.random.uniform(rng, shape, minval=-bound, maxval=bound)
+
+
 @dataclasses.dataclass(frozen=True)
 class FromPromptFile:
     """A prompt of another run, composed (SPoT, Vu et al. 2022).

@@ -167,9 +167,7 @@ class EncoderDecoderModel:
         """
         counts = self.normalizers(batch) if normalizers is None else normalizers
         names = () if self.distillation is None else tuple(self.distillation.hidden_states)
-        logits, states = self._apply(
-            params, batch, self._prompts(params, batch), dropout_rng, names
-        )
+        logits, states = self._apply(params, batch, self._inputs(params, batch), dropout_rng, names)
         weights = batch["decoder_loss_weights"].astype(jnp.float32)
         token_loss = weights * losses.cross_entropy(
             logits, batch["decoder_target_tokens"], self.label_smoothing, self.z_loss
@@ -187,23 +185,27 @@ class EncoderDecoderModel:
         """The loss without dropout; as `loss_fn`."""
         return self.loss_fn(params, batch, None)
 
-    def _prompts(self, params: Mapping, batch: Batch) -> jax.Array | None:
-        """The prompts [B, P, D] of a batch's `task_ids`; None for a method without prompts."""
+    def _inputs(self, params: Mapping, batch: Batch) -> tuple[jax.Array | None, jax.Array | None]:
+        """The prompts [B, P, D] of a batch's `task_ids`, and its embedded text [B, T, D].
+
+        Both None for a method without prompts, whose text the network embeds.
+        """
         if "prompt_bank" not in params:
-            return None
+            return None, None
         tokens = batch["encoder_input_tokens"]
         embedded = self.module.apply({"params": params}, tokens, method="embed")
         text = prompts.Text(embedded, network.encoder_valid(tokens))
-        return self.method.compose(params["prompt_bank"], batch["task_ids"], text)
+        given = (params["prompt_bank"], batch["task_ids"], text)
+        return self.method.compose(*given), self.method.embed_text(*given)
 
-    def _apply(self, params, batch, task_prompts, dropout_rng=None, state_names=()):
-        """Logits [B, S, V] and the named hidden states of one forward pass behind prompts."""
+    def _apply(self, params, batch, inputs, dropout_rng=None, state_names=()):
+        """Logits [B, S, V] and the named hidden states of one forward pass on `_inputs`."""
         with self._adapted(params):
             outputs, collected = self.module.apply(
                 {"params": params},
                 batch["encoder_input_tokens"],
                 batch["decoder_input_tokens"],
-                task_prompts,
+                *inputs,
                 enable_dropout=dropout_rng is not None,
                 rngs=None if dropout_rng is None else {"dropout": dropout_rng},
                 mutable=["hidden_states"] if state_names else [],
@@ -221,9 +223,9 @@ class EncoderDecoderModel:
     def _distill(self, params, batch, logits, states, counts) -> dict[str, jax.Array]:
         """L_logits and L_hidden against the teacher prompts, through the same backbone."""
         spec = self.distillation
-        teacher_prompts = prompts.compose(params["teacher"], batch["task_ids"])
+        inputs = (prompts.compose(params["teacher"], batch["task_ids"]), None)
         teacher_logits, teacher_states = jax.lax.stop_gradient(
-            self._apply(params, batch, teacher_prompts, state_names=tuple(spec.hidden_states))
+            self._apply(params, batch, inputs, state_names=tuple(spec.hidden_states))
         )
         weights = batch["decoder_loss_weights"].astype(jnp.float32)
         weights = weights / counts["tokens"][:, None]
@@ -269,8 +271,12 @@ class EncoderDecoderModel:
 
     def embed_prompts(self, params: Mapping, batch: Batch) -> jax.Array | None:
         """The prompts [B, P, D] of a batch's `task_ids`; None for a method without prompts."""
-        found = self._prompts(params, batch)
-        return None if found is None else self._of_known_tasks(batch, found)
+        return self._marked_inputs(params, batch)[0]
+
+    def _marked_inputs(self, params: Mapping, batch: Batch):
+        """`_inputs`, the prompts of rows of no known task NaN."""
+        found, embedded = self._inputs(params, batch)
+        return None if found is None else self._of_known_tasks(batch, found), embedded
 
     def _of_known_tasks(
         self, batch: Batch, values: jax.Array, otherwise: float = jnp.nan
@@ -286,9 +292,9 @@ class EncoderDecoderModel:
 
     def _encode(self, params: Mapping, batch: Batch) -> tuple[jax.Array, jax.Array]:
         """Prompt and text, encoded [B, P+T, D], and which positions may be seen [B, P+T]."""
-        tokens, task_prompts = batch["encoder_input_tokens"], self.embed_prompts(params, batch)
-        encoded = self.module.apply({"params": params}, tokens, task_prompts, method="encode")
-        return encoded, network.encoder_valid(tokens, task_prompts)
+        tokens, inputs = batch["encoder_input_tokens"], self._marked_inputs(params, batch)
+        encoded = self.module.apply({"params": params}, tokens, *inputs, method="encode")
+        return encoded, network.encoder_valid(tokens, inputs[0])
 
     def encode_batch(self, params: Mapping, batch: Batch) -> jax.Array:
         """The encoder's last states of prompt and text, [B, P+T, D] float32."""
@@ -298,7 +304,7 @@ class EncoderDecoderModel:
 
     def logits_batch(self, params: Mapping, batch: Batch) -> jax.Array:
         """The logits after each of the batch's `decoder_input_tokens` [B, S]: [B, S, V] float32."""
-        logits, _ = self._apply(params, batch, self._prompts(params, batch))
+        logits, _ = self._apply(params, batch, self._inputs(params, batch))
         return self._of_known_tasks(batch, logits)
 
     def rank_batch(self, params: Mapping, batch: Batch) -> jax.Array:
@@ -323,7 +329,7 @@ class EncoderDecoderModel:
 
     def score_batch(self, params: Mapping, batch: Batch) -> jax.Array:
         """Log-likelihood of each example's target, [B] float32, in nats."""
-        logits, _ = self._apply(params, batch, self._prompts(params, batch))
+        logits, _ = self._apply(params, batch, self._inputs(params, batch))
         token_losses = losses.cross_entropy(logits, batch["decoder_target_tokens"])
         found = -jnp.sum(token_losses * batch["decoder_loss_weights"], axis=1)
         return self._of_known_tasks(batch, found)

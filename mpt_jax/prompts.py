@@ -31,6 +31,14 @@ class Text(NamedTuple):
 
 # bank, task_ids [B], text -> prompts [B, P, D]
 Compose = Callable[[Bank, jax.Array, Text | None], jax.Array]
+# bank, task_ids [B], text -> the embedded text [B, T, D] that comes after the prompts
+EmbedText = Callable[[Bank, jax.Array, Text], jax.Array]
+
+
+def embed_text(bank: Bank, task_ids: jax.Array, text: Text) -> jax.Array:
+    """The text as the backbone embeds it, [B, T, D]."""
+    del bank, task_ids
+    return text.embedded
 
 
 def compose(bank: Bank, task_ids: jax.Array, text: Text | None = None) -> jax.Array:

@@ -12,10 +12,13 @@ import pytest
 import safetensors.numpy
 import toy_prompts
 import yaml
+from flax import traverse_util
 
 import mpt_jax
 from mpt_jax import cli, errors
-from mpt_jax.export import card
+from mpt_jax.export import build, card
+from mpt_jax.methods.dept import DePT
+from mpt_jax.methods.ulpt import ULPT
 from mpt_jax.product import product_file
 
 TEXTS = ["premise: the judge resisted the law .", "it was good", "a mayor in madrid"]
@@ -67,6 +70,24 @@ def test_it_runs_without_this_package_and_answers_as_predict_does(exported, fold
     np.testing.assert_allclose(found["scores"], [a.score for a in expected], rtol=1e-5)
     assert {"(b, t)", "(b,)"} < set(found["shapes"])
     assert shown.startswith(f"[{expected[0].text!r}")
+
+
+@pytest.mark.parametrize("method", [DePT(3, 2, 8), ULPT(3, 2)], ids=lambda method: method.name)
+def test_a_method_with_parts_of_its_own_answers_as_predict_does(method, tmp_path):
+    folder = toy_prompts.write(tmp_path, method=method)
+    t5 = mpt_jax.load(folder, folder, batch_size=4)
+    weights = traverse_util.flatten_dict(jax.device_get(t5.predictor.params), sep="/")
+    program = jax.export.deserialize(bytearray(build.greedy_program(t5, weights, ["cpu"])))
+    rows = [t5.reader.row(text, task, "") for text, task in zip(TEXTS, (0, 2, 1), strict=True)]
+    tokens = np.zeros((3, 19), np.int32)
+    for row, filled in zip(rows, tokens, strict=True):
+        filled[: len(row.ids)] = row.ids
+    ids, scores = jax.jit(program.call)(weights, tokens, np.array([0, 2, 1], np.int32))
+    expected = t5.predict_with_scores(TEXTS, tasks=["nli", "sst", "qa"])
+    decode = t5.predictor.model.output_vocabulary.decode
+    assert [decode(row) for row in ids.tolist()] == [answer.text for answer in expected]
+    np.testing.assert_allclose(scores, [answer.score for answer in expected], rtol=1e-5)
+    assert t5.embed_prompt("qa").shape == (3, 16)  # needs no text
 
 
 def test_a_task_id_that_is_none_gives_no_answer(exported):

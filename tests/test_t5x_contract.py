@@ -21,9 +21,13 @@ from mpt_jax.engine.settings import Trainer, Training
 from mpt_jax.errors import UserError
 from mpt_jax.methods.adapter import Adapter
 from mpt_jax.methods.bitfit import BitFit
+from mpt_jax.methods.dept import DePT
+from mpt_jax.methods.dpt import DPT
 from mpt_jax.methods.full import FullTraining
 from mpt_jax.methods.mpt import MPT
 from mpt_jax.methods.prompt_tuning import PromptTuning
+from mpt_jax.methods.residual import ResidualPromptTuning
+from mpt_jax.methods.ulpt import ULPT
 from mpt_jax.models import EncoderDecoderModel
 from mpt_jax.real_t5x import installed
 from mpt_jax.real_t5x.model import Model
@@ -60,7 +64,17 @@ def test_members_that_t5x_reads():
 
 @pytest.mark.parametrize(
     "method",
-    [MPT(4), PromptTuning(4), Adapter(4), BitFit(), FullTraining()],
+    [
+        MPT(4),
+        PromptTuning(4),
+        DePT(4, 2),
+        DPT(4, 2),
+        ULPT(4, 2),
+        ResidualPromptTuning(4, 5),
+        Adapter(4),
+        BitFit(),
+        FullTraining(),
+    ],
     ids=lambda method: method.name,
 )
 def test_every_parameter_has_logical_axes_with_rules(method):

@@ -171,6 +171,7 @@ class Transformer(nn.Module):
         self,
         encoder_input_tokens: jax.Array,
         prompts: jax.Array | None = None,
+        embedded: jax.Array | None = None,
         *,
         enable_dropout: bool = False,
     ) -> jax.Array:
@@ -179,12 +180,13 @@ class Transformer(nn.Module):
         Args:
             encoder_input_tokens: [B, T] int32; id 0 is padding.
             prompts: [B, P, D], prepended to the embedded tokens; None for none (P = 0).
+            embedded: [B, T, D], what the tokens are embedded as; None: by `embed`.
             enable_dropout: needs the rng "dropout".
 
         Returns:
             [B, P+T, D] in the computation's dtype.
         """
-        x = self.embed(encoder_input_tokens)
+        x = self.embed(encoder_input_tokens) if embedded is None else embedded
         if prompts is not None:
             x = jnp.concatenate([prompts.astype(x.dtype), x], axis=1)
         valid = encoder_valid(encoder_input_tokens, prompts)
@@ -230,11 +232,14 @@ class Transformer(nn.Module):
         encoder_input_tokens: jax.Array,
         decoder_input_tokens: jax.Array,
         prompts: jax.Array | None = None,
+        embedded: jax.Array | None = None,
         *,
         enable_dropout: bool = False,
     ) -> jax.Array:
-        """[B, T], [B, S] int32 and optional prompts [B, P, D] -> logits [B, S, V] float32."""
-        encoded = self.encode(encoder_input_tokens, prompts, enable_dropout=enable_dropout)
+        """[B, T], [B, S] int32, and what `encode` takes besides -> logits [B, S, V] float32."""
+        encoded = self.encode(
+            encoder_input_tokens, prompts, embedded, enable_dropout=enable_dropout
+        )
         valid = encoder_valid(encoder_input_tokens, prompts)
         return self.decode(encoded, valid, decoder_input_tokens, enable_dropout=enable_dropout)
 

@@ -1,6 +1,7 @@
 """A model card for a prompt file: Markdown with the front matter that Hugging Face's cards have."""
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,6 +9,7 @@ from mpt_jax.product import product_file
 from mpt_jax.product.description import ProductInfo
 
 _LISTED = 50  # tasks in the card's tables
+_OF_TASKS = "prompt_bank/task_"  # weights with a row for each task
 
 # Run by a test, in the folder.
 _ALONE = """\
@@ -52,7 +54,7 @@ def write(info: ProductInfo, about: Mapping[str, Any], sizes: Mapping[str, int])
         f"# {title}",
         f"What the method `{info.method}` has trained on a frozen T5 for {len(info.tasks)} "
         f"task{'s' if len(info.tasks) > 1 else ''}, in {info.step} steps.",
-        _facts(info),
+        _facts(info, about),
         "## Tasks",
         _tasks(info),
         "## Files",
@@ -96,7 +98,7 @@ def _scores(info: ProductInfo, task: str) -> dict[str, float]:
     return {n: value for n, value in info.metrics.get(task, {}).items() if value is not None}
 
 
-def _facts(info: ProductInfo) -> str:
+def _facts(info: ProductInfo, about: Mapping[str, Any]) -> str:
     rows = [
         ["method", f"`{info.method}`"],
         ["training steps", f"{info.step:,}"],
@@ -107,9 +109,11 @@ def _facts(info: ProductInfo) -> str:
     if info.length:
         rows.insert(1, ["prompt", f"{info.length} vectors of {info.width}"])
     if info.rank:
-        numbers = info.rank * (info.length + info.width)
+        weights = about["inputs"]["weights"].items()
+        own = [weight["shape"][1:] for name, weight in weights if name.startswith(_OF_TASKS)]
+        numbers = sum(map(math.prod, own))
         each = f"rank {info.rank}: {numbers:,} numbers, {4 * numbers:,} bytes"
-        rows.insert(2, ["a task's factors", each])
+        rows.insert(2, ["each task", each])
     return _table(["", ""], rows)
 
 

@@ -8,7 +8,8 @@ target task's,
     prompt = P_k + Σ_j a_j P_j                                             [P, D]
 
 with the maximum over positions and T = e · D (section 3.2 of that paper). The attention network is
-shared by the tasks of a run, the source prompts never move.
+shared by the tasks of a run, the source prompts never move. Epsilon and start are those of the
+released code (AkariAsai/ATTEMPT); its maximum runs over padding too, ours over the text alone.
 """
 
 import dataclasses
@@ -20,13 +21,13 @@ import jax.numpy as jnp
 
 from mpt_jax import initializers, prompts
 from mpt_jax.errors import UserError
-from mpt_jax.methods.base import BACKBONE, FROZEN, PromptMethod
+from mpt_jax.methods.base import BACKBONE, FROZEN, PromptMethod, check_positive
 from mpt_jax.methods.prompt_tuning import own_prompts
 from mpt_jax.product import product_file
 from mpt_jax.product.description import ProductInfo
 from mpt_jax.product.leaves import AXES
 
-_EPSILON = 1e-6
+_EPSILON = 1e-5  # PyTorch's
 
 
 def compose(bank: prompts.Bank, task_ids: jax.Array, text: prompts.Text) -> jax.Array:
@@ -84,6 +85,7 @@ class Attempt(PromptMethod):
     initializer: initializers.Initializer = initializers.sampled_vocabulary
 
     name = "attempt"
+    reads_text = True
     groups = (
         ("prompt_bank/source_prompts", FROZEN),
         ("prompt_bank/task_prompts", "task"),
@@ -101,8 +103,7 @@ class Attempt(PromptMethod):
     compose = staticmethod(compose)
 
     def __post_init__(self):
-        if self.bottleneck < 1:
-            raise UserError(f"Attempt.bottleneck must be >= 1, not {self.bottleneck}.")
+        check_positive(self, "bottleneck")
         if self._sources.length != self.prompt_length:
             raise UserError(
                 f"source prompts {self.source_prompts} have length {self._sources.length}, this "
@@ -131,12 +132,12 @@ class Attempt(PromptMethod):
         bank = jax.tree.map(jnp.asarray, bank)
         width, sources = context.embedding.shape[1], jnp.arange(len(info.tasks))
         prompt_rng, down_rng, up_rng = jax.random.split(rng, 3)
-        draw = jax.nn.initializers.lecun_normal()
+        draw = initializers.within_fan_in
         started = {
             "source_prompts": prompts.compose(bank, sources),
             "task_prompts": own_prompts(self.initializer, self.prompt_length, context, prompt_rng),
-            "attention_down": draw(down_rng, (width, self.bottleneck)),
-            "attention_up": draw(up_rng, (self.bottleneck, width)),
+            "attention_down": draw(down_rng, (width, self.bottleneck), width),
+            "attention_up": draw(up_rng, (self.bottleneck, width), self.bottleneck),
             "attention_scale": jnp.ones(width),
             "attention_bias": jnp.zeros(width),
         }

@@ -39,6 +39,7 @@ class Method(abc.ABC):
         bank_axes: logical axes of the leaves of its prompt bank.
         axis_rules: logical axes of what it adds apart from a bank (see `backbone.axes`).
         needs_backbone: whether a run without a loaded backbone is an error.
+        reads_text: its prompts depend on the text that they are put in front of.
         independent_tasks: no trained parameter serves two tasks, so each task's loss is a mean
             over its own target tokens and one program equals K separate runs.
     """
@@ -51,9 +52,11 @@ class Method(abc.ABC):
     bank_axes: Mapping[str, AxisNames] = AXES
     axis_rules: Sequence[Rule] = ()
     needs_backbone = True
+    reads_text = False
     independent_tasks = False
 
     compose: prompts.Compose = staticmethod(prompts.compose)
+    embed_text: prompts.EmbedText = staticmethod(prompts.embed_text)
 
     def added_shapes(self, num_tasks: int, backbone: Mapping) -> Mapping[str, Any]:
         """What the method adds to the parameters of the backbone; a prompt bank is `prompt_bank`.
@@ -96,9 +99,13 @@ class PromptMethod(Method):
         """The bank alone."""
         return {"prompt_bank": self.bank_shapes(num_tasks, width_of(backbone))}
 
+    def stored(self, bank: prompts.Bank) -> prompts.Bank:
+        """What the product keeps of the trained bank, on this host: all of it."""
+        return bank
+
     def save(self, directory: str, params: Mapping, config: Any, info: ProductInfo):
         """Write `prompts.safetensors` and `prompts.json`."""
-        bank = hosts.fetch(params["prompt_bank"])
+        bank = self.stored(hosts.fetch(params["prompt_bank"]))
         hosts.on_first(lambda: product_file.save(directory, bank, info))
 
 
@@ -112,6 +119,13 @@ class AdapterMethod(Method):
             {path: leaf for path, leaf in flat.items() if group_of(path, self.groups) != FROZEN}
         )
         hosts.on_first(lambda: product_file.save(directory, trained, info, product_file.ADAPTER))
+
+
+def check_positive(method: Method, *fields: str) -> None:
+    """Refuses a setting of a method that is not at least 1 (UserError)."""
+    for field in fields:
+        if (value := getattr(method, field)) < 1:
+            raise UserError(f"{type(method).__name__}.{field} must be >= 1, not {value}.")
 
 
 def width_of(backbone: Mapping) -> int:

@@ -6,13 +6,14 @@ one program on task-mixed batches, and equal κ separate runs.
 
 import dataclasses
 import zlib
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from mpt_jax import initializers
-from mpt_jax.errors import UserError
-from mpt_jax.methods.base import BACKBONE, FROZEN, PromptMethod
+from mpt_jax.methods.base import BACKBONE, FROZEN, PromptMethod, check_positive
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,8 +40,7 @@ class PromptTuning(PromptMethod):
     )
 
     def __post_init__(self):
-        if self.prompt_length < 1:
-            raise UserError(f"PromptTuning.prompt_length must be >= 1, not {self.prompt_length}.")
+        check_positive(self, "prompt_length")
 
     @property
     def independent_tasks(self) -> bool:
@@ -68,12 +68,20 @@ def own_prompts(
     rng: jax.Array,
 ) -> jax.Array:
     """A prompt for each of the K tasks [K, P, D], which does not depend on the other tasks."""
-    prompts = [
-        initializer(
+    return each_task(lambda rng, one: initializer(rng, length, one), context, rng)
+
+
+def each_task(
+    draw: Callable[[jax.Array, initializers.Context], Any],
+    context: initializers.Context,
+    rng: jax.Array,
+) -> Any:
+    """What `draw(rng, context)` gives for each of the K tasks by itself, stacked [K, ...]."""
+    found = [
+        draw(
             jax.random.fold_in(rng, zlib.crc32(task.encode()) & 0x7FFFFFFF),
-            length,
             dataclasses.replace(context, tasks=(task,)),
         )
         for task in context.tasks
     ]
-    return jnp.stack(prompts)
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *found)

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import traverse_util
 
-from mpt_jax import feature_lengths, hosts, initializers, methods, user_modules
+from mpt_jax import feature_lengths, hosts, initializers, methods, prompts, user_modules
 from mpt_jax.backbone import store
 from mpt_jax.errors import UserError
 from mpt_jax.methods.base import FROZEN, Method, width_of
@@ -78,6 +78,16 @@ class Restored(Method):
         return self._trained_by.compose
 
     @property
+    def embed_text(self):
+        """That of the method."""
+        return self._trained_by.embed_text
+
+    @property
+    def reads_text(self) -> bool:
+        """That of the method."""
+        return self._trained_by.reads_text
+
+    @property
     def interceptor(self):
         """That of the method."""
         return self._trained_by.interceptor
@@ -86,13 +96,14 @@ class Restored(Method):
         """The shapes in the file of what the method has added to the backbone.
 
         Raises:
-            UserError: a backbone of another width; tuned parameters of the backbone that it does
-                not have in that shape.
+            UserError: a backbone of another width; a bank that makes no prompts; tuned parameters
+                of the backbone that it does not have in that shape.
         """
         info = self._product[1]
         width = width_of(backbone)
         belonging.check_backbone(self.path, info, width, info.vocabulary_size, info.backbone)
         own = traverse_util.flatten_dict(backbone, sep="/")
+        self._check_composes()
         added = {f"prompt_bank/{name}": leaf.shape for name, leaf in self._bank.items()}
         for path, leaf in self._others.items():
             if path.split("/")[0] not in store.BACKBONE_TREES:
@@ -103,6 +114,26 @@ class Restored(Method):
                     "have: set the model gin to that of its run."
                 )
         return traverse_util.unflatten_dict(added, sep="/")
+
+    def _check_composes(self) -> None:
+        """Refuses a bank that its method makes no prompts of, before a large backbone is read."""
+        if not self._bank:
+            return
+        states = jax.ShapeDtypeStruct((1, 1, self.info.width), jnp.float32)
+        text = prompts.Text(states, jax.ShapeDtypeStruct((1, 1), bool))
+        given = (self._bank, jax.ShapeDtypeStruct((1,), jnp.int32), text)
+        try:
+            made, after = jax.eval_shape(lambda *x: (self.compose(*x), self.embed_text(*x)), *given)
+        except (TypeError, ValueError, KeyError, IndexError) as error:
+            raise UserError(
+                f"{self.path} is damaged, the method {self.info.method!r} makes no prompts of it "
+                f"({str(error).splitlines()[0]}): restore it from a copy, or train again."
+            ) from error
+        if (made.shape[0], *made.shape[2:]) != (1, self.info.width) or after.shape != states.shape:
+            raise UserError(
+                f"{self.path} is damaged, its prompts are {made.shape[1:]} instead of [P, "
+                f"{self.info.width}]: restore it from a copy, or train again."
+            )
 
     def start(self, context: initializers.Context, rng: jax.Array):
         """The file's parameters, after it was checked against the backbone."""

@@ -1,6 +1,7 @@
 """The leaves of a prompt bank, their axes and rows; what they mean is said in `prompts`.
 
-Apart, so that a prompt file is read without jax.
+Those named `task_...` have a row for each task; what other leaves hold, all tasks share. Apart, so
+that a prompt file is read without jax.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,8 +20,13 @@ AXES = {
     "task_v": ("tasks", "rank", "embed"),
     "task_prompts": ("tasks", "prompt_length", "embed"),
 }
-PER_TASK = tuple(name for name, axes in AXES.items() if axes[0] == "tasks")
+_PER_TASK = "task_"
 _SHOWN = 20
+
+
+def per_task(bank: Bank) -> list[str]:
+    """The names of the leaves [K, ...] that have a row for each task."""
+    return [name for name in bank if name.startswith(_PER_TASK)]
 
 
 def rows_of(tasks: Sequence[str], names: Sequence[str]) -> np.ndarray:
@@ -42,4 +48,4 @@ def rows_of(tasks: Sequence[str], names: Sequence[str]) -> np.ndarray:
 
 def take(bank: Bank, rows: np.ndarray) -> dict[str, Any]:
     """The bank of only the tasks in `rows` [K']."""
-    return {name: leaf[rows] if name in PER_TASK else leaf for name, leaf in bank.items()}
+    return {**bank, **{name: bank[name][rows] for name in per_task(bank)}}

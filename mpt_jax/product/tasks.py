@@ -8,7 +8,7 @@ import numpy as np
 
 from mpt_jax.errors import UserError
 from mpt_jax.product.description import ProductInfo
-from mpt_jax.product.leaves import AXES, PER_TASK, Bank, rows_of, take
+from mpt_jax.product.leaves import AXES, Bank, per_task, rows_of, take
 
 # What must be equal in the banks that are joined: field, its name, how a run gets it.
 _EQUAL = (
@@ -17,7 +17,7 @@ _EQUAL = (
     ("width", "width (D)", "train on the backbone of the bank"),
     ("vocabulary_size", "vocabulary size", "train on the backbone of the bank"),
     ("length", "prompt length (P)", "set --gin.PROMPT_LENGTH={}"),
-    ("rank", "rank (R)", "set --gin.mpt.MPT.rank={}"),
+    ("rank", "rank (R)", "set the method's rank to {0} (of MPT: --gin.mpt.MPT.rank={0})"),
 )
 
 # The fields that say something of each task by its name.
@@ -43,8 +43,8 @@ def check_expressible(bank: Bank, info: ProductInfo) -> None:
 
 
 def numbers_per_task(bank: Bank) -> int:
-    """What one more task costs: R(P + D) numbers, or P·D for a whole prompt."""
-    return sum(bank[name][0].size for name in PER_TASK if name in bank)
+    """What one more task costs: R(P + D) numbers in MPT, P·D for a whole prompt."""
+    return sum(bank[name][0].size for name in per_task(bank))
 
 
 def choose(bank: Bank, info: ProductInfo, names: Sequence[str]) -> tuple[Bank, ProductInfo]:
@@ -106,7 +106,7 @@ def join(parts: Iterable[tuple[str, Bank, ProductInfo]]) -> tuple[Bank, ProductI
     """
     parts = iter(parts)
     path, bank, info = next(parts)
-    rows = {name: [bank[name]] for name in PER_TASK if name in bank}
+    rows = {name: [bank[name]] for name in per_task(bank)}
     found = dict.fromkeys(info.tasks, path)
     told: dict[str, dict] = {field: dict(getattr(info, field)) for field in _TOLD}
     lengths = dict(info.feature_lengths)
@@ -165,7 +165,14 @@ def _check_fits(
             f"{other_path} holds {', '.join(sorted(other))}; the bank {path} holds "
             f"{', '.join(sorted(bank))}."
         )
-    for name in sorted(bank.keys() - set(PER_TASK)):
+    for name in per_task(bank):
+        ours, theirs = bank[name].shape[1:], other[name].shape[1:]
+        if ours != theirs:
+            raise UserError(
+                f"{other_path} has {name!r} of shape {theirs} a task, the bank {path} {ours}: "
+                "train its tasks again with the settings of the bank."
+            )
+    for name in sorted(bank.keys() - set(per_task(bank))):
         if not np.array_equal(bank[name], other[name]):
             raise UserError(_of_another_run(name, path, other_path, "task_u" in bank))
 

@@ -38,7 +38,7 @@ def _by_hand(bank, task, embedded):
     pooled = np.array([max(row[d] for row in embedded) for d in range(WIDTH)])
     inner = pooled @ bank["attention_down"]
     hidden = (inner / (1 + np.exp(-inner))) @ bank["attention_up"]
-    normed = (hidden - hidden.mean()) / np.sqrt(hidden.var() + 1e-6)
+    normed = (hidden - hidden.mean()) / np.sqrt(hidden.var() + 1e-5)
     query = normed * bank["attention_scale"] + bank["attention_bias"]
     candidates = [*bank["source_prompts"], bank["task_prompts"][task]]
     scores = np.array([c.max(axis=0) @ query for c in candidates]) / (np.e * WIDTH)

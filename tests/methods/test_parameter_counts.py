@@ -10,9 +10,13 @@ from mpt_jax.methods.adapter import Adapter
 from mpt_jax.methods.attempt import Attempt
 from mpt_jax.methods.base import FROZEN
 from mpt_jax.methods.bitfit import BitFit
+from mpt_jax.methods.dept import DePT
+from mpt_jax.methods.dpt import DPT
 from mpt_jax.methods.full import FullTraining
 from mpt_jax.methods.mpt import MPT
 from mpt_jax.methods.prompt_tuning import PromptTuning
+from mpt_jax.methods.residual import ResidualPromptTuning
+from mpt_jax.methods.ulpt import ULPT
 from mpt_jax.models import EncoderDecoderModel
 from mpt_jax.product import product_file
 from mpt_jax.product.description import ProductInfo
@@ -46,6 +50,10 @@ def _tuned(method, num_tasks=1):
     [
         (PromptTuning(), 76_800),
         (MPT(), 77_668),
+        (DePT(), 76_800),
+        (DPT(), 8_680),
+        (ULPT(), 7_936),
+        (ResidualPromptTuning(), 693_904),  # reported: 0.69M
         (BitFit(), 282_496),  # reported: 280K
         (Adapter(), 1_855_104),  # reported: 1.9M
         (FullTraining(), 222_903_552),  # reported: 220M

@@ -21,6 +21,10 @@ METHODS = {
     "spot": "prompt_tuning",
     "spot_similar": "prompt_tuning",
     "attempt": "attempt",
+    "dept": "dept",
+    "dpt": "dpt",
+    "ulpt": "ulpt",
+    "residual": "residual",
     "adapter": "adapter",
     "bitfit": "bitfit",
     "full": "full",
@@ -54,6 +58,8 @@ def test_train_and_evaluate(work, monkeypatch, overlay):
     settings = {"INITIAL_CHECKPOINT_PATH": "backbone", "SOURCE_PROMPTS": "source"}
     if overlay == "spot_similar":
         settings["TARGET_PROMPTS"] = "first"
+    if overlay in ("spot", "attempt"):
+        settings["SOURCE_TASK"] = "toy_a"
     if overlay == "adapter":
         settings["adapter__Adapter__reduction"] = 4
     files = ("gin/mpt_target.gin", f"gin/methods/{overlay}.gin", TOY)

@@ -47,7 +47,8 @@ def write(folder: pathlib.Path, tasks=TASKS, method=None, **facts) -> str:
     params = initialize.start(model, backbone(), jax.random.key(2))
     rng = np.random.default_rng(1)
     for name, leaf in params.get("prompt_bank", {}).items():
-        params["prompt_bank"][name] = 3 * rng.normal(size=leaf.shape)
+        if leaf.ndim:  # a seed stays
+            params["prompt_bank"][name] = 3 * rng.normal(size=leaf.shape)
     results = {task: {"accuracy": 50.0} for task in tasks}
     saving.save(model, str(folder), params, step=7, results=results, feature_lengths=LENGTHS)
     return str(folder)

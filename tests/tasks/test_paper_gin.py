@@ -48,6 +48,25 @@ def test_the_commands_of_a_run_are_complete(name):
         assert macro("PROMPT_LENGTH") == 100
 
 
+@pytest.mark.parametrize(
+    ("name", "rate", "task"),
+    [
+        ("attempt", 0.3, "mnli"),
+        ("spot", 0.3, "mnli"),
+        ("adapter", 3e-4, None),
+        ("bitfit", 3e-4, None),
+    ],
+)
+def test_rivals_learn_as_their_released_code_does(name, rate, task):
+    """One rate for all that a method trains; ATTEMPT and SPoT start from MNLI's prompt."""
+    required = [*REQUIRED, "--gin.MIXTURE_OR_TASK_NAME=rte", "--gin.MODEL_DIR=runs/x"]
+    config.parse([f"gin/paper/{name}.gin"], [value.removeprefix("--gin.") for value in required])
+    assert config.call("mpt_jax.engine.optimizers", "adamw").learning_rates == rate
+    if task is not None:
+        assert macro("SOURCE_PROMPTS") == "runs/paper/sources/teachers"
+        assert macro("SOURCE_TASK") == task
+
+
 def test_the_paper_trains_sources_for_five_epochs_with_task_sampling():
     config.parse(["gin/paper/sources.gin"], [value.removeprefix("--gin.") for value in REQUIRED])
     assert macro("EPOCHS") == 5 and macro("MIN_TASKS_PER_BATCH") == 2

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from mpt_jax import prompts
 from mpt_jax.engine import step as step_lib
 from mpt_jax.engine.partitioning import PjitPartitioner
 from mpt_jax.errors import UserError
@@ -237,7 +236,7 @@ class Predictor:
         """
         method = self.model.method
         row = text or Row("", [], task_id, False)
-        if text is None and method.compose is not prompts.compose:
+        if text is None and method.reads_text:
             raise UserError("this method's prompts depend on the text: give one, text=TEXT.")
         if "prompt_bank" not in self.params:
             raise UserError("there is no prompt to embed: what was trained is not a prompt bank.")

@@ -9,7 +9,7 @@ import numpy as np
 from mpt_jax.backbone import tensor_file
 from mpt_jax.errors import UserError, did_you_mean
 from mpt_jax.product.description import TASK_NAME, ProductInfo
-from mpt_jax.product.leaves import PER_TASK, Bank
+from mpt_jax.product.leaves import Bank, per_task
 
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
 
@@ -70,7 +70,7 @@ def describe(
     for name, leaf in bank.items():
         if not np.isfinite(leaf).all():
             raise UserError(f"{path} is damaged: {name!r} holds values that are not finite.")
-    count = next(len(bank[name]) for name in PER_TASK if name in bank)
+    count = next(len(bank[name]) for name in per_task(bank))
     length, width = (bank["shared"] if "shared" in bank else bank["task_prompts"][0]).shape
     rank = bank["task_u"].shape[2] if "task_u" in bank else 0
     names = tuple(tasks or [f"task_{i}" for i in range(count)])
