@@ -20,7 +20,14 @@ AXES = {
     "task_prompts": ("tasks", "prompt_length", "embed"),
 }
 PER_TASK = tuple(name for name, axes in AXES.items() if axes[0] == "tasks")
+# Each task's own additions to the modules of the backbone: `per_task/<module>/<leaf>` [K, ...].
+TASK_TREE = "per_task"
 _SHOWN = 20
+
+
+def is_per_task(name: str) -> bool:
+    """Whether a leaf has a row for each task on its first axis."""
+    return name in PER_TASK or name.startswith(f"{TASK_TREE}/")
 
 
 def rows_of(tasks: Sequence[str], names: Sequence[str]) -> np.ndarray:
@@ -42,4 +49,4 @@ def rows_of(tasks: Sequence[str], names: Sequence[str]) -> np.ndarray:
 
 def take(bank: Bank, rows: np.ndarray) -> dict[str, Any]:
     """The bank of only the tasks in `rows` [K']."""
-    return {name: leaf[rows] if name in PER_TASK else leaf for name, leaf in bank.items()}
+    return {name: leaf[rows] if is_per_task(name) else leaf for name, leaf in bank.items()}
