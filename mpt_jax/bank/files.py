@@ -40,8 +40,8 @@ def add(path: str, sources: Sequence[str]) -> str:
     try:
         file = prompt_file.resolve(path)
     except UserError:  # a new one
-        file = prompt_file.destination(path)
-        return _save(file, *bank_tasks.join(_load_each(sources)))
+        bank, info = bank_tasks.join(_load_each(sources))
+        return _save(prompt_file.destination(path, bank), bank, info)
     ((_, bank, info),) = held = list(_load_each([file]))
     others = (part for part in _load_each(sources) if not bank_tasks.holds(bank, info, *part[1:]))
     return _save(file, *bank_tasks.join(itertools.chain(held, others)))

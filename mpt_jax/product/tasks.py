@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from mpt_jax.errors import UserError
-from mpt_jax.product.leaves import AXES, PER_TASK, Bank, rows_of, take
+from mpt_jax.product.leaves import AXES, Bank, is_per_task, rows_of, take
 from mpt_jax.product.prompt_file import PromptInfo
 
 # What must be equal in the banks that are joined: field, its name, how a run gets it.
@@ -17,7 +17,7 @@ _EQUAL = (
     ("width", "width (D)", "train on the backbone of the bank"),
     ("vocabulary_size", "vocabulary size", "train on the backbone of the bank"),
     ("length", "prompt length (P)", "set --gin.PROMPT_LENGTH={}"),
-    ("rank", "rank (R)", "set --gin.mpt.MPT.rank={}"),
+    ("rank", "rank (R)", "set the rank of its method to {}"),
 )
 
 # The fields that say something of each task by its name.
@@ -25,11 +25,11 @@ _TOLD = ("label_words", "input_forms", "metrics")
 
 
 def check_is_bank(path: str, bank: Bank, info: PromptInfo) -> None:
-    """Refuse the product of a method that tunes other parameters than prompts (UserError)."""
-    if any("/" in name for name in bank):
+    """Refuse the product of a method whose tasks share all that it tunes (UserError)."""
+    if any("/" in name and not is_per_task(name) for name in bank):
         raise UserError(
-            f"{path} is the product of the method {info.method!r}, which tunes no prompts: it "
-            "cannot be part of a prompt bank, nor written as one."
+            f"{path} is the product of the method {info.method!r}, which tunes no prompts, nor "
+            "anything of single tasks: it cannot be part of a bank, nor written as one."
         )
 
 
@@ -37,14 +37,14 @@ def check_expressible(bank: Bank, info: PromptInfo) -> None:
     """Refuse prompts that another program's format cannot hold (UserError)."""
     if not bank.keys() <= AXES.keys():
         raise UserError(
-            f"the product of the method {info.method!r} is more than prompts: only our own format "
-            "holds it, --to=mpt_jax."
+            f"the product of the method {info.method!r} is more than prompts, which this format "
+            "does not hold: --to=mpt_jax does."
         )
 
 
 def numbers_per_task(bank: Bank) -> int:
-    """What one more task costs: R(P + D) numbers, or P·D for a whole prompt."""
-    return sum(bank[name][0].size for name in PER_TASK if name in bank)
+    """What one more task costs: R(P + D) numbers, P·D for a whole prompt, or its own adapter."""
+    return sum(leaf[0].size for name, leaf in bank.items() if is_per_task(name))
 
 
 def choose(bank: Bank, info: PromptInfo, names: Sequence[str]) -> tuple[Bank, PromptInfo]:
@@ -106,7 +106,7 @@ def join(parts: Iterable[tuple[str, Bank, PromptInfo]]) -> tuple[Bank, PromptInf
     """
     parts = iter(parts)
     path, bank, info = next(parts)
-    rows = {name: [bank[name]] for name in PER_TASK if name in bank}
+    rows = {name: [leaf] for name, leaf in bank.items() if is_per_task(name)}
     found = dict.fromkeys(info.tasks, path)
     told: dict[str, dict] = {field: dict(getattr(info, field)) for field in _TOLD}
     lengths = dict(info.feature_lengths)
@@ -165,8 +165,14 @@ def _check_fits(
             f"{other_path} holds {', '.join(sorted(other))}; the bank {path} holds "
             f"{', '.join(sorted(bank))}."
         )
-    for name in sorted(bank.keys() - set(PER_TASK)):
-        if not np.array_equal(bank[name], other[name]):
+    for name in sorted(bank):
+        if is_per_task(name):
+            if bank[name].shape[1:] != other[name].shape[1:]:
+                raise UserError(
+                    f"{other_path} has {name!r} of another shape than the bank {path}: train its "
+                    "tasks with the settings of the bank."
+                )
+        elif not np.array_equal(bank[name], other[name]):
             raise UserError(_of_another_run(name, path, other_path, "task_u" in bank))
 
 
