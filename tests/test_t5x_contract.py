@@ -21,6 +21,8 @@ from mpt_jax.errors import UserError
 from mpt_jax.methods.adapter import Adapter
 from mpt_jax.methods.bitfit import BitFit
 from mpt_jax.methods.full import FullTraining
+from mpt_jax.methods.ia3 import IA3
+from mpt_jax.methods.lora import LoRA
 from mpt_jax.methods.mpt import MPT
 from mpt_jax.methods.prompt_tuning import PromptTuning
 from mpt_jax.models import EncoderDecoderModel
@@ -59,7 +61,7 @@ def test_members_that_t5x_reads():
 
 @pytest.mark.parametrize(
     "method",
-    [MPT(4), PromptTuning(4), Adapter(4), BitFit(), FullTraining()],
+    [MPT(4), PromptTuning(4), Adapter(4), BitFit(), LoRA(), IA3(), FullTraining()],
     ids=lambda method: method.name,
 )
 def test_every_parameter_has_logical_axes_with_rules(method):

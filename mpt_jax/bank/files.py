@@ -71,7 +71,7 @@ def show(path: str) -> None:
         {
             "bank": file,
             "method": info.method,
-            "prompt": f"length {info.length}, width {info.width}, rank {info.rank}",
+            **_shape(info),
             "backbone": info.backbone,
             "shared": f"{_counted(shared, 'number')}, {_BYTES * shared:,} bytes",
             "tasks": f"{len(info.tasks):,}",
@@ -107,6 +107,12 @@ def _save(file: str, bank: Bank, info: PromptInfo) -> str:
     prompt_file.save(directory, bank, info, name, setting="")
     size = _BYTES * sum(leaf.size for leaf in bank.values())
     return f"{file}: {_counted(len(info.tasks), 'task')}, {size:,} bytes of numbers"
+
+
+def _shape(info: PromptInfo) -> dict[str, str]:
+    """What a prompt measures, or an adapter."""
+    sizes = f"width {info.width}" + (f", rank {info.rank}" if info.length or info.rank else "")
+    return {"prompt": f"length {info.length}, {sizes}"} if info.length else {"adapter": sizes}
 
 
 def _words(words: Sequence[str]) -> str:

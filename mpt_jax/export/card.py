@@ -105,7 +105,9 @@ def _facts(info: prompt_file.PromptInfo) -> str:
     ]
     if info.length:
         rows.insert(1, ["prompt", f"{info.length} vectors of {info.width}"])
-    if info.rank:
+    if info.rank and not info.length:
+        rows.insert(1, ["an adapter's rank", str(info.rank)])
+    elif info.rank:
         numbers = info.rank * (info.length + info.width)
         each = f"rank {info.rank}: {numbers:,} numbers, {4 * numbers:,} bytes"
         rows.insert(2, ["a task's factors", each])

@@ -17,8 +17,10 @@ _EQUAL = (
     ("width", "width (D)", "train on the backbone of the bank"),
     ("vocabulary_size", "vocabulary size", "train on the backbone of the bank"),
     ("length", "prompt length (P)", "set --gin.PROMPT_LENGTH={}"),
-    ("rank", "rank (R)", "set the rank of its method to {}"),
+    ("rank", "rank (R)", "set --gin.{1}={0}"),
 )
+
+_RANKS = {"mpt": "mpt.MPT.rank", "lora": "lora.LoRA.rank"}
 
 # The fields that say something of each task by its name.
 _TOLD = ("label_words", "input_forms", "metrics")
@@ -147,7 +149,7 @@ def _check_fits(
         if ours != theirs:
             raise UserError(
                 f"{other_path} has the {what} {theirs}, the bank {path} {ours}: "
-                f"{remedy.format(ours)}, and train its tasks again."
+                f"{remedy.format(ours, _RANKS.get(info.method))}, and train its tasks again."
             )
     bits = {described.backbone_bits for described in (info, other_info)} - {""}
     if len(bits) > 1:

@@ -23,6 +23,8 @@ METHODS = {
     "attempt": "attempt",
     "adapter": "adapter",
     "bitfit": "bitfit",
+    "lora": "lora",
+    "ia3": "ia3",
     "full": "full",
 }
 
