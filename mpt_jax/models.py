@@ -7,7 +7,7 @@ distillation) on one side, how a run runs (engine) on the other.
 import contextlib
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -200,9 +200,9 @@ class EncoderDecoderModel:
 
     def _apply(self, params, batch, inputs, dropout_rng=None, state_names=()):
         """Logits [B, S, V] and the named hidden states of one forward pass on `_inputs`."""
-        with self._adapted(params):
+        with self._adapted(params, batch) as variables:
             outputs, collected = self.module.apply(
-                {"params": params},
+                {"params": variables},
                 batch["encoder_input_tokens"],
                 batch["decoder_input_tokens"],
                 *inputs,
@@ -213,12 +213,16 @@ class EncoderDecoderModel:
         states = collected.get("hidden_states", {})
         return outputs, distill.select_states(states, state_names)
 
-    def _adapted(self, params: Mapping) -> contextlib.AbstractContextManager:
-        """Within it the modules of the backbone act with what the method adds to them."""
-        interceptor = self.method.interceptor(params)
-        if interceptor is None:
-            return contextlib.nullcontext()
-        return nn.intercept_methods(interceptor)
+    @contextlib.contextmanager
+    def _adapted(self, params: Mapping, batch: Batch) -> Iterator[Mapping]:
+        """Within it the modules of the backbone act with what the method adds to them.
+
+        Gives the parameters that they then need, for the tasks of `batch`.
+        """
+        interceptor = self.method.interceptor
+        within = nn.intercept_methods(interceptor) if interceptor else contextlib.nullcontext()
+        with within:
+            yield self.method.variables(params, batch["task_ids"])
 
     def _distill(self, params, batch, logits, states, counts) -> dict[str, jax.Array]:
         """L_logits and L_hidden against the teacher prompts, through the same backbone."""
@@ -255,11 +259,11 @@ class EncoderDecoderModel:
 
         A row whose task id is not one of the run's, [0, K), is -1 throughout, and its score NaN.
         """
-        with self._adapted(params):
-            encoded, valid = self._encode(params, batch)
+        with self._adapted(params, batch) as variables:
+            encoded, valid = self._encode(variables, batch)
             ids, scores = self.decode_fn(
                 self.module,
-                params,
+                variables,
                 encoded,
                 valid,
                 max_decode_length=batch["decoder_input_tokens"].shape[1],
@@ -298,8 +302,8 @@ class EncoderDecoderModel:
 
     def encode_batch(self, params: Mapping, batch: Batch) -> jax.Array:
         """The encoder's last states of prompt and text, [B, P+T, D] float32."""
-        with self._adapted(params):
-            encoded, _ = self._encode(params, batch)
+        with self._adapted(params, batch) as variables:
+            encoded, _ = self._encode(variables, batch)
         return self._of_known_tasks(batch, encoded.astype(jnp.float32))
 
     def logits_batch(self, params: Mapping, batch: Batch) -> jax.Array:
@@ -320,9 +324,9 @@ class EncoderDecoderModel:
         count, words, length = batch["label_tokens"].shape
         targets = batch["label_tokens"].reshape(count * words, length)
         fed = jnp.pad(targets, ((0, 0), (1, 0)))[:, :-1]
-        with self._adapted(params):
-            encoded, valid = (jnp.repeat(x, words, axis=0) for x in self._encode(params, batch))
-            logits = self.module.apply({"params": params}, encoded, valid, fed, method="decode")
+        with self._adapted(params, batch) as variables:
+            encoded, valid = (jnp.repeat(x, words, axis=0) for x in self._encode(variables, batch))
+            logits = self.module.apply({"params": variables}, encoded, valid, fed, method="decode")
         token_losses = losses.cross_entropy(logits, targets)
         found = -jnp.sum(token_losses * (targets != network.PAD_ID), axis=1).reshape(count, words)
         return self._of_known_tasks(batch, found)

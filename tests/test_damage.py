@@ -27,7 +27,7 @@ def _prompts(path):
 
 
 def _foreign(path):
-    bank, info = convert_prompts._read(str(path), None, "backbone")
+    bank, info = convert_prompts.read(str(path), None, "backbone")
     return {name: leaf.tobytes() for name, leaf in bank.items()}, info
 
 

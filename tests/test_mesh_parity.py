@@ -14,6 +14,7 @@ from mpt_jax.engine import initialize, optimizers, saving
 from mpt_jax.engine.initialize import RestoreCheckpointConfig, initial_params
 from mpt_jax.engine.partitioning import PjitPartitioner
 from mpt_jax.methods.full import FullTraining
+from mpt_jax.methods.lora import LoRA
 from mpt_jax.methods.mpt import MPT
 from mpt_jax.methods.prompt_tuning import PromptTuning
 
@@ -73,6 +74,19 @@ def test_mpt_with_distillation(folder):
     kernel = runs["data 2 x model 2"].frozen["encoder"]["layers_0"]["mlp"]["wi_0"]["kernel"]
     assert kernel.shape == (16, 24)
     assert kernel.addressable_shards[0].data.shape == (16, 12)
+
+
+def test_adapters_of_tasks_are_split_as_what_they_adapt(folder):
+    model = _model(LoRA(rank=3, projections=("query", "wo")))
+    runs = _assert_parity(model, RestoreCheckpointConfig(folder))
+    added = runs["data 2 x model 2"].state.trainable["per_task"]["encoder"]["layers_0"]
+    for leaf, shape in (
+        (added["attention"]["query"]["lora_a"], (3, 16, 3)),
+        (added["attention"]["query"]["lora_b"], (3, 3, 8)),
+        (added["mlp"]["wo"]["lora_a"], (3, 12, 3)),
+        (added["mlp"]["wo"]["lora_b"], (3, 3, 16)),
+    ):
+        assert leaf.addressable_shards[0].data.shape == shape
 
 
 def test_full_training_from_random_weights():

@@ -24,6 +24,8 @@ from mpt_jax.methods.bitfit import BitFit
 from mpt_jax.methods.dept import DePT
 from mpt_jax.methods.dpt import DPT
 from mpt_jax.methods.full import FullTraining
+from mpt_jax.methods.ia3 import IA3
+from mpt_jax.methods.lora import LoRA
 from mpt_jax.methods.mpt import MPT
 from mpt_jax.methods.prompt_tuning import PromptTuning
 from mpt_jax.methods.residual import ResidualPromptTuning
@@ -73,6 +75,8 @@ def test_members_that_t5x_reads():
         ResidualPromptTuning(4, 5),
         Adapter(4),
         BitFit(),
+        LoRA(),
+        IA3(),
         FullTraining(),
     ],
     ids=lambda method: method.name,

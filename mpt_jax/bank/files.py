@@ -40,8 +40,8 @@ def add(path: str, sources: Sequence[str]) -> str:
     try:
         file = product_file.resolve(path)
     except UserError:  # a new one
-        file = product_file.destination(path)
-        return _save(file, *bank_tasks.join(_load_each(sources)))
+        bank, info = bank_tasks.join(_load_each(sources))
+        return _save(product_file.destination(path, bank), bank, info)
     ((_, bank, info),) = held = list(_load_each([file]))
     others = (part for part in _load_each(sources) if not bank_tasks.holds(bank, info, *part[1:]))
     return _save(file, *bank_tasks.join(itertools.chain(held, others)))
@@ -71,7 +71,7 @@ def show(path: str) -> None:
         {
             "bank": file,
             "method": info.method,
-            "prompt": f"length {info.length}, width {info.width}, rank {info.rank}",
+            **_shape(info),
             "backbone": info.backbone,
             "shared": f"{_counted(shared, 'number')}, {_BYTES * shared:,} bytes",
             "tasks": f"{len(info.tasks):,}",
@@ -107,6 +107,12 @@ def _save(file: str, bank: Bank, info: ProductInfo) -> str:
     product_file.save(directory, bank, info, name, setting="")
     size = _BYTES * sum(leaf.size for leaf in bank.values())
     return f"{file}: {_counted(len(info.tasks), 'task')}, {size:,} bytes of numbers"
+
+
+def _shape(info: ProductInfo) -> dict[str, str]:
+    """What a prompt measures, or an adapter."""
+    sizes = f"width {info.width}" + (f", rank {info.rank}" if info.length or info.rank else "")
+    return {"prompt": f"length {info.length}, {sizes}"} if info.length else {"adapter": sizes}
 
 
 def _words(words: Sequence[str]) -> str:

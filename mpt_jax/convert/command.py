@@ -21,6 +21,11 @@ FLAGS = {
         "help": "of a backbone's stored weights (default: as they are)",
     },
     "--backbone": {"metavar": "PATH", "help": "that prompts of others belong to, or mini"},
+    "--merge": {
+        "action": "store_true",
+        "default": None,
+        "help": "write the --backbone with a task's LoRA or (IA)³ of SRC in it",
+    },
     "--tasks": {
         "metavar": "A,B",
         "help": "of our prompts, those to write; of others, names for all of them",
@@ -51,9 +56,11 @@ def run(arguments: argparse.Namespace) -> int:
 
     from mpt_jax.convert import convert_prompts
 
-    if convert_prompts.format_of(source) is not None:
+    tasks = arguments.tasks.split(",") if arguments.tasks else None
+    if arguments.merge:
+        print(target, _merge(source, target, tasks, arguments))
+    elif convert_prompts.format_of(source) is not None:
         _check_kind("prompts", PROMPT_FORMATS, arguments, ("dtype",))
-        tasks = arguments.tasks.split(",") if arguments.tasks else None
         convert_prompts.convert(source, target, to, tasks, arguments.backbone)
         print(target)
     else:
@@ -62,6 +69,19 @@ def run(arguments: argparse.Namespace) -> int:
 
         print(target, convert_backbones.convert(source, target, to, arguments.dtype))
     return 0
+
+
+def _merge(source: str, target: str, tasks: list[str] | None, arguments: argparse.Namespace) -> str:
+    """Writes a merged backbone; returns its fingerprint."""
+    from mpt_jax.convert import merge
+
+    if arguments.backbone is None:
+        raise UserError(
+            "--merge writes a backbone: name the one that SRC belongs to, --backbone=PATH."
+        )
+    _check_kind("merged into a backbone", BACKBONE_FORMATS, arguments, ())
+    backbone = assets.backbone(arguments.backbone)
+    return merge.convert(source, target, arguments.to, backbone, tasks, arguments.dtype)
 
 
 def _check_kind(

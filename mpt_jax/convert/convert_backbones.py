@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+from collections.abc import Callable
 
 from mpt_jax import files
 from mpt_jax.backbone import store
@@ -12,7 +13,13 @@ from mpt_jax.backbone.weights import Weights
 from mpt_jax.errors import UserError
 
 
-def convert(src: str, dst: str, to: str, dtype: str | None = None) -> str:
+def convert(
+    src: str,
+    dst: str,
+    to: str,
+    dtype: str | None = None,
+    change: Callable[[Weights], Weights] = lambda weights: weights,
+) -> str:
     """Writes the backbone at `src` into the new folder `dst`, whole or not at all.
 
     The numbers are those of `src`, bit for bit where `dtype` is None. The vocabulary next to it is
@@ -23,6 +30,7 @@ def convert(src: str, dst: str, to: str, dtype: str | None = None) -> str:
         dst: absent, or an empty folder; for T5X it is named `checkpoint_<step>`.
         to: "mpt_jax", "huggingface" or "t5x".
         dtype: of the stored weights; None: as they are.
+        change: what is done to the weights on the way.
 
     Returns:
         its fingerprint.
@@ -35,6 +43,7 @@ def convert(src: str, dst: str, to: str, dtype: str | None = None) -> str:
     config = backbones.checked(found)
     if os.path.isfile(vocabulary := os.path.join(backbones.folder_of(src), vocabularies.FILE)):
         config = vocabularies.with_end(config, vocabulary)
+    found = change(found)
     found = found.cast(dtype) if dtype else found
     fingerprint = store.identify_weights(found).fingerprint  # reads and checks every value
     with files.new_folder(dst) as folder:

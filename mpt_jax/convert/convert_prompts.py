@@ -1,4 +1,4 @@
-"""Prompts from one format into another: our prompt file, PEFT's adapters, NumPy files."""
+"""Prompts, LoRA and (IA)³ from one format into another: our file, PEFT's adapters, NumPy files."""
 
 import os
 from collections.abc import Sequence
@@ -69,13 +69,14 @@ def convert(
     """
     if to not in FORMATS:
         raise UserError(f"{src} holds prompts; they are written --to={', '.join(FORMATS)}.")
-    bank, info = _read(src, tasks, backbone)
+    bank, info = read(src, tasks, backbone)
     if to == OURS and dst.endswith(".safetensors"):
-        directory, name = os.path.split(product_file.destination(dst))
+        directory, name = os.path.split(dst)
         product_file.save(directory, bank, info, name, setting="")
     elif to == OURS:
         with files.new_folder(dst) as folder:
-            product_file.save(os.fspath(folder), bank, info, setting="")
+            name = product_file.name_for(bank)
+            product_file.save(os.fspath(folder), bank, info, name, setting="")
     elif to == PEFT:
         peft.write(dst, bank, info)
     elif dst.endswith(".npy"):
@@ -84,7 +85,8 @@ def convert(
         raise UserError(f"{dst} must be the name of a NumPy file: call it {dst.rstrip('/')}.npy.")
 
 
-def _read(src: str, tasks: Sequence[str] | None, backbone: str | None) -> tuple[Bank, ProductInfo]:
+def read(src: str, tasks: Sequence[str] | None, backbone: str | None) -> tuple[Bank, ProductInfo]:
+    """The prompts at `src`, or its adapters of tasks; arguments and errors as `convert`."""
     found = format_of(src)
     if found == OURS:
         return _read_ours(src, tasks, backbone)

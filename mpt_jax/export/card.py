@@ -108,7 +108,9 @@ def _facts(info: ProductInfo, about: Mapping[str, Any]) -> str:
     ]
     if info.length:
         rows.insert(1, ["prompt", f"{info.length} vectors of {info.width}"])
-    if info.rank:
+    if info.rank and not info.length:
+        rows.insert(1, ["an adapter's rank", str(info.rank)])
+    elif info.rank:
         weights = about["inputs"]["weights"].items()
         own = [weight["shape"][1:] for name, weight in weights if name.startswith(_OF_TASKS)]
         numbers = sum(map(math.prod, own))

@@ -17,9 +17,9 @@ from flax import traverse_util
 
 from mpt_jax.errors import UserError
 from mpt_jax.initializers import Context
-from mpt_jax.methods.base import BACKBONE, FROZEN, AdapterMethod, unrolled_paths, width_of
+from mpt_jax.methods.base import BACKBONE, FROZEN, AdapterMethod, parameters_of, width_of
 
-_SUBLAYER = re.compile(r"((encoder|decoder)/layers_\d+/(attention|self_attention|mlp))/.*")
+_SUBLAYER = re.compile(r"((encoder|decoder)/layers(_\d+)?/(attention|self_attention|mlp))/.*")
 _NORMS = r"(encoder|decoder)/.*norm/scale"
 
 
@@ -33,14 +33,14 @@ class Adapter(AdapterMethod):
 
     reduction: int = 32
 
-    name = "adapter"
+    name = tree = "adapter"
     tuned_backbone = _NORMS
     groups = ((r"adapter/.*", "adapter"), (_NORMS, "adapter"), (BACKBONE, FROZEN))
     axis_rules = (
-        (r"adapter/.*/down/kernel", ("embed", "bottleneck")),
-        (r"adapter/.*/down/bias", ("bottleneck",)),
-        (r"adapter/.*/up/kernel", ("bottleneck", "embed")),
-        (r"adapter/.*/up/bias", ("embed",)),
+        (r"adapter/\w+/layers_\d+/\w+/down/kernel", ("embed", "bottleneck")),
+        (r"adapter/\w+/layers_\d+/\w+/down/bias", ("bottleneck",)),
+        (r"adapter/\w+/layers_\d+/\w+/up/kernel", ("bottleneck", "embed")),
+        (r"adapter/\w+/layers_\d+/\w+/up/bias", ("embed",)),
     )
 
     def added_shapes(self, num_tasks: int, backbone: Mapping):
@@ -53,12 +53,12 @@ class Adapter(AdapterMethod):
                 f"give a number from 1 to {width}."
             )
         shapes = {}
-        for path in unrolled_paths(backbone, self.name):
-            if match := _SUBLAYER.fullmatch(path):
-                shapes[f"{match[1]}/down/kernel"] = (width, bottleneck)
-                shapes[f"{match[1]}/down/bias"] = (bottleneck,)
-                shapes[f"{match[1]}/up/kernel"] = (bottleneck, width)
-                shapes[f"{match[1]}/up/bias"] = (width,)
+        for found in parameters_of(backbone):
+            if match := _SUBLAYER.fullmatch(found.module):
+                shapes[f"{match[1]}/down/kernel"] = (*found.stack, width, bottleneck)
+                shapes[f"{match[1]}/down/bias"] = (*found.stack, bottleneck)
+                shapes[f"{match[1]}/up/kernel"] = (*found.stack, bottleneck, width)
+                shapes[f"{match[1]}/up/bias"] = (*found.stack, width)
         return {"adapter": traverse_util.unflatten_dict(shapes, sep="/")}
 
     def start(self, context: Context, rng: jax.Array):
@@ -75,27 +75,14 @@ class Adapter(AdapterMethod):
         return traverse_util.unflatten_dict(added)
 
     @staticmethod
-    def interceptor(params: Mapping):
+    def interceptor(next_fun, args, kwargs, context):
         """Sends the output of each sub-layer with an adapter through it."""
-        adapters = params["adapter"]
-
-        def intercept(next_fun, args, kwargs, context):
-            output = next_fun(*args, **kwargs)
-            if context.method_name not in ("__call__", "step_self"):
-                return output
-            adapter = _at(adapters, context.module.path)
-            return output if adapter is None else _adapted(adapter, output)
-
-        return intercept
-
-
-def _at(adapters: Mapping, path: tuple[str, ...]) -> Mapping | None:
-    """The adapter of the module at `path`, if it has one."""
-    for name in path:
-        if name not in adapters:
-            return None
-        adapters = adapters[name]
-    return adapters if "down" in adapters else None
+        output, module = next_fun(*args, **kwargs), context.module
+        if context.method_name not in ("__call__", "step_self"):
+            return output
+        if not module.has_variable("params", "down"):
+            return output
+        return _adapted({n: module.get_variable("params", n) for n in ("down", "up")}, output)
 
 
 def _adapted(adapter: Mapping, x: jax.Array) -> jax.Array:

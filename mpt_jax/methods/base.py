@@ -7,18 +7,20 @@ a gin file in `gin/methods/` (docs/methods.md).
 import abc
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 from flax import traverse_util
 
 from mpt_jax import hosts, prompts
 from mpt_jax.backbone.axes import AxisNames, Rule
 from mpt_jax.errors import UserError
 from mpt_jax.initializers import Context
+from mpt_jax.methods import stacking
 from mpt_jax.product import product_file
 from mpt_jax.product.description import ProductInfo
-from mpt_jax.product.leaves import AXES
+from mpt_jax.product.leaves import AXES, TASK_TREE
 
 FROZEN = "frozen"
 BACKBONE = r"(encoder|decoder|token_embedder)/.*"
@@ -42,6 +44,8 @@ class Method(abc.ABC):
         reads_text: its prompts depend on the text that they are put in front of.
         independent_tasks: no trained parameter serves two tasks, so each task's loss is a mean
             over its own target tokens and one program equals K separate runs.
+        interceptor: how the modules of the backbone act with what the method adds to them; None: as
+            they are. Flax calls it around every method of every module.
     """
 
     name: str
@@ -54,6 +58,8 @@ class Method(abc.ABC):
     needs_backbone = True
     reads_text = False
     independent_tasks = False
+
+    interceptor: Interceptor | None = None
 
     compose: prompts.Compose = staticmethod(prompts.compose)
     embed_text: prompts.EmbedText = staticmethod(prompts.embed_text)
@@ -70,10 +76,11 @@ class Method(abc.ABC):
         """
         return {}
 
-    @staticmethod
-    def interceptor(params: Mapping) -> Interceptor | None:
-        """How the modules of the backbone act with the added parameters; None: as they are."""
-        return None
+    @classmethod
+    def variables(cls, params: Mapping, task_ids: jax.Array) -> Mapping:
+        """The parameters as the modules of the backbone see them, for a batch's `task_ids` [B]."""
+        del task_ids
+        return params
 
     @abc.abstractmethod
     def start(self, context: Context, rng: jax.Array) -> Mapping[str, Any]:
@@ -110,15 +117,100 @@ class PromptMethod(Method):
 
 
 class AdapterMethod(Method):
-    """A method that adds to the backbone's modules; its product is an adapter file."""
+    """A method that adds to the backbone's modules; its product is an adapter file.
+
+    Attributes:
+        tree: the name of what it adds: `tree/<path of a module>/<leaf>` is among that module's
+            parameters, where the `interceptor` finds it (`module.get_variable("params", leaf)`).
+            Of scanned layers it has all in one, stacked on its first axis.
+    """
+
+    tree: str
+
+    @classmethod
+    def variables(cls, params: Mapping, task_ids: jax.Array) -> Mapping:
+        """What is added, put into the modules that it belongs to."""
+        del task_ids
+        return _put_in(params, cls.tree, params[cls.tree])
 
     def save(self, directory: str, params: Mapping, config: Any, info: ProductInfo):
-        """Write `adapter.safetensors` and `adapter.json`: all that trained, by path."""
+        """Write `adapter.safetensors` and `adapter.json`: what trained or was added, by path.
+
+        Scanned layers are written one by one.
+        """
         flat = traverse_util.flatten_dict(params, sep="/")
-        trained = hosts.fetch(
-            {path: leaf for path, leaf in flat.items() if group_of(path, self.groups) != FROZEN}
-        )
-        hosts.on_first(lambda: product_file.save(directory, trained, info, product_file.ADAPTER))
+        product = hosts.fetch({path: leaf for path, leaf in flat.items() if self._is_of(path)})
+        product = stacking.by_layer(product)
+        hosts.on_first(lambda: product_file.save(directory, product, info, product_file.ADAPTER))
+
+    def _is_of(self, path: str) -> bool:
+        return path.startswith(f"{self.tree}/") or group_of(path, self.groups) != FROZEN
+
+
+class TaskAdapterMethod(AdapterMethod):
+    """An adapter method whose every task has its own: all leaves begin with a task axis [K, ...].
+
+    A module sees the rows of its batch [B, ...], or [1, ...] where there is one task, whose row
+    serves all: no copies of it are made.
+    """
+
+    tree = TASK_TREE
+    independent_tasks = True
+
+    @classmethod
+    def variables(cls, params: Mapping, task_ids: jax.Array) -> Mapping:
+        """The rows of the batch's tasks, put into the modules that they belong to."""
+
+        def rows(path: str, leaf: jax.Array) -> jax.Array:
+            chosen = leaf if leaf.shape[0] == 1 else leaf[task_ids]
+            # The optimizer wants tasks first, the scan its layers.
+            return jnp.moveaxis(chosen, 1, 0) if stacking.is_stacked(path) else chosen
+
+        flat = traverse_util.flatten_dict(params[cls.tree], sep="/")
+        added = {path: rows(path, leaf) for path, leaf in flat.items()}
+        return _put_in(params, cls.tree, traverse_util.unflatten_dict(added, sep="/"))
+
+
+def per_row(rows: jax.Array, x: jax.Array, use: Callable[[jax.Array, jax.Array], jax.Array]):
+    """`use(x, rows)` for rows that each serve a part of x.
+
+    Args:
+        rows: [R, ...], what a module of a `TaskAdapterMethod` sees; cast to the dtype of x.
+        x: [B * N, T, D], N rows for each example where it has several hypotheses or labels.
+        use: of x [R, B * N * T / R, D] and rows, to [R, B * N * T / R, F].
+
+    Returns:
+        [B * N, T, F]
+    """
+    found = use(x.reshape(rows.shape[0], -1, x.shape[-1]), rows.astype(x.dtype))
+    return found.reshape(*x.shape[:-1], found.shape[-1])
+
+
+def _put_in(params: Mapping, tree: str, added: Mapping) -> Mapping:
+    """`params` with `added` instead of their `tree`."""
+    others = {name: params[name] for name in params if name != tree}
+    flat = {**traverse_util.flatten_dict(others), **traverse_util.flatten_dict(added)}
+    return traverse_util.unflatten_dict(flat)
+
+
+class Parameter(NamedTuple):
+    """A parameter of a module of the backbone, as a method sees it that adds to that module."""
+
+    module: str  # its path
+    name: str
+    shape: tuple[int, ...]  # of one layer
+    stack: tuple[int, ...]  # (layers,) where they are scanned, else ()
+
+
+def parameters_of(backbone: Mapping) -> list[Parameter]:
+    """The parameters of a backbone, given as a nested dict of them or of their shapes."""
+    found = []
+    for path, leaf in traverse_util.flatten_dict(backbone, sep="/").items():
+        module, _, name = path.rpartition("/")
+        layers = int(stacking.is_stacked(path))
+        shape = tuple(leaf.shape)
+        found.append(Parameter(module, name, shape[layers:], shape[:layers]))
+    return found
 
 
 def check_positive(method: Method, *fields: str) -> None:
@@ -160,18 +252,3 @@ def label_parameters(params: Mapping, groups: Sequence[tuple[str, str]]) -> dict
             f"{', '.join(unclaimed)}; add a pattern to its `groups`."
         )
     return traverse_util.unflatten_dict(labels, sep="/")
-
-
-def unrolled_paths(backbone: Mapping, method: str) -> dict[str, Any]:
-    """Path -> leaf of the backbone's parameters, for a method that adds to single layers.
-
-    Raises:
-        UserError: the layers are scanned.
-    """
-    flat = traverse_util.flatten_dict(backbone, sep="/")
-    if any("/layers/" in path for path in flat):
-        raise UserError(
-            f"the method {method!r} adds to single layers, which scan_layers folds into one: set "
-            "config.T5Config.scan_layers = False."
-        )
-    return flat

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from flax import traverse_util
 
 from mpt_jax.initializers import Context
-from mpt_jax.methods.base import BACKBONE, FROZEN, AdapterMethod, unrolled_paths
+from mpt_jax.methods.base import BACKBONE, FROZEN, AdapterMethod, parameters_of
 
 _LOGITS = "token_embedder"  # of v1.0, where the embedding doubles as output projection
 
@@ -23,23 +23,25 @@ class BitFit(AdapterMethod):
     """Trains the added biases (group "bias"), the same for all tasks of the run."""
 
     name = "bitfit"
+    tree = "bias"
     groups = ((r"bias/.*", "bias"), (BACKBONE, FROZEN))
     axis_rules = (
-        (r"bias/.*/(query|key|value)", ("joined_kv",)),
-        (r"bias/.*/wi(_\d+)?", ("mlp",)),
-        (rf"bias/(decoder/logits_dense|{_LOGITS})", ("vocab",)),
-        (r"bias/.*", ("embed",)),
+        (r"bias/\w+/layers_\d+/\w+/(query|key|value)/bias", ("joined_kv",)),
+        (r"bias/\w+/layers_\d+/mlp/wi(_\d+)?/bias", ("mlp",)),
+        (r"bias/\w+/layers_\d+/.*/bias", ("embed",)),
+        (rf"bias/(decoder/logits_dense|{_LOGITS})/bias", ("vocab",)),
+        (r"bias/\w+/\w+_norm/bias", ("embed",)),
     )
 
     def added_shapes(self, num_tasks: int, backbone: Mapping):
-        """`bias/<module>` [F] for each projection [D, F] and layer norm [D], and the logits [V]."""
-        shapes = {}
-        for path, leaf in unrolled_paths(backbone, self.name).items():
-            module, _, kind = path.rpartition("/")
-            if kind in ("kernel", "scale"):
-                shapes[module] = (leaf.shape[-1],)
-        if "decoder/logits_dense" not in shapes:
-            shapes[_LOGITS] = (backbone["token_embedder"]["embedding"].shape[0],)
+        """`bias/<module>/bias`: [F] of a projection [D, F], [D] of a layer norm, [V] of logits."""
+        shapes = {
+            f"{found.module}/bias": (*found.stack, found.shape[-1])
+            for found in parameters_of(backbone)
+            if found.name in ("kernel", "scale")
+        }
+        if "decoder/logits_dense/bias" not in shapes:
+            shapes[f"{_LOGITS}/bias"] = (backbone["token_embedder"]["embedding"].shape[0],)
         return {"bias": traverse_util.unflatten_dict(shapes, sep="/")}
 
     def start(self, context: Context, rng: jax.Array):
@@ -50,16 +52,10 @@ class BitFit(AdapterMethod):
         return traverse_util.unflatten_dict({p: jnp.zeros(s) for p, s in shapes.items()})
 
     @staticmethod
-    def interceptor(params: Mapping):
+    def interceptor(next_fun, args, kwargs, context):
         """Adds the bias of a module to its output."""
-        biases = traverse_util.flatten_dict(params["bias"])
-
-        def intercept(next_fun, args, kwargs, context):
-            output = next_fun(*args, **kwargs)
-            path = context.module.path
-            adds = "logits" if path == (_LOGITS,) else "__call__"
-            if path not in biases or context.method_name != adds:
-                return output
-            return output + biases[path].astype(output.dtype)
-
-        return intercept
+        output, module = next_fun(*args, **kwargs), context.module
+        adds = "logits" if module.path == (_LOGITS,) else "__call__"
+        if context.method_name != adds or not module.has_variable("params", "bias"):
+            return output
+        return output + module.get_variable("params", "bias").astype(output.dtype)

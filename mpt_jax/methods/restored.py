@@ -15,6 +15,7 @@ from flax import traverse_util
 from mpt_jax import feature_lengths, hosts, initializers, methods, prompts, user_modules
 from mpt_jax.backbone import store
 from mpt_jax.errors import UserError
+from mpt_jax.methods import stacking
 from mpt_jax.methods.base import FROZEN, Method, width_of
 from mpt_jax.product import belonging, product_file
 from mpt_jax.product.description import ProductInfo
@@ -53,9 +54,10 @@ class Restored(Method):
         """The leaves of a prompt bank: other parameters are named by a path."""
         return {name: leaf for name, leaf in self._product[0].items() if "/" not in name}
 
-    @property
-    def _others(self) -> dict[str, np.ndarray]:
-        return {path: leaf for path, leaf in self._product[0].items() if "/" in path}
+    def _others(self, backbone: Mapping) -> dict[str, np.ndarray]:
+        """The other parameters, in scanned layers where the backbone has them so."""
+        others = {path: leaf for path, leaf in self._product[0].items() if "/" in path}
+        return stacking.as_in(traverse_util.flatten_dict(backbone, sep="/"), others)
 
     @property
     def tuned_backbone(self) -> str:
@@ -92,6 +94,11 @@ class Restored(Method):
         """That of the method."""
         return self._trained_by.interceptor
 
+    @property
+    def variables(self):
+        """Those of the method."""
+        return self._trained_by.variables
+
     def added_shapes(self, num_tasks: int, backbone: Mapping):
         """The shapes in the file of what the method has added to the backbone.
 
@@ -105,7 +112,7 @@ class Restored(Method):
         own = traverse_util.flatten_dict(backbone, sep="/")
         self._check_composes()
         added = {f"prompt_bank/{name}": leaf.shape for name, leaf in self._bank.items()}
-        for path, leaf in self._others.items():
+        for path, leaf in self._others(backbone).items():
             if path.split("/")[0] not in store.BACKBONE_TREES:
                 added[path] = leaf.shape
             elif path not in own or tuple(own[path].shape) != leaf.shape:
@@ -139,7 +146,7 @@ class Restored(Method):
         """The file's parameters, after it was checked against the backbone."""
         context.check_product(self.path, self._product[1])
         started = traverse_util.unflatten_dict(
-            {path: jnp.asarray(leaf) for path, leaf in self._others.items()}, sep="/"
+            {p: jnp.asarray(x) for p, x in self._others(context.backbone_shapes).items()}, sep="/"
         )
         if self._bank:
             started["prompt_bank"] = {name: jnp.asarray(leaf) for name, leaf in self._bank.items()}

@@ -20,13 +20,14 @@ AXES = {
     "task_v": ("tasks", "rank", "embed"),
     "task_prompts": ("tasks", "prompt_length", "embed"),
 }
-_PER_TASK = "task_"
+# Each task's own additions to the modules of the backbone: `per_task/<module>/<leaf>` [K, ...].
+TASK_TREE = "per_task"
 _SHOWN = 20
 
 
-def per_task(bank: Bank) -> list[str]:
-    """The names of the leaves [K, ...] that have a row for each task."""
-    return [name for name in bank if name.startswith(_PER_TASK)]
+def is_per_task(name: str) -> bool:
+    """Whether a leaf [K, ...] has a row for each task on its first axis."""
+    return name.startswith(("task_", f"{TASK_TREE}/"))
 
 
 def rows_of(tasks: Sequence[str], names: Sequence[str]) -> np.ndarray:
@@ -48,4 +49,4 @@ def rows_of(tasks: Sequence[str], names: Sequence[str]) -> np.ndarray:
 
 def take(bank: Bank, rows: np.ndarray) -> dict[str, Any]:
     """The bank of only the tasks in `rows` [K']."""
-    return {**bank, **{name: bank[name][rows] for name in per_task(bank)}}
+    return {name: leaf[rows] if is_per_task(name) else leaf for name, leaf in bank.items()}

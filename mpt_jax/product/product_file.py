@@ -16,7 +16,7 @@ from mpt_jax.backbone import tensor_file
 from mpt_jax.errors import UserError
 from mpt_jax.product import description
 from mpt_jax.product.description import FORMAT, ProductInfo
-from mpt_jax.product.leaves import AXES, Bank
+from mpt_jax.product.leaves import AXES, Bank, is_per_task
 
 PROMPTS = "prompts.safetensors"
 ADAPTER = "adapter.safetensors"
@@ -44,9 +44,14 @@ def resolve(path: str) -> str:
     return file
 
 
-def destination(path: str) -> str:
+def name_for(bank: Bank) -> str:
+    """The name of the file of a product that is not a backbone."""
+    return ADAPTER if any("/" in name for name in bank) else PROMPTS
+
+
+def destination(path: str, bank: Bank) -> str:
     """The `.safetensors` file to write for a path that names it, or the folder to put it in."""
-    return path if path.endswith(".safetensors") else os.path.join(path, PROMPTS)
+    return path if path.endswith(".safetensors") else os.path.join(path, name_for(bank))
 
 
 def save(
@@ -138,7 +143,12 @@ def _check_shapes(file: str, bank: Bank, info: ProductInfo) -> None:
                 f"{file} holds values that are not finite, in {name!r}: restore it from a copy, or "
                 "train again."
             )
-        if name not in AXES:  # the method's own: checked where it is put to use
+        if name not in AXES:  # the method's own: the rest is checked where it is put to use
+            if is_per_task(name) and leaf.shape[:1] != (len(info.tasks),):
+                raise UserError(
+                    f"{file} is corrupted: {name!r} has shape {leaf.shape}, and there are "
+                    f"{len(info.tasks)} tasks."
+                )
             continue
         expected = tuple(sizes[axis] for axis in AXES[name])
         if leaf.shape != expected:

@@ -8,7 +8,7 @@ import numpy as np
 
 from mpt_jax.errors import UserError
 from mpt_jax.product.description import ProductInfo
-from mpt_jax.product.leaves import AXES, Bank, per_task, rows_of, take
+from mpt_jax.product.leaves import AXES, Bank, is_per_task, rows_of, take
 
 # What must be equal in the banks that are joined: field, its name, how a run gets it.
 _EQUAL = (
@@ -17,19 +17,21 @@ _EQUAL = (
     ("width", "width (D)", "train on the backbone of the bank"),
     ("vocabulary_size", "vocabulary size", "train on the backbone of the bank"),
     ("length", "prompt length (P)", "set --gin.PROMPT_LENGTH={}"),
-    ("rank", "rank (R)", "set the method's rank to {0} (of MPT: --gin.mpt.MPT.rank={0})"),
+    ("rank", "rank (R)", "set --gin.{1}={0}"),
 )
+
+_RANKS = {"mpt": "mpt.MPT.rank", "lora": "lora.LoRA.rank"}
 
 # The fields that say something of each task by its name.
 _TOLD = ("label_words", "input_forms", "metrics")
 
 
 def check_is_bank(path: str, bank: Bank, info: ProductInfo) -> None:
-    """Refuse the product of a method that tunes other parameters than prompts (UserError)."""
-    if any("/" in name for name in bank):
+    """Refuse the product of a method whose tasks share all that it tunes (UserError)."""
+    if any("/" in name and not is_per_task(name) for name in bank):
         raise UserError(
-            f"{path} is the product of the method {info.method!r}, which tunes no prompts: it "
-            "cannot be part of a prompt bank, and cannot be written as one."
+            f"{path} is the product of the method {info.method!r}, which tunes no prompts, nor "
+            "anything of single tasks: it cannot be part of a bank, nor written as one."
         )
 
 
@@ -37,14 +39,14 @@ def check_expressible(bank: Bank, info: ProductInfo) -> None:
     """Refuse prompts that another program's format cannot hold (UserError)."""
     if not bank.keys() <= AXES.keys():
         raise UserError(
-            f"the product of the method {info.method!r} is more than prompts: only our own format "
-            "holds it, --to=mpt_jax."
+            f"the product of the method {info.method!r} is more than prompts, which this format "
+            "does not hold: --to=mpt_jax does."
         )
 
 
 def numbers_per_task(bank: Bank) -> int:
-    """What one more task costs: R(P + D) numbers in MPT, P·D for a whole prompt."""
-    return sum(bank[name][0].size for name in per_task(bank))
+    """What one more task costs: R(P + D) numbers in MPT, P·D for a whole prompt, or an adapter."""
+    return sum(leaf[0].size for name, leaf in bank.items() if is_per_task(name))
 
 
 def choose(bank: Bank, info: ProductInfo, names: Sequence[str]) -> tuple[Bank, ProductInfo]:
@@ -106,7 +108,7 @@ def join(parts: Iterable[tuple[str, Bank, ProductInfo]]) -> tuple[Bank, ProductI
     """
     parts = iter(parts)
     path, bank, info = next(parts)
-    rows = {name: [bank[name]] for name in per_task(bank)}
+    rows = {name: [leaf] for name, leaf in bank.items() if is_per_task(name)}
     found = dict.fromkeys(info.tasks, path)
     told: dict[str, dict] = {field: dict(getattr(info, field)) for field in _TOLD}
     lengths = dict(info.feature_lengths)
@@ -147,7 +149,7 @@ def _check_fits(
         if ours != theirs:
             raise UserError(
                 f"{other_path} has the {what} {theirs}, the bank {path} {ours}: "
-                f"{remedy.format(ours)}, and train its tasks again."
+                f"{remedy.format(ours, _RANKS.get(info.method))}, and train its tasks again."
             )
     bits = {described.backbone_bits for described in (info, other_info)} - {""}
     if len(bits) > 1:
@@ -165,15 +167,15 @@ def _check_fits(
             f"{other_path} holds {', '.join(sorted(other))}; the bank {path} holds "
             f"{', '.join(sorted(bank))}."
         )
-    for name in per_task(bank):
-        ours, theirs = bank[name].shape[1:], other[name].shape[1:]
-        if ours != theirs:
-            raise UserError(
-                f"{other_path} has {name!r} of shape {theirs} a task, the bank {path} {ours}: "
-                "train its tasks again with the settings of the bank."
-            )
-    for name in sorted(bank.keys() - set(per_task(bank))):
-        if not np.array_equal(bank[name], other[name]):
+    for name in sorted(bank):
+        if is_per_task(name):
+            ours, theirs = bank[name].shape[1:], other[name].shape[1:]
+            if ours != theirs:
+                raise UserError(
+                    f"{other_path} has {name!r} of shape {theirs} a task, the bank {path} {ours}: "
+                    "train its tasks again with the settings of the bank."
+                )
+        elif not np.array_equal(bank[name], other[name]):
             raise UserError(_of_another_run(name, path, other_path, "task_u" in bank))
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+import re
 
 import numpy as np
 import pytest
@@ -128,7 +129,7 @@ def test_what_is_no_bank_is_refused(bank, tmp_path):
     product_file.save(str(tmp_path / "adapter"), weights, info, product_file.ADAPTER)
     for path, message in (
         (tmp_path / "p.npy", "another program.*t5x convert .*--to=mpt_jax"),
-        (tmp_path / "adapter", "'adapter', which tunes no prompts"),
+        (tmp_path / "adapter", "'adapter', which tunes no prompts, nor anything of single tasks"),
         (tmp_path / "nowhere", "no prompt file"),
     ):
         with pytest.raises(UserError, match=message):
@@ -209,3 +210,45 @@ def test_what_the_bank_holds_already_is_passed_over(bank, tmp_path):
     other = _write(tmp_path / "other", "c", seed=5, label_words={"c": ["bad"]})
     with pytest.raises(UserError, match="'c' is in"):
         bank_files.add(bank, [other])
+
+
+def _adapters(folder, tasks, rank=2, seed=0):
+    """The product of LoRA for some tasks, of one module."""
+    rng = np.random.default_rng(seed)
+    at, count = "per_task/encoder/layers_0/attention/query", len(tasks)
+    shapes = {"lora_a": (count, 6, rank), "lora_b": (count, rank, 6), "lora_scale": (count,)}
+    leaves = {f"{at}/{n}": rng.normal(size=s).astype(np.float32) for n, s in shapes.items()}
+    info = product_file.load(toy_start.write(folder / "any", toy_start.factors(1)))[1]
+    info = dataclasses.replace(info, method="lora", tasks=tasks, length=0, rank=rank)
+    product_file.save(str(folder), leaves, info, product_file.ADAPTER)
+    return leaves
+
+
+def test_adapters_of_tasks_are_joined_listed_and_removed(tmp_path, capsys):
+    one = _adapters(tmp_path / "one", ("a", "b"))
+    two = _adapters(tmp_path / "two", ("c",), seed=1)
+    both = [str(tmp_path / name) for name in ("one", "two")]
+    assert "3 tasks, 300 bytes" in bank_files.add(str(tmp_path / "bank"), both)
+    assert "3 tasks" in bank_files.add(str(tmp_path / "bank"), both)  # held already
+    joined, info = product_file.load(str(tmp_path / "bank/adapter.safetensors"))
+    assert (info.tasks, info.rank) == (("a", "b", "c"), 2)
+    for name, leaf in joined.items():
+        np.testing.assert_array_equal(leaf, np.concatenate([one[name], two[name]]))
+    bank_files.show(str(tmp_path / "bank"))
+    listed = capsys.readouterr().out
+    assert re.search(r"adapter +width 6, rank 2", listed) and re.search(r"a +25 +100", listed)
+    assert "2 tasks" in bank_files.remove(str(tmp_path / "bank"), ["a"])
+    left = product_file.load(str(tmp_path / "bank"))[0]
+    for name, leaf in left.items():
+        np.testing.assert_array_equal(leaf, joined[name][1:])
+
+
+def test_adapters_of_another_shape_are_refused(tmp_path):
+    _adapters(tmp_path / "one", ("a",))
+    other = _adapters(tmp_path / "two", ("b",), rank=3)
+    with pytest.raises(UserError, match=r"rank \(R\) 3, .* 2: set --gin.lora.LoRA.rank=2"):
+        bank_files.add(str(tmp_path / "one"), [str(tmp_path / "two")])
+    info = dataclasses.replace(product_file.load(str(tmp_path / "two"))[1], rank=2)
+    product_file.save(str(tmp_path / "two"), other, info, product_file.ADAPTER)
+    with pytest.raises(UserError, match="lora_a' of shape"):
+        bank_files.add(str(tmp_path / "one"), [str(tmp_path / "two")])

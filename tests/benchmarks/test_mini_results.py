@@ -14,7 +14,7 @@ def test_finished_cells_become_the_page_and_the_csv(tmp_path):
     page = tmp_path / "page.md"
     assert mini_results.main([f"--folder={folder}", f"--out={page}"]) == 0
     text = page.read_text(encoding="utf-8")
-    assert "3 seeds" in text and "936 target runs and 12 source runs" in text
+    assert "3 seeds" in text and "1080 target runs and 12 source runs" in text
     tables = text.split("\n## ")[1:]
     assert [part.splitlines()[0] for part in tables] == [
         "16 training examples",
@@ -31,7 +31,7 @@ def test_finished_cells_become_the_page_and_the_csv(tmp_path):
         assert "| 21.0 ± 10.0 |" in body[0] and body[0].endswith("| **20.1 ± 10.0** |")
     with (tmp_path / "page.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert len(rows) == 936
+    assert len(rows) == 1080
     assert rows[0] == {
         "method": "MPT",
         "task": "mini_news_nli",

@@ -122,7 +122,7 @@ def main() -> None:
         for path, module in biased_of(model).items():
             size = VOCAB if module is model.lm_head else module.weight.shape[0]
             bias = rng.normal(size=size).astype(np.float32) * 0.5
-            stored[f"bias/{path}"] = bias
+            stored[f"bias/{path}/bias"] = bias
             module.register_forward_hook(bias_hook(torch.tensor(bias)))
         stored |= {f"biased/{name}": x for name, x in outputs_of(model, batch).items()}
         np.savez_compressed(OUT / f"adapted_{version}.npz", **batch, **stored)

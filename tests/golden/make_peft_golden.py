@@ -24,7 +24,6 @@ from mpt_jax.product.description import ProductInfo
 from mpt_jax.product.formats import peft as ours
 
 OUT = pathlib.Path(__file__).parent / "peft"
-BACKBONE = OUT.parent / "t5_v1_1.npz"
 LENGTH, TASKS = 4, 3
 COMMON = {
     "task_type": "SEQ_2_SEQ_LM",
@@ -41,15 +40,16 @@ CONFIGS = {
 }
 
 
-def backbone() -> transformers.T5ForConditionalGeneration:
+def backbone(version: str = "v1_1") -> transformers.T5ForConditionalGeneration:
     """The stored T5: the seed that gives its weights."""
-    with np.load(BACKBONE, allow_pickle=False) as stored:
+    file = OUT.parent / f"t5_{version}.npz"
+    with np.load(file, allow_pickle=False) as stored:
         wanted = stored["params/token_embedder/embedding"]
     for seed in range(1000):
-        model = model_of("v1_1", seed)
+        model = model_of(version, seed)
         if np.array_equal(t5x_weights(model)["token_embedder/embedding"], wanted):
             return model
-    raise SystemExit(f"{BACKBONE} was not made by make_t5_golden.py.")
+    raise SystemExit(f"{file} was not made by make_t5_golden.py.")
 
 
 def composed(model: peft.PeftModel, kind: str) -> np.ndarray:

@@ -67,13 +67,6 @@ def test_a_bottleneck_of_nothing(reduction):
         initialize.start(toy.model(Adapter(reduction)), toy.backbone(), KEY)
 
 
-def test_scanned_layers_are_refused():
-    model = toy.model(METHOD)
-    model = dataclasses.replace(model, config=dataclasses.replace(toy.CONFIG, scan_layers=True))
-    with pytest.raises(UserError, match=r"'adapter' adds to single layers.*scan_layers = False"):
-        jax.eval_shape(lambda key: model.get_initial_variables(key, toy.SHAPES), KEY)
-
-
 def test_rematerialised_layers_are_adapted_too():
     batch = toy.batch([0, 1, 2, 0])
     plain = toy.model(METHOD)

@@ -13,6 +13,8 @@ from mpt_jax.methods.bitfit import BitFit
 from mpt_jax.methods.dept import DePT
 from mpt_jax.methods.dpt import DPT
 from mpt_jax.methods.full import FullTraining
+from mpt_jax.methods.ia3 import IA3
+from mpt_jax.methods.lora import LoRA
 from mpt_jax.methods.mpt import MPT
 from mpt_jax.methods.prompt_tuning import PromptTuning
 from mpt_jax.methods.residual import ResidualPromptTuning
@@ -56,6 +58,8 @@ def _tuned(method, num_tasks=1):
         (ResidualPromptTuning(), 693_904),  # reported: 0.69M
         (BitFit(), 282_496),  # reported: 280K
         (Adapter(), 1_855_104),  # reported: 1.9M
+        (LoRA(), 884_736),  # as PEFT counts
+        (IA3(), 129_024),  # as PEFT counts
         (FullTraining(), 222_903_552),  # reported: 220M
     ],
     ids=lambda value: getattr(value, "name", None),

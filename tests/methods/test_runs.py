@@ -27,6 +27,8 @@ METHODS = {
     "residual": "residual",
     "adapter": "adapter",
     "bitfit": "bitfit",
+    "lora": "lora",
+    "ia3": "ia3",
     "full": "full",
 }
 

@@ -181,8 +181,8 @@ def test_what_peft_cannot_hold_is_refused(tmp_path, bank, message):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"peft_type": "LORA"}, "of the kind 'LORA'"),
-        ({"peft_type": ["LORA"]}, "of the kind"),
+        ({"peft_type": "LOHA"}, "of the kind 'LOHA'"),
+        ({"peft_type": ["LOHA"]}, "of the kind"),
         ({"task_type": "CAUSAL_LM"}, "task_type 'CAUSAL_LM'"),
         ({"num_virtual_tokens": 4}, "'prompt_embeddings' has the shape"),
         ({"num_tasks": 3}, "'prefix_task_cols' has the shape"),

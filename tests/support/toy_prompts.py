@@ -49,6 +49,10 @@ def write(folder: pathlib.Path, tasks=TASKS, method=None, **facts) -> str:
     for name, leaf in params.get("prompt_bank", {}).items():
         if leaf.ndim:  # a seed stays
             params["prompt_bank"][name] = 3 * rng.normal(size=leaf.shape)
+    if "per_task" in params:
+        params["per_task"] = jax.tree.map(
+            lambda leaf: leaf + rng.normal(size=leaf.shape).astype(np.float32), params["per_task"]
+        )
     results = {task: {"accuracy": 50.0} for task in tasks}
     saving.save(model, str(folder), params, step=7, results=results, feature_lengths=LENGTHS)
     return str(folder)

@@ -86,7 +86,7 @@ def test_source_runs_are_those_that_methods_need_and_their_teachers_come_first()
 
 def test_the_mini_comparison_has_its_documented_size_and_parses():
     runs = cells.all_runs(MINI, ROOT)
-    assert len(runs) == 13 * 8 * 3 * 3 + 4 * 3
+    assert len(runs) == 15 * 8 * 3 * 3 + 4 * 3
     assert len({run.name for run in runs}) == len(runs)
     cells.check(MINI, ROOT)
     few = cells.target_run(MINI, ROOT, MINI.methods[0], "mini_rte", "32", 1)

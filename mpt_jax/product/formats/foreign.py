@@ -9,7 +9,7 @@ import numpy as np
 from mpt_jax.backbone import tensor_file
 from mpt_jax.errors import UserError, did_you_mean
 from mpt_jax.product.description import TASK_NAME, ProductInfo
-from mpt_jax.product.leaves import Bank, per_task
+from mpt_jax.product.leaves import Bank, is_per_task
 
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
 
@@ -24,17 +24,20 @@ def refuse_pickle(path: str, target: str) -> None:
         )
 
 
-def read_tensors(file: str, names: Collection[str]) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+def read_tensors(
+    file: str, names: Collection[str] | None = None
+) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """The tensors of a safetensors file as float32, and the free-form part of its header.
 
     Args:
         file: on a disk.
-        names: of the tensors, which must be there and no others.
+        names: of the tensors, which must be there and no others; None: any.
 
     Raises:
         UserError: damaged, a missing or extra tensor, or one that float32 cannot hold.
     """
     found, metadata = tensor_file.open_file(file)
+    names = found.keys() if names is None else names
     for name in sorted(set(names) ^ found.keys()):
         what = "lacks the tensor" if name in names else "holds an extra tensor"
         raise UserError(f"{file} {what} {name!r}.{did_you_mean(name, found)}")
@@ -54,7 +57,7 @@ def describe(
     backbone: str,
     told: ProductInfo | None = None,
 ) -> ProductInfo:
-    """The description of a bank that another program has made or kept.
+    """The description of prompts that another program has made or kept.
 
     Args:
         path: its file, for messages.
@@ -67,19 +70,42 @@ def describe(
         UserError: values that are not finite, other names than tasks, another width than the
             backbone's, or no backbone.
     """
+    length, width = (bank["shared"] if "shared" in bank else bank["task_prompts"][0]).shape
+    rank = bank["task_u"].shape[2] if "task_u" in bank else 0
+    method = "mpt" if rank else "prompt_tuning"
+    return describe_as(path, method, (length, width, rank), bank, tasks, backbone, told)
+
+
+def describe_as(
+    path: str,
+    method: str,
+    sizes: tuple[int, int | None, int],
+    bank: Bank,
+    tasks: Sequence[str] | None,
+    backbone: str,
+    told: ProductInfo | None = None,
+) -> ProductInfo:
+    """As `describe`, of what `method` trains.
+
+    Args:
+        sizes: P, D (None: the backbone's) and R.
+    """
     for name, leaf in bank.items():
         if not np.isfinite(leaf).all():
             raise UserError(f"{path} is damaged: {name!r} holds values that are not finite.")
-    count = next(len(bank[name]) for name in per_task(bank))
-    length, width = (bank["shared"] if "shared" in bank else bank["task_prompts"][0]).shape
-    rank = bank["task_u"].shape[2] if "task_u" in bank else 0
+    count = next(len(leaf) for name, leaf in bank.items() if is_per_task(name))
     names = tuple(tasks or [f"task_{i}" for i in range(count)])
     _check_names(path, names, count)
+
+    from mpt_jax.backbone.formats import backbones  # imports jax
+
+    config = backbones.config_of(backbone)
+    length, width, rank = sizes
     found = ProductInfo(
-        method="mpt" if rank else "prompt_tuning",
+        method=method,
         tasks=names,
         length=length,
-        width=width,
+        width=config.emb_dim if width is None else width,
         rank=rank,
         vocabulary_size=0,
         backbone="",
@@ -91,14 +117,10 @@ def describe(
     )
     if told is not None and tasks is None and _sizes(told) == _sizes(found):
         found = told
-
-    from mpt_jax.backbone.formats import backbones  # imports jax
-
-    config = backbones.config_of(backbone)
-    if width != config.emb_dim:
+    if found.width != config.emb_dim:
         raise UserError(
-            f"{path} holds prompts of width {width}, the backbone {backbone} has {config.emb_dim}: "
-            "give the backbone that they were trained on with --backbone=PATH."
+            f"{path} holds prompts of width {found.width}, the backbone {backbone} has "
+            f"{config.emb_dim}: give the backbone that they were trained on with --backbone=PATH."
         )
     identity = backbones.identify(backbone)
     return dataclasses.replace(

@@ -1,6 +1,7 @@
-"""PEFT's adapters of multitask prompt tuning and of prompt tuning, in and out, bit by bit.
+"""PEFT's adapters of prompt tuning, of one task or several, LoRA and (IA)³, in and out, bit by bit.
 
 An adapter is a folder with `adapter_config.json` and `adapter_model.safetensors`, whose tensors are
+those of `peft_modules`, or
 
     prompt_embeddings [P, D]      `shared`, or the one of `task_prompts` [1, P, D]
     prefix_task_cols [K, P, R]    `task_u`
@@ -24,8 +25,8 @@ from mpt_jax.errors import UserError
 from mpt_jax.product import description
 from mpt_jax.product import tasks as bank_tasks
 from mpt_jax.product.description import ProductInfo
-from mpt_jax.product.formats import foreign
-from mpt_jax.product.leaves import Bank
+from mpt_jax.product.formats import foreign, peft_modules
+from mpt_jax.product.leaves import Bank, is_per_task
 
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
@@ -50,21 +51,24 @@ def read(path: str, tasks: Sequence[str] | None, backbone: str) -> tuple[Bank, P
         backbone: path of the backbone that it was trained on.
 
     Returns:
-        `shared`, `task_u`, `task_v` of multitask prompt tuning; `task_prompts` of prompt tuning.
+        `shared`, `task_u`, `task_v` of multitask prompt tuning; `task_prompts` of prompt tuning;
+        the leaves of `methods.lora` and `methods.ia3`.
 
     Raises:
-        UserError: no adapter of these two kinds, damaged, a pickle, or of another backbone.
+        UserError: no adapter of these kinds, damaged, a pickle, or of another backbone.
     """
     folder = path if os.path.isdir(path) else os.path.dirname(path)
     if not os.path.isfile(os.path.join(folder, CONFIG)):
         raise UserError(f"no adapter of PEFT at {path!r}: its folder has no {CONFIG}.")
     config = files.read_json(os.path.join(folder, CONFIG))
     kind = config.get("peft_type")
-    if not isinstance(kind, str) or kind not in _TENSORS:
+    known = (*_TENSORS, *peft_modules.METHODS)
+    if kind not in known:
         raise UserError(
-            f"{folder} is an adapter of the kind {kind!r}: {' and '.join(_TENSORS)} are read."
+            f"{folder} is an adapter of the kind {kind!r}: {', '.join(known)} are read."
         )
-    if config.get("task_type") != TASK_TYPE:
+    task_type = config.get("task_type")
+    if task_type != TASK_TYPE and (task_type is not None or kind in _TENSORS):
         raise UserError(
             f"{folder} has the task_type {config.get('task_type')!r}: only {TASK_TYPE} is for a T5."
         )
@@ -72,16 +76,25 @@ def read(path: str, tasks: Sequence[str] | None, backbone: str) -> tuple[Bank, P
     if not os.path.isfile(file):
         for name in os.listdir(folder):
             foreign.refuse_pickle(os.path.join(folder, name), WEIGHTS)
+    if kind in peft_modules.METHODS:
+        bank, rank = peft_modules.read(folder, config, file, backbone)
+        sizes, told = (0, None, rank), _told(tensor_file.open_file(file)[1])
+        method = peft_modules.METHODS[kind]
+        return bank, foreign.describe_as(folder, method, sizes, bank, tasks, backbone, told)
     tensors, metadata = foreign.read_tensors(file, _TENSORS[kind].values())
     bank = {ours: tensors[theirs] for ours, theirs in _TENSORS[kind].items()}
     bank = _encoder_half(folder, config, bank)
     if kind == SINGLE:
         bank = {"task_prompts": bank["shared"][None]}
+    return bank, foreign.describe(folder, bank, tasks, backbone, _told(metadata))
+
+
+def _told(metadata: dict[str, str]) -> ProductInfo | None:
+    """The description that `write` has put into the header; None: PEFT wrote it."""
     try:
-        told = description.from_header(metadata)
-    except ValueError:  # PEFT wrote it
-        told = None
-    return bank, foreign.describe(folder, bank, tasks, backbone, told)
+        return description.from_header(metadata)
+    except ValueError:
+        return None
 
 
 def write(path: str, bank: Bank, info: ProductInfo) -> None:
@@ -91,12 +104,27 @@ def write(path: str, bank: Bank, info: ProductInfo) -> None:
 
     Args:
         path: the adapter's folder, new or empty.
-        bank: of multitask prompt tuning; or one prompt, of one task or shared by all.
+        bank: of multitask prompt tuning; or one prompt, of one task or shared by all; or of LoRA or
+            (IA)³, of one task.
         info: its description.
 
     Raises:
-        UserError: more than prompts, whole prompts of several tasks, or unwritable files.
+        UserError: more than these, whole prompts of several tasks, or unwritable files.
     """
+    if all("/" in name and is_per_task(name) for name in bank):
+        tensors, config = peft_modules.write(bank, info.tasks)
+    else:
+        tensors, config = _of_prompts(bank, info)
+    common = {"base_model_name_or_path": None, "inference_mode": True, "task_type": TASK_TYPE}
+    content = tensor_file.to_bytes(tensors, {"format": "pt", **description.header(info)})
+    text = json.dumps({**common, **config}, indent=2, sort_keys=True) + "\n"
+    with files.new_folder(path) as folder:
+        (folder / WEIGHTS).write_bytes(content)
+        (folder / CONFIG).write_text(text)
+
+
+def _of_prompts(bank: Bank, info: ProductInfo) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """The tensors of prompts, and the fields of their configuration."""
     bank_tasks.check_expressible(bank, info)
     if "task_u" in bank:
         kind, leaves = MULTITASK, bank
@@ -113,28 +141,16 @@ def write(path: str, bank: Bank, info: ProductInfo) -> None:
         theirs: np.ascontiguousarray(leaves[ours], np.float32)
         for ours, theirs in _TENSORS[kind].items()
     }
-    metadata = {"format": "pt", **description.header(info)}
-    content = tensor_file.to_bytes(tensors, metadata)
-    config = json.dumps(_config(kind, info), indent=2, sort_keys=True) + "\n"
-    with files.new_folder(path) as folder:
-        (folder / WEIGHTS).write_bytes(content)
-        (folder / CONFIG).write_text(config)
-
-
-def _config(kind: str, info: ProductInfo) -> dict[str, Any]:
     config = {
-        "base_model_name_or_path": None,
-        "inference_mode": True,
         "num_transformer_submodules": 1,
         "num_virtual_tokens": info.length,
         "peft_type": kind,
         "prompt_tuning_init": "RANDOM",
-        "task_type": TASK_TYPE,
         "token_dim": info.width,
     }
     if kind == MULTITASK:
         config |= {"num_ranks": info.rank, "num_tasks": len(info.tasks)}
-    return config
+    return tensors, config
 
 
 def _encoder_half(folder: str, config: dict[str, Any], bank: Bank) -> dict[str, np.ndarray]:

@@ -1,0 +1,119 @@
+"""LoRA and (IA)³ of several tasks in one run: their start, and that each is as if it were alone."""
+
+import dataclasses
+import functools
+
+import jax
+import numpy as np
+import pytest
+import toy
+import toy_run
+from flax import traverse_util
+
+from mpt_jax.engine import initialize
+from mpt_jax.errors import UserError
+from mpt_jax.methods.full import FullTraining
+from mpt_jax.methods.ia3 import IA3
+from mpt_jax.methods.lora import LoRA
+
+KEY = jax.random.key(0)
+CONFIG = dataclasses.replace(toy.CONFIG, num_encoder_layers=1, num_decoder_layers=1)
+METHODS = [LoRA(rank=3, alpha=5), IA3()]
+BATCHES = [toy.batch(ids, seed) for seed, ids in enumerate(([0, 2, 2, 1], [0, 1, 0, 1]))]
+methods = pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
+
+
+@functools.cache
+def _backbone():
+    """Of one layer."""
+    trees = toy.backbone().items()
+    return {t: {n: leaf for n, leaf in tree.items() if n != "layers_1"} for t, tree in trees}
+
+
+def _model(method, tasks=toy.TASKS):
+    return dataclasses.replace(toy.model(method, tasks), config=CONFIG)
+
+
+def _leaves(params):
+    return traverse_util.flatten_dict(params["per_task"], sep="/")
+
+
+@methods
+def test_it_starts_at_the_backbone(method):
+    model = _model(method)
+    params = initialize.start(model, _backbone(), KEY)
+    scores = jax.jit(model.score_batch)(params, BATCHES[0])
+    plain = jax.jit(_model(FullTraining()).score_batch)(_backbone(), BATCHES[0])
+    np.testing.assert_array_equal(scores, plain)
+
+
+def test_how_lora_starts():
+    found = _leaves(_model(LoRA(rank=3, alpha=5)).start(_backbone(), KEY))
+    drawn = {n: np.asarray(leaf) for n, leaf in found.items() if n.endswith("lora_a")}
+    assert len(drawn) == 2 * 3  # query and value of three attentions
+    assert {leaf.shape for leaf in drawn.values()} == {(3, 16, 3)}
+    numbers = np.concatenate([leaf.ravel() for leaf in drawn.values()])
+    assert np.abs(numbers).max() < 0.25  # 1 / sqrt(16)
+    assert np.abs(numbers.std() - 0.25 / np.sqrt(3)) < 0.01  # of a uniform distribution
+    assert len(np.unique(numbers)) > 0.99 * len(numbers)
+    for name, leaf in found.items():
+        if name.endswith("lora_b"):
+            assert leaf.shape == (3, 3, 16) and not leaf.any()
+        elif name.endswith("lora_scale"):
+            np.testing.assert_array_equal(leaf, np.full(3, 5 / 3, np.float32))
+
+
+@methods
+@pytest.mark.parametrize("num_microbatches", [1, 2])
+def test_together_equals_alone(method, num_microbatches):
+    """Two steps on batches that mix three tasks, against a run for each task."""
+    model = _model(method)
+    run = toy_run.Run(
+        model, initialize.start(model, _backbone(), KEY), num_microbatches=num_microbatches
+    )
+    for batch in BATCHES:
+        run.step(batch)
+    together = _leaves(run.trainable)
+    for index, task in enumerate(toy.TASKS):
+        alone = _model(method, (task,))
+        own_run = toy_run.Run(alone, alone.start(_backbone(), KEY))
+        for batch in BATCHES:
+            rows = batch["task_ids"] == index
+            if rows.any():
+                own = {name: values[rows] for name, values in batch.items()}
+                own_run.step({**own, "task_ids": np.zeros_like(own["task_ids"])})
+        moved = _leaves(own_run.trainable)
+        assert moved.keys() == together.keys()
+        for name, leaf in moved.items():
+            np.testing.assert_allclose(together[name][index], leaf[0], atol=1e-3, err_msg=name)
+
+
+@methods
+def test_only_what_a_task_has_of_its_own_moves(method):
+    model = _model(method)
+    run = toy_run.Run(model, initialize.start(model, _backbone(), KEY))
+    before = _leaves(run.trainable)
+    run.step(BATCHES[1])  # without the task sst
+    assert run.trainable.keys() == {"per_task"}
+    for name, leaf in _leaves(run.trainable).items():
+        np.testing.assert_array_equal(leaf[2], before[name][2])
+        assert np.any(leaf[:2] != before[name][:2]) or name.endswith("lora_a"), name
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"rank": 0}, "rank >= 1 and alpha > 0, not rank 0"),
+        ({"alpha": float("nan")}, "alpha > 0, not rank 8 and alpha nan"),
+        ({"projections": ("q",)}, r"projections = \('q',\): name one or more of query, key"),
+        ({"projections": ()}, "name one or more"),
+    ],
+)
+def test_settings_of_lora_that_mean_nothing(settings, message):
+    with pytest.raises(UserError, match=message):
+        LoRA(**settings)
+
+
+def test_projections_that_the_backbone_lacks():
+    with pytest.raises(UserError, match="this backbone has none of them .*wi_0 and wi_1"):
+        LoRA(projections=("wi",)).added_shapes(1, _backbone())
