@@ -20,7 +20,13 @@ _EQUAL = (
     ("rank", "rank (R)", "set --gin.{1}={0}"),
 )
 
-_RANKS = {"mpt": "mpt.MPT.rank", "lora": "lora.LoRA.rank"}
+_RANKS = {  # method: its setting
+    "mpt": "mpt.MPT.rank",
+    "lora": "lora.LoRA.rank",
+    "dept": "dept.DePT.rank",
+    "dpt": "dpt.DPT.rank",
+    "ulpt": "ulpt.ULPT.rank",
+}
 
 # The fields that say something of each task by its name.
 _TOLD = ("label_words", "input_forms", "metrics")
@@ -147,9 +153,10 @@ def _check_fits(
     for field, what, remedy in _EQUAL:
         ours, theirs = getattr(info, field), getattr(other_info, field)
         if ours != theirs:
+            how = remedy.format(ours, _RANKS.get(info.method, "rank"))
             raise UserError(
                 f"{other_path} has the {what} {theirs}, the bank {path} {ours}: "
-                f"{remedy.format(ours, _RANKS.get(info.method))}, and train its tasks again."
+                f"{how}, and train its tasks again."
             )
     bits = {described.backbone_bits for described in (info, other_info)} - {""}
     if len(bits) > 1:

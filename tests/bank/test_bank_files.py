@@ -93,7 +93,7 @@ def test_whole_prompts_are_added_as_they_are(tmp_path):
     ("fields", "message"),
     [
         ({"shared": SHARED + 1e-7}, r"another shared prompt.*SHARED_LEARNING_RATE=0"),
-        ({"rank": 2}, r"rank \(R\) 2, the bank .* 1: set the method.*--gin.mpt.MPT.rank=1"),
+        ({"rank": 2}, r"rank \(R\) 2, the bank .* 1: set --gin.mpt.MPT.rank=1"),
         ({"method": "spot"}, "method spot.* mpt: choose the method"),
         ({"backbone": "other"}, "fingerprint other.* abc: train on the backbone"),
         ({"vocabulary_size": 5}, "vocabulary size 5"),

@@ -44,7 +44,7 @@ def test_both_factors_start_uniform_in_one_half():
 
 def test_the_product_keeps_the_factors(tmp_path):
     bank = _bank()
-    toy_start.write(tmp_path, {"shared": np.zeros((4, 6), np.float32)}, method="dpt")
+    toy_start.write(tmp_path, {"task_prompts": np.zeros((3, 4, 6), np.float32)}, method="dpt")
     _, info = product_file.load(str(tmp_path))
     dpt.DPT(4, 2).save(str(tmp_path), {"prompt_bank": bank}, None, info)
     loaded, _ = product_file.load(str(tmp_path))

@@ -68,7 +68,7 @@ def test_the_product_scores_as_the_run_did_with_scanned_layers_too(method, tmp_p
     saving.save(model, str(tmp_path), params, step=1, results={}, feature_lengths={})
 
     restored = toy.model(Restored(str(tmp_path)))
-    again = restored.start(toy.backbone(), KEY)
+    again = initialize.start(restored, toy.backbone(), KEY)
     batch = toy.batch([0, 1, 2, 0])
     found = jax.jit(model.score_batch)(params, batch)
     np.testing.assert_allclose(jax.jit(restored.score_batch)(again, batch), found, rtol=1e-6)
@@ -127,7 +127,7 @@ def test_tasks_of_several_runs_make_a_bank_and_leave_it(method, tmp_path, capsys
     ("method", "other", "message"),
     [
         (DePT(4, 2, 6), DePT(4, 2, 9), r"'task_a' of shape \(9, 2\) a task, .* \(6, 2\): train"),
-        (DPT(4, 2), DPT(4, 3), r"rank \(R\) 3, the bank .* 2: set the method's rank to 2"),
+        (DPT(4, 2), DPT(4, 3), r"rank \(R\) 3, the bank .* 2: set --gin.dpt.DPT.rank=2"),
         (ULPT(4, 3), ULPT(4, 3, seed=1), "another 'projection_seed' than the bank"),
         (ULPT(4, 3), DPT(4, 3), "method dpt, the bank .* ulpt"),
     ],
@@ -141,7 +141,7 @@ def test_runs_of_other_sizes_or_seeds_make_no_bank(method, other, message, tmp_p
 @EACH
 def test_a_start_does_not_depend_on_the_tasks_beside_it(method):
     bank, alone = (
-        toy.model(method, tasks).start(toy.backbone(), KEY)["prompt_bank"]
+        initialize.start(toy.model(method, tasks), toy.backbone(), KEY)["prompt_bank"]
         for tasks in (("x", "qa", "y"), ("qa",))
     )
     for name, leaf in alone.items():

@@ -87,6 +87,6 @@ def test_another_run_may_start_from_it(tmp_path):
     spot = residual.ResidualPromptTuning(
         4, 5, initializers.FromPromptFile(str(tmp_path), task="qa")
     )
-    started = toy.model(spot).start(toy.backbone(), KEY)["prompt_bank"]["task_prompts"]
+    started = initialize.start(toy.model(spot), toy.backbone(), KEY)["prompt_bank"]["task_prompts"]
     for prompt in started:
         np.testing.assert_allclose(prompt, residual.fold(params["prompt_bank"])[1], rtol=1e-6)

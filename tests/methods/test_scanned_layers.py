@@ -58,17 +58,17 @@ def test_a_step_and_a_product_are_those_of_single_layers(method, tmp_path):
     in_one = stacked(params)
     shapes = jax.eval_shape(lambda key: scanned.get_initial_variables(key, toy.SHAPES), KEY)
     assert jax.tree.map(np.shape, in_one) == jax.tree.map(np.shape, shapes["params"])
-    started = jax.tree.map(np.shape, scanned.start(stacked(toy.backbone()), KEY))
+    started = jax.tree.map(np.shape, initialize.start(scanned, stacked(toy.backbone()), KEY))
     assert started == jax.tree.map(np.shape, in_one)
 
     # Read before a step, which reuses the buffers of what trains.
-    plain.save(str(tmp_path / "plain"), params, step=1, results={}, feature_lengths={})
-    scanned.save(str(tmp_path / "scanned"), in_one, step=1, results={}, feature_lengths={})
+    saving.save(plain, str(tmp_path / "plain"), params, step=1, results={}, feature_lengths={})
+    saving.save(scanned, str(tmp_path / "scanned"), in_one, step=1, results={}, feature_lengths={})
     for file in ("adapter.safetensors", "adapter.json"):
         written = [(tmp_path / kind / file).read_bytes() for kind in ("plain", "scanned")]
         assert written[0] == written[1]
     restored = dataclasses.replace(scanned, method=Restored(str(tmp_path / "plain")))
-    served = restored.start(stacked(toy.backbone()), KEY)
+    served = initialize.start(restored, stacked(toy.backbone()), KEY)
     use = "predict_batch" if method.name == "lora" else "score_batch"  # it takes a while to compile
     expected = jax.jit(getattr(plain, use))(params, batch)
     found = jax.jit(getattr(restored, use))(served, batch)

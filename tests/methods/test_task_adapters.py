@@ -48,7 +48,7 @@ def test_it_starts_at_the_backbone(method):
 
 
 def test_how_lora_starts():
-    found = _leaves(_model(LoRA(rank=3, alpha=5)).start(_backbone(), KEY))
+    found = _leaves(initialize.start(_model(LoRA(rank=3, alpha=5)), _backbone(), KEY))
     drawn = {n: np.asarray(leaf) for n, leaf in found.items() if n.endswith("lora_a")}
     assert len(drawn) == 2 * 3  # query and value of three attentions
     assert {leaf.shape for leaf in drawn.values()} == {(3, 16, 3)}
@@ -76,7 +76,7 @@ def test_together_equals_alone(method, num_microbatches):
     together = _leaves(run.trainable)
     for index, task in enumerate(toy.TASKS):
         alone = _model(method, (task,))
-        own_run = toy_run.Run(alone, alone.start(_backbone(), KEY))
+        own_run = toy_run.Run(alone, initialize.start(alone, _backbone(), KEY))
         for batch in BATCHES:
             rows = batch["task_ids"] == index
             if rows.any():
