@@ -32,7 +32,6 @@ SETTINGS = {
     "TEACHER_STEPS": "2",
     "EVAL_PERIOD": "4",
     "FEW_SHOT": "16",
-    "LENGTH_BUCKETS": "None",
     "utils.SaveCheckpointConfig.keep": "None",
 }
 FILES = ["gin/mpt_source.gin", str(pathlib.Path(toy.__file__).with_name("toy.gin"))]

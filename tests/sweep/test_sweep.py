@@ -75,9 +75,9 @@ def _half_done(tmp_path):
     runs = cells.all_runs(plan_file.load(MINI), folder)
     for run in runs[:12]:
         sweep_plans.finish(run)
-    for run in runs[12:30]:  # two tasks, of all nine methods
+    for run in runs[12:42]:  # two tasks, of all 15 methods
         sweep_plans.finish(run, score=50.0)
-    sweep_plans.begin(runs[30])
+    sweep_plans.begin(runs[42])
     return folder
 
 
@@ -85,13 +85,13 @@ def test_dry_run_shows_what_is_done_and_left_and_changes_nothing(sweep, half_don
     before = sweep_plans.files(half_done)
     status, out, err = sweep(MINI, f"--folder={half_done}", "--dry_run")
     assert (status, err) == (0, "")
-    assert out.startswith(f"{MINI}: 9 methods × 8 tasks × shots 16, 32, full × seeds 0, 1, 2\n")
+    assert out.startswith(f"{MINI}: 15 methods × 8 tasks × shots 16, 32, full × seeds 0, 1, 2\n")
     rows = {line[:37].strip(): line[37:].split() for line in out.splitlines()[2:]}
     assert rows[""] == ["runs", "done", "begun", "to", "do"]
     assert rows["source no_decomposition"] == ["3", "3", "0", "0"]
     assert rows["MPT"] == ["72", "2", "1", "69"]
     assert rows["prompt tuning from scratch"] == ["72", "2", "0", "70"]
-    assert rows["all"] == ["660", "30", "1", "629"]
+    assert rows["all"] == ["1092", "42", "1", "1049"]
     assert sweep_plans.files(half_done) == before
 
 
