@@ -8,6 +8,7 @@ import jax
 from t5x import trainer as trainer_lib
 
 from mpt_jax import hosts
+from mpt_jax.engine.evaluation import answers
 from mpt_jax.engine.evaluation.task_metrics import with_mean
 from mpt_jax.engine.interrupt import InterruptFlag
 from mpt_jax.engine.records import history
@@ -79,15 +80,16 @@ class Callbacks:
 
     def on_evaluation(self, step: int, found: Mapping | None, evaluator: Evaluator) -> None:
         """Keeps the product of an evaluation if it is the best so far, and reports it."""
-        results, better = {}, False
+        results, collapses, better = {}, {}, False
         if hosts.is_first():
+            collapses = answers.collapses(evaluator, evaluator.predicted)
             results = with_mean(found, evaluator.key_metrics)
             self._means[step] = results[history.MEAN][history.KEY_METRIC]
             better = history.best_step(self._means) == step
         self._means.setdefault(step, None)  # the other processes only know that there was one
         if hosts.agree_on_any(better):
             self._export(self._trainer.train_state.params, step, results)
-        self._reporter.evaluation(step, results)  # last, as in our engine
+        self._reporter.evaluation(step, results, collapses)  # last, as in our engine
 
     def run(self, train_state: Any, metrics_by_task: Mapping[str, Mapping]) -> bool:
         """An action of T5X after some training steps, in the first process.

@@ -40,13 +40,14 @@ class _Results:
 
     def __call__(self, step: int, found: Any, evaluator: Evaluator) -> None:
         del step
-        keys, told, confusions = evaluator.key_metrics, {}, {}
+        keys, told, collapses, confusions = evaluator.key_metrics, {}, {}, {}
         if hosts.is_first():
             self.results = with_mean(found, keys)
             told = answers.told(evaluator, keys, evaluator.predicted)
+            collapses = answers.collapses(evaluator, evaluator.predicted)
             if self._settings.confusion:
                 confusions = answers.confusions(evaluator, evaluator.predicted)
-        own.put_out_metrics(self._settings, self.results, keys, told, confusions)
+        own.put_out_metrics(self._settings, self.results, keys, told, collapses, confusions)
 
 
 def arguments(settings: Evaluation) -> dict[str, Any]:

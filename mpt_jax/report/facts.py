@@ -10,8 +10,9 @@ from typing import Any
 
 from etils import epath
 
-from mpt_jax import run_layout
+from mpt_jax import files, run_layout
 from mpt_jax.engine.records import evaluated, recorded_rows
+from mpt_jax.errors import UserError
 
 TRAIN = "train"
 _MINI = "@assets.path()"  # in folders from before `mini` was a name
@@ -36,6 +37,7 @@ def of(
     return {
         "rows": {task: count for task, count in scored.items() if count},
         "train_rows": {task: count for task, count in trained.items() if count},
+        "answers": _answers(place, tasks),
         "backbone": _backbone(folder, record),
         "day": _day(folder, place),
     }
@@ -47,6 +49,22 @@ def _count(folder: epath.Path, record: Mapping[str, Any], task: str, split: str)
         return evaluated.file_of(folder, task, "jsonl").read_bytes().count(b"\n")
     except OSError:
         return recorded_rows.count(record, task, split)
+
+
+def _answers(place: epath.Path, tasks: Sequence[str]) -> dict[str, dict[str, float]]:
+    """What `t5x eval` says of the answers to each task with label words, those that are numbers."""
+    try:
+        of = files.read_json(place / run_layout.EVALUATION).get(evaluated.OF)
+    except (OSError, UserError):
+        return {}
+    told = of.get(evaluated.ANSWERS) if isinstance(of, dict) else None
+    if not isinstance(told, dict):
+        return {}
+    return {
+        task: {name: x for name, x in told[task].items() if type(x) in (int, float)}
+        for task in tasks
+        if isinstance(told.get(task), dict)
+    }
 
 
 def _backbone(folder: epath.Path, record: Mapping[str, Any]) -> str:

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable, Sequence
 from html import escape
 
+from mpt_jax.engine.records import evaluated
 from mpt_jax.report import reported
 from mpt_jax.report.runs import TEST, VALIDATION, Problem, Run
 from mpt_jax.report.settings import Cell, Setting, short_names
@@ -104,9 +105,20 @@ def _summary(runs: Sequence[Run], found: Sequence[Setting], problems: Sequence[P
         "Date": escape(_dates(runs)),
         "Backbone": escape(_numbers_of(run.backbone or "not known" for run in runs)),
         "Split": escape(_numbers_of(run.split for run in runs)),
+        "All one answer": escape("; ".join(line for run in runs for line in _collapses(run))),
     }
     lines = (f"<dt>{name}</dt><dd>{fact}</dd>" for name, fact in facts.items() if fact)
     return f"<dl>{''.join(lines)}</dl>"
+
+
+def _collapses(run: Run) -> list[str]:
+    """Says of each task whose answers are nearly all the same what one label alone scores."""
+    return [
+        f"{task} in {run.folder}: {told[evaluated.SAME]:.0f} % of the answers are the same, and "
+        f"always giving the most frequent label scores {told[evaluated.CONSTANT]:.1f}"
+        for task, told in run.answers.items()
+        if told.get(evaluated.SAME, 0) >= evaluated.COLLAPSED and evaluated.CONSTANT in told
+    ]
 
 
 def _dates(runs: Sequence[Run]) -> str:

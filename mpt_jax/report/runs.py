@@ -57,6 +57,7 @@ class Run:
         rows: task -> how many rows of that split it is of, where that is known.
         train_rows: task -> rows that it was trained on, or drawn from, where that is known.
         confusions: task -> which label was taken for which on that split, where that was asked for.
+        answers: task -> what `t5x eval` says of its answers, where the task has label words.
         backbone: its name and fingerprint; "" where they are not known.
         day: when the last of its scores was written, by the date of the file, as 2026-11-25.
         validation: task -> key metric by step, percent.
@@ -80,6 +81,7 @@ class Run:
     rows: dict[str, int]
     train_rows: dict[str, int]
     confusions: dict[str, Confusion]
+    answers: dict[str, dict[str, float]]
     backbone: str
     day: str
     validation: dict[str, Series]

@@ -5,8 +5,11 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from mpt_jax.csv_text import csv_text
+from mpt_jax.engine.records import evaluated
 from mpt_jax.report.runs import Problem, Run
 from mpt_jax.report.settings import Cell, Setting, ordered_labels
+
+_OF_ANSWERS = (evaluated.SAME, evaluated.CONSTANT)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,13 +101,15 @@ def runs_csv(runs: Iterable[Run]) -> str:
     runs = list(runs)
     order = ordered_labels(runs)
     head = "stage method shots task metric seed split score tuned_parameters_per_task steps"
-    lines = [[*head.split(), "batch_size", "folder"]]
+    lines = [[*head.split(), "batch_size", *_OF_ANSWERS, "folder"]]
     for run in sorted(runs, key=lambda r: (r.stage, order.index(r.label), r.folder)):
         shots = "all" if run.shots is None else run.shots
         for task in run.tasks:
             start = [run.stage, run.label, shots, task, run.key_metrics[task], run.seed, run.split]
             numbers = [f"{run.scores[task]:.4f}", f"{run.tuned_per_task:.10g}"]
-            lines.append([*start, *numbers, run.steps, run.batch_size, run.folder])
+            told = run.answers.get(task, {})
+            answers = [f"{told[n]:.4f}" if n in told else "" for n in _OF_ANSWERS]
+            lines.append([*start, *numbers, run.steps, run.batch_size, *answers, run.folder])
     return csv_text(lines)
 
 

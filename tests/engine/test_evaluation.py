@@ -128,6 +128,27 @@ def test_outputs_are_written_next_to_their_rows(tmp_path):
     ]
 
 
+def test_answers_that_are_all_one_are_told():
+    register_info("toy_copy", TaskInfo((word(0), word(1)), "accuracy"))
+    right = evaluator(mixture_or_task_name="toy_copy")
+    right.run(copy)
+    assert right.collapses() == {}
+    fixed = evaluator(mixture_or_task_name="toy_copy")
+    fixed.run(lambda batch: np.tile(np.array(BYTES.vocabulary.encode(word(1)) + [1]), (B, 1)))
+    assert fixed.collapses() == {"toy_copy": f"100 % of the answers are {word(1)!r}"}
+    told = fixed.answers()["toy_copy"]
+    assert (told["same_answer"], told["invalid_answers"]) == (100, 0)
+    assert told["constant_answer"] == pytest.approx(100 / 11)  # all words differ
+
+
+def test_one_answer_to_targets_that_are_all_one_is_right():
+    register("toy_one", 1, [accuracy])
+    register_info("toy_one", TaskInfo((word(0),), "accuracy"))
+    one = evaluator(mixture_or_task_name="toy_one")
+    one.run(copy)
+    assert one.answers()["toy_one"]["same_answer"] == 100 and one.collapses() == {}
+
+
 def test_the_mean_is_of_the_tasks_key_metrics():
     register_info("toy_upper", TaskInfo((), "mean_score"))
     metrics = evaluator().run(copy, lambda batch: np.full(B, -4.0))

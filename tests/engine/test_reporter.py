@@ -12,7 +12,7 @@ def report(folder):
     settings = types.SimpleNamespace(model=model, model_dir=str(folder), total_steps=4)
     with Reporter(settings, 0) as reporter:
         reporter.training(2, {"loss": 1.5})
-        reporter.evaluation(4, RESULTS)
+        reporter.evaluation(4, RESULTS, {})
 
 
 def test_numbers_go_to_the_display_and_to_the_files(tmp_path, capsys):

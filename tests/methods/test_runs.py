@@ -1,5 +1,6 @@
 """The rivals of MPT by their gin files: a target run, and the evaluation of its product."""
 
+import collections
 import csv
 import json
 import pathlib
@@ -161,6 +162,8 @@ def test_an_evaluation_says_what_its_answers_are(work, overlay, capsys, ranked):
         told = found["evaluated"]["answers"][task]
         invalid = [row["predictions"] not in words for row in rows]
         assert told["invalid_answers"] == pytest.approx(100 * np.mean(invalid))
+        commonest = collections.Counter(row["predictions"] for row in rows).most_common(1)[0][1]
+        assert told["same_answer"] == pytest.approx(100 * commonest / len(rows))
         targets = [row["targets"] for row in rows]
         most = statistics.mode(targets)
         constant = toy_tasks.likeness(targets, [most] * len(rows))["likeness"]

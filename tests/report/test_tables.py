@@ -2,9 +2,10 @@
 
 import csv
 import io
+import json
 
 from mpt_jax.csv_text import csv_text
-from mpt_jax.report import tables
+from mpt_jax.report import html, tables
 from mpt_jax.report.settings import settings
 
 
@@ -85,12 +86,31 @@ def test_csv_of_runs_and_of_what_is_left_out(make_run, read):
     assert head.startswith("stage,method,shots,task,metric,seed,split,score,")
     folder = runs[0].folder
     assert lines == [
-        f'target,"quote "" here",all,x,accuracy,0,test,50.0000,1354,100,16,{folder}',
-        f'target,"quote "" here",all,y,accuracy,0,test,60.2500,1354,100,16,{folder}',
+        f'target,"quote "" here",all,x,accuracy,0,test,50.0000,1354,100,16,,,{folder}',
+        f'target,"quote "" here",all,y,accuracy,0,test,60.2500,1354,100,16,,,{folder}',
     ]
     assert tables.problems_csv(problems).splitlines()[1:] == [
         f"{problems[0].folder},incomplete,at step 50 of 100"
     ]
+
+
+def test_answers_that_are_all_one_stand_next_to_what_one_label_scores(make_run, read):
+    folder = make_run("a", tasks=("x",), test={"x": 50})
+    file = folder / "test/metrics.json"
+    found = json.loads(file.read_text())
+    found["evaluated"] = {
+        "split": "test",
+        "answers": {"x": {"same_answer": 97.5, "constant_answer": 49}},
+    }
+    file.write_text(json.dumps(found))
+    runs, problems = read()
+    (line,) = csv.DictReader(tables.runs_csv(runs).splitlines())
+    assert (line["same_answer"], line["constant_answer"]) == ("97.5000", "49.0000")
+    page = html.page("title", runs, settings(runs), [], problems, False)
+    assert "98 % of the answers are the same" in page and "label scores 49.0" in page
+    found["evaluated"]["answers"] = {"x": [1]}
+    file.write_text(json.dumps(found))
+    assert read()[0][0].answers == {}
 
 
 def test_a_cell_that_a_spreadsheet_would_run_is_quoted(make_run, read):

@@ -53,7 +53,8 @@ def evaluate(settings: Evaluation) -> Metrics:
         output_dir=settings.output_dir,
     )
     confusions = evaluator.confusions() if settings.confusion else {}
-    put_out_metrics(settings, results, evaluator.key_metrics, evaluator.answers(), confusions)
+    told, collapses = evaluator.answers(), evaluator.collapses()
+    put_out_metrics(settings, results, evaluator.key_metrics, told, collapses, confusions)
     return results
 
 
@@ -70,6 +71,7 @@ def put_out_metrics(
     results: Metrics,
     key_metrics: Mapping[str, str],
     answers: Mapping[str, Mapping[str, float]],
+    collapses: Mapping[str, str],
     confusions: Mapping[str, Confusion],
 ) -> None:
     """Prints what was found, and writes it with the configuration; every process calls it.
@@ -81,6 +83,7 @@ def put_out_metrics(
         results: the metrics.
         key_metrics: name of the key metric of each task.
         answers: `Evaluator.answers`.
+        collapses: `Evaluator.collapses`.
         confusions: by task; of a task without one the file of an earlier evaluation is removed.
     """
     output_dir = settings.output_dir
@@ -102,7 +105,9 @@ def put_out_metrics(
     if hosts.is_first():
         for task, metrics in results.items():
             told = {**metrics, **answers.get(task, {})}
-            print(task, "  ".join(f"{name} {value:.2f}" for name, value in told.items()))
+            values = [f"{name} {value:.2f}" for name, value in told.items()]
+            values += [f"({collapses[task]})"] if task in collapses else []
+            print(task, "  ".join(values))
             if task in confusions:
                 print(*confusion_lib.told(confusions[task]), sep="\n")
 

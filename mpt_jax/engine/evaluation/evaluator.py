@@ -105,6 +105,10 @@ class Evaluator:
         """How to read the last run's metrics, see `answers.told`."""
         return answers.told(self._seqio, self.key_metrics, self._predicted)
 
+    def collapses(self) -> dict[str, str]:
+        """What is to be said of tasks whose last answers are all one, see `answers.collapses`."""
+        return answers.collapses(self._seqio, self._predicted)
+
     def confusions(self) -> dict[str, Confusion]:
         """Which labels the last run has taken for which, see `answers.confusions`."""
         return answers.confusions(self._seqio, self._predicted)

@@ -16,6 +16,8 @@ from mpt_jax.product import product_file
 OF = "evaluated"  # next to the tasks and MEAN: what was evaluated, as `facts` says
 
 KEYS, ANSWERS = _BY_TASK = ("key_metrics", "answers")  # in it, by task
+INVALID, SAME, CONSTANT = "invalid_answers", "same_answer", "constant_answer"  # in its answers
+COLLAPSED = 95.0  # percent of a task's answers that are one and the same
 _LONGEST_HEADER = 2**24  # bytes
 
 

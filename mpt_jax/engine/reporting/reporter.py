@@ -47,8 +47,14 @@ class Reporter:
             self._writer.write(step, "train", scalars)
             self._progress.update(step, scalars)
 
-    def evaluation(self, step: int, results: Mapping[str, Mapping[str, Any]]) -> None:
-        """Validation metrics {task: {metric: value}} of the state after `step`."""
+    def evaluation(
+        self, step: int, results: Mapping[str, Mapping[str, Any]], collapses: Mapping[str, str]
+    ) -> None:
+        """Validation metrics {task: {metric: value}} of the state after `step`.
+
+        Args:
+            collapses: what is to be said of tasks whose answers are all one, by task.
+        """
         if self._speaks:
             flat = {
                 f"{task}/{m}": x for task, metrics in results.items() for m, x in metrics.items()
@@ -58,3 +64,5 @@ class Reporter:
             values = "  ".join(f"{name} {value:.2f}" for name, value in flat.items())
             self._progress.update(step, {SCORE: score})
             self._progress.log(f"step {step}  validation: {SCORE} {score:.2f}", values)
+            for task, said in collapses.items():
+                self._progress.log(f"step {step}  {task}: {said}")
