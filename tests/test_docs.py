@@ -8,16 +8,14 @@ import runpy
 import shlex
 import shutil
 
+import first_layers
 import jax
 import jax.numpy as jnp
 import pytest
-import safetensors.numpy
 import toy
-from flax import traverse_util
 
 from mpt_jax import assets, cli, demo
 from mpt_jax.backbone import store
-from mpt_jax.backbone.formats import backbones
 from mpt_jax.backbone.network import Transformer
 from mpt_jax.convert import convert_backbones
 
@@ -35,11 +33,9 @@ TINY_RUN = (
 )
 SOURCES = "MIXTURE_OR_TASK_NAME=['mini_nli', 'mini_sentiment']"  # of six
 UNEVALUATED = "train.train.infer_eval_dataset_cfg=None"  # half of a tiny run's time
-ONE_LAYER = {"num_encoder_layers": 1, "num_decoder_layers": 1}
 # What these do needs several processes: tests/test_several_hosts.py.
 PROCESS_FLAGS = ("--multiprocess", "--coordinator_address", "--process_count", "--process_index")
 T5_BASE = dataclasses.replace(toy.CONFIG, vocab_size=1152)  # stands in for the real one
-TINY_MINI = [f"config.T5Config.{name}={value}" for name, value in ONE_LAYER.items()]
 TINY_MODEL = [f"config.T5Config.{n}={v!r}" for n, v in vars(T5_BASE).items()]
 
 
@@ -107,18 +103,8 @@ def _workplace(tmp_path_factory):
             for i in range(rows)
         )
         (folder / f"{name}.tsv").write_text(text)
-    _first_layers(assets.path("mini"), folder / "assets/mini")
+    first_layers.copy(assets.path("mini"), folder / "assets/mini")
     return folder
-
-
-def _first_layers(backbone: str, folder: pathlib.Path) -> None:
-    """A copy of a backbone with the first layer of each side alone."""
-    config = dataclasses.replace(backbones.config_of(backbone), **ONE_LAYER)
-    tensors = safetensors.numpy.load_file(f"{backbone}/model.safetensors")
-    kept = {path: leaf for path, leaf in tensors.items() if not re.search("/layers_[1-9]", path)}
-    store.save(str(folder), traverse_util.unflatten_dict(kept, sep="/"), config)
-    for name in ("spiece.model", "tokenizer_config.json"):
-        shutil.copy(f"{backbone}/{name}", folder)
 
 
 @pytest.fixture(name="mini", autouse=True)
@@ -146,7 +132,7 @@ def test_the_python_of_the_readme_runs(workplace, monkeypatch, capsys):
     """On what `make demo` leaves behind, of two steps."""
     monkeypatch.chdir(workplace)
     run = ["train", "--gin_file=gin/mpt_target.gin", "--gin_file=gin/methods/prompt_tuning.gin"]
-    sizes = [f"--gin.{size}" for size in (*TINY_RUN, UNEVALUATED, *TINY_MINI)]
+    sizes = [f"--gin.{size}" for size in (*TINY_RUN, UNEVALUATED, *first_layers.SETTINGS)]
     names = {"MIXTURE_OR_TASK_NAME": demo.TASK, "MODEL_DIR": demo.FOLDER / "mpt"}
     assert cli.main([*run, *sizes, *(f"--gin.{k}={v}" for k, v in names.items())]) == 0
     capsys.readouterr()
@@ -180,7 +166,7 @@ def _tiny(words: list[str]) -> list[str]:
     if any("t5_base.gin" in word for word in words):
         sizes += TINY_MODEL
     elif words[0] in ("train", "eval", "infer"):
-        sizes += TINY_MINI
+        sizes += first_layers.SETTINGS
     return [f"--gin.{size}" for size in dict.fromkeys(sizes)]
 
 

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 
+import first_layers
 import pytest
 import tensorflow as tf
 import toy
@@ -65,7 +66,10 @@ def _t5x(start):
 
 
 def test_from_source_training_to_predictions(t5x, tmp_path):
-    few = ("--gin.TRAIN_STEPS=2", "--gin.EVAL_PERIOD=2", "--gin.WARMUP_STEPS=1")
+    first_layers.copy(assets.path("mini"), tmp_path / "backbone")
+    settings = ["INITIAL_CHECKPOINT_PATH=backbone", *first_layers.SETTINGS]
+    backbone = [f"--gin.{setting}" for setting in settings]
+    few = ("--gin.TRAIN_STEPS=2", "--gin.EVAL_PERIOD=2", "--gin.WARMUP_STEPS=1", *backbone)
     two_tasks = "--gin.MIXTURE_OR_TASK_NAME=['mini_nli', 'mini_sentiment']"
     status, _, err = t5x("train", "gin/mpt_source.gin", two_tasks, *few)
     assert status == 0, err
@@ -94,7 +98,7 @@ def test_from_source_training_to_predictions(t5x, tmp_path):
         "tasks": ["mini_rte"],
         "key_metrics": {"mini_rte": "accuracy"},
         "tuned_parameters": 20 * 128 + 20 + 128,
-        "backbone": backbones.identify(assets.path("mini"))._asdict(),
+        "backbone": backbones.identify(str(tmp_path / "backbone"))._asdict(),
         "data": {
             "mini_rte, split train": {"files": {}, "rows": 16},
             "mini_rte, split validation": {"files": {}, "rows": 200},
@@ -102,7 +106,7 @@ def test_from_source_training_to_predictions(t5x, tmp_path):
         "finished": True,
     }
 
-    status, out, err = t5x("eval", "gin/mpt_eval.gin", "--gin.PROMPTS=runs/mpt_target")
+    status, out, err = t5x("eval", "gin/mpt_eval.gin", "--gin.PROMPTS=runs/mpt_target", *backbone)
     assert (status, err) == (0, "")
     assert out.startswith("mini_rte accuracy ")
     lines = (tmp_path / "runs/mpt_target/test/mini_rte.jsonl").read_text().splitlines()
@@ -110,10 +114,10 @@ def test_from_source_training_to_predictions(t5x, tmp_path):
 
     text = [json.loads(line)["inputs"] for line in lines[:3]]
     (tmp_path / "lines.txt").write_text("\n".join(text))
-    prompts, inputs = "--gin.PROMPTS=runs/mpt_target", "--gin.INPUTS=lines.txt"
+    given = ("--gin.PROMPTS=runs/mpt_target", "--gin.INPUTS=lines.txt", *backbone)
     console = shutil.which("t5x", path=str(pathlib.Path(sys.executable).parent))
     program = (console,) if console else ("-m", "mpt_jax.cli")
-    status, out, err = t5x("infer", "gin/mpt_infer.gin", prompts, inputs, program=program)
+    status, out, err = t5x("infer", "gin/mpt_infer.gin", *given, program=program)
     assert (status, err) == (0, "")
     predicted = [json.loads(line) for line in out.splitlines()]
     assert [record["input"] for record in predicted] == text
