@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 
 from etils import epath
 
+from mpt_jax import checksums
 from mpt_jax.errors import UserError
 
 _LARGEST_JSON = 64 * 2**20  # bytes
@@ -217,7 +218,7 @@ def read_json(path: str | os.PathLike) -> dict[str, Any]:
     """The JSON object in a file of a few kilobytes or megabytes; see `parse_json`.
 
     Raises:
-        UserError: it cannot be read, or holds something else.
+        UserError: it cannot be read, holds something else, or is not as its checksum says.
     """
     return _json_object(_read(path, _LARGEST_JSON), str(path))
 
@@ -228,7 +229,8 @@ def read_json_lines(path: str | os.PathLike) -> list[dict[str, Any]]:
     A last line that is not whole, as a kill leaves it, is left out.
 
     Raises:
-        UserError: the file cannot be read, or a line holds something else; it is named.
+        UserError: the file cannot be read, or a line holds something else or is not as its
+            checksum says; it is named.
     """
     *lines, rest = _read(path, _LARGEST_LINES).split(b"\n")
     found = [_json_object(line, f"{path}, line {n},") for n, line in enumerate(lines, 1)]
@@ -297,6 +299,11 @@ def to_json(value: Any, **options: Any) -> str:
     return json.dumps(_finite(value), allow_nan=False, **options)
 
 
+def to_sealed_json(values: Mapping[str, Any], **options: Any) -> str:
+    """As `to_json`, of an object with its checksum in it, which is compared when it is read."""
+    return to_json(checksums.sealed(_finite(values)), **options)
+
+
 def _finite(value: Any) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
@@ -321,7 +328,7 @@ def _json_object(text: bytes, where: str) -> dict[str, Any]:
     value = parse_json(text, where)
     if not isinstance(value, dict):
         raise UserError(f"{where} is not what its name says: it holds no JSON object.")
-    return value
+    return checksums.unsealed(where, value)
 
 
 def _no_constant(name: str) -> Any:

@@ -18,7 +18,7 @@ import tensorflow as tf
 import toy
 import xla
 
-from mpt_jax import assets, cli
+from mpt_jax import assets, cli, files
 from mpt_jax.backbone import store
 from mpt_jax.backbone.formats import backbones
 from mpt_jax.configuration import config
@@ -86,7 +86,7 @@ def test_from_source_training_to_predictions(t5x, tmp_path):
     assert status == 0, err
     target = product_file.load(str(tmp_path / "runs/mpt_target"))[1]
     assert target.tasks == ("mini_rte",)
-    assert json.loads((tmp_path / "runs/mpt_target/run.json").read_text()) == {
+    assert files.read_json(tmp_path / "runs/mpt_target/run.json") == {
         "method": "mpt",
         "label": "mpt",
         "stage": "target",

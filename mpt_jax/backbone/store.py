@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from flax import traverse_util
 
-from mpt_jax import checksums, files
+from mpt_jax import files
 from mpt_jax.backbone import fingerprints, tensor_file
 from mpt_jax.backbone.config import T5Config
 from mpt_jax.backbone.fingerprints import Identity
@@ -94,7 +94,7 @@ def stated_in(path: str) -> dict[str, Any]:
     config = os.path.join(path, CONFIG)
     if not os.path.isfile(config):
         return {}
-    fields = checksums.unsealed(config, files.read_json(config))
+    fields = files.read_json(config)
     return dataclasses.asdict(T5Config.from_fields(fields))
 
 

@@ -3,16 +3,19 @@
 import json
 import math
 import pathlib
+import re
 
 import pytest
 import tensorflow as tf
 
+from mpt_jax.engine.records import history
 from mpt_jax.engine.reporting.metric_writer import MetricWriter
 from mpt_jax.errors import UserError
 
 
 def lines(folder: pathlib.Path) -> list[dict]:
-    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    found = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [{name: line[name] for name in line if name != "checksum"} for line in found]
 
 
 def events(folder: pathlib.Path) -> list:
@@ -25,10 +28,15 @@ def test_lines_and_events_read_back(tmp_path):
     with MetricWriter(tmp_path) as writer:
         writer.write(10, "train", {"loss": 1.25, "grad_norm": 0.5})
         writer.write(10, "eval", {"rte/accuracy": 61})
-    assert (tmp_path / "metrics.jsonl").read_text() == (
+    text = (tmp_path / "metrics.jsonl").read_text()
+    assert re.sub(r', "checksum": "[0-9a-f]{8}"', "", text) == (
         '{"step": 10, "kind": "train", "grad_norm": 0.5, "loss": 1.25}\n'
         '{"step": 10, "kind": "eval", "rte/accuracy": 61.0}\n'
     )
+    assert history.read(tmp_path)[1] == {"step": 10, "kind": "eval", "rte/accuracy": 61.0}
+    (tmp_path / "metrics.jsonl").write_text(text.replace("61.0", "71.0"))
+    with pytest.raises(UserError, match="line 2, is not as it was written"):
+        history.read(tmp_path)
     version, start, *rest = events(tmp_path)
     assert version.file_version == "brain.Event:2"
     assert start.session_log.status == tf.compat.v1.SessionLog.START

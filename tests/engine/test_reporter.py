@@ -1,7 +1,7 @@
-import json
 import types
 
 from mpt_jax import hosts
+from mpt_jax.engine.records import history
 from mpt_jax.engine.reporting.reporter import Reporter
 
 RESULTS = {"nli": {"accuracy": 50.0}, "mean": {"key_metric": 50.0}}
@@ -19,8 +19,7 @@ def test_numbers_go_to_the_display_and_to_the_files(tmp_path, capsys):
     tmp_path = tmp_path / "demo"
     tmp_path.mkdir()
     report(tmp_path)
-    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
-    assert lines == [
+    assert history.read(tmp_path) == [
         {"step": 2, "kind": "train", "loss": 1.5},
         {"step": 4, "kind": "eval", "mean/key_metric": 50.0, "nli/accuracy": 50.0},
     ]

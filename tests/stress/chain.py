@@ -12,7 +12,7 @@ import numpy as np
 from stress import lives, results
 from stress.kinds import Kind
 
-LIVES = 5  # of a run at most; the last is not killed
+LIVES = 9  # of a run at most; the last is not killed
 INTERRUPTED = 130
 
 

@@ -17,7 +17,7 @@ import toy_prompts
 from etils import epath
 from report.conftest import make_run
 
-from mpt_jax import vocabulary
+from mpt_jax import files, vocabulary
 from mpt_jax.backbone import store
 from mpt_jax.backbone.formats import backbones, vocabularies
 from mpt_jax.convert import convert_prompts
@@ -151,6 +151,10 @@ def _read_converted(source: str) -> Callable[[pathlib.Path], Any]:
 def _write_run(folder: pathlib.Path) -> None:
     evals = ((50, {"a": 40.0, "b": 60.5}), (100, {"a": 50.0, "b": 61.0}))
     make_run(folder / "run", tasks=("a", "b"), test={"a": 48.0, "b": 59.0}, evals=evals)
+    for file in (folder / "run").rglob("*.json*"):  # as a run writes them
+        whole = [file.read_text()] if file.suffix == ".json" else file.read_text().splitlines()
+        sealed = [files.to_sealed_json(json.loads(text)) for text in whole]
+        file.write_text("".join(f"{text}\n" for text in sealed))
 
 
 def _read_run(folder: pathlib.Path) -> Any:
@@ -230,6 +234,6 @@ READERS = (
     _foreign("T5X, orbax", _write_layout(_save_orbax), "checkpoint_0"),
     _foreign("T5X, legacy", _write_layout(golden_folders.save_legacy), "checkpoint_0"),
     Reader("vocabulary", toy_prompts.write, _read_vocabulary, False, _is_vocabulary, _vocabulary),
-    Reader("run.json and metrics.jsonl, by a report", _write_run, _read_run, checked=False),
+    Reader("run.json and metrics.jsonl, by a report", _write_run, _read_run),
     Reader("rows, JSONL and CSV", _write_rows, _read_rows, checked=False),
 )

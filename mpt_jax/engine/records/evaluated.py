@@ -77,7 +77,7 @@ def write(output_dir: str, results: Mapping[str, Any], of: Mapping[str, Any]) ->
     before = left.pop(OF, {})
     by_task = {name: {**before.get(name, {}), **of[name]} for name in _BY_TASK}
     scores = with_mean({**left, **{task: results[task] for task in of[KEYS]}}, by_task[KEYS])
-    text = files.to_json({**scores, OF: {**of, **by_task}}, indent=2)
+    text = files.to_sealed_json({**scores, OF: {**of, **by_task}}, indent=2)
     files.write_whole(path, f"{text}\n", setting="EVAL_OUTPUT_DIR")
 
 

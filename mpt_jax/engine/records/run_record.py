@@ -115,5 +115,5 @@ def key_metrics(tasks: Sequence[str], evaluated: Mapping[str, str]) -> dict[str,
 
 def _write(model_dir: str, record: Mapping[str, Any]) -> None:
     files.write_whole(
-        epath.Path(model_dir) / run_layout.RECORD, files.to_json(record, indent=2) + "\n"
+        epath.Path(model_dir) / run_layout.RECORD, files.to_sealed_json(record, indent=2) + "\n"
     )

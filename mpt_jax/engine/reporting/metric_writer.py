@@ -18,7 +18,8 @@ class MetricWriter:
     """Appends scalars to `metrics.jsonl` and to a TensorBoard event file.
 
     A line of `metrics.jsonl` is `{"step": 10, "kind": "train", "loss": 1.25, ...}`, its metrics
-    sorted by name; a value that is not finite is null, since JSON has no NaN. Nothing depends on
+    sorted by name and then its checksum; a value that is not finite is null, since JSON has no
+    NaN. Nothing depends on
     the clock, so a resumed run writes the same file as one that never stopped. The folder may be
     remote (gs://). In a multi-host run only the first process makes one.
     """
@@ -73,7 +74,7 @@ class MetricWriter:
             ]
         )
         try:
-            self._lines.write(files.to_json(line) + "\n")
+            self._lines.write(files.to_sealed_json(line) + "\n")
             self._lines.flush()
             self._write_event(step=int(step), summary=summary)
         except files.storage_errors() as error:
@@ -91,8 +92,9 @@ class MetricWriter:
     def _drop_after(self, model_dir: str | os.PathLike[str], step: int) -> None:
         """Removes the lines of steps after `step`, and a last line that a crash cut short."""
         if self._path.exists():
-            kept = [line for line in history.read(model_dir) if line["step"] <= step]
-            files.write_whole(self._path, "".join(f"{files.to_json(line)}\n" for line in kept))
+            kept = (line for line in history.read(model_dir) if line["step"] <= step)
+            text = "".join(f"{files.to_sealed_json(line)}\n" for line in kept)
+            files.write_whole(self._path, text)
 
     def _unwritable(self, error: Exception) -> UserError:
         return UserError(
