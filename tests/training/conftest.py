@@ -41,6 +41,9 @@ def _scores(monkeypatch):
             score = scores.get(step, 0.0)
             return {"mean": {"key_metric": score() if callable(score) else score}}
 
+        def collapses(self):
+            return {}
+
     monkeypatch.setattr(loop, "Evaluator", Evaluator)
     return scores
 
