@@ -47,6 +47,7 @@ def _run(cell: dict[str, str]) -> Run:
         confusions={},
         rows={},
         train_rows={},
+        answers={},
         backbone="",
         day="",
         validation={},
