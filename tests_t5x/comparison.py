@@ -1,10 +1,8 @@
 """Two run folders compared: the metrics of every step, and the prompts."""
 
-import json
-import pathlib
-
 import numpy as np
 
+from mpt_jax.engine.records import history
 from mpt_jax.product import product_file
 
 TOLERANCE = 1e-5  # relative
@@ -12,8 +10,7 @@ TOLERANCE = 1e-5  # relative
 
 def metrics(folder) -> dict[tuple[int, str], dict[str, float]]:
     """(step, "train" or "eval") -> the metrics of a run's `metrics.jsonl`."""
-    lines = map(json.loads, (pathlib.Path(folder) / "metrics.jsonl").read_text().splitlines())
-    return {(line.pop("step"), line.pop("kind")): line for line in lines}
+    return {(line.pop("step"), line.pop("kind")): line for line in history.read(folder)}
 
 
 def largest_differences(ours, real) -> dict[str, float | None]:

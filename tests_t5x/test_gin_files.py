@@ -10,6 +10,7 @@ import pytest
 import shell
 from comparison import assert_equal_numbers
 
+from mpt_jax import files
 from mpt_jax.product import product_file
 from mpt_jax.t5x.engines import ENGINES, OWN, T5X
 
@@ -109,7 +110,7 @@ def test_joint_adaptation(t5x, toys, source, mesh, record):
 def test_evaluation_and_inference_of_a_prompt_trained_under_t5x(t5x, toys, target, tmp_path):
     prompts = f"--gin.PROMPTS={target[T5X]}"
     evaluated = t5x("eval", "gin/mpt_eval.gin", "eval", *toys, prompts, macro="EVAL_OUTPUT_DIR")
-    metrics = [json.loads((folder / "metrics.json").read_text()) for folder in evaluated.values()]
+    metrics = [files.read_json(folder / "metrics.json") for folder in evaluated.values()]
     assert all(found["evaluated"].pop("answers") is not None for found in metrics)  # our engine's
     assert metrics[0] == metrics[1]
 

@@ -7,6 +7,8 @@ import pytest
 import shell
 from comparison import assert_equal_numbers
 
+from mpt_jax import files
+
 HERE = pathlib.Path(__file__).parent
 ROOT = HERE.parent
 
@@ -52,14 +54,14 @@ def test_evaluation_and_inference(source, settings, tmp_path):
     status, out, err = t5x_main("eval", "gin/mpt_eval.gin", *evaluation, output)
     assert status == 0, err[-3000:]
     assert out.splitlines()[0].startswith("toy_a likeness ")
-    written = json.loads((tmp_path / "metrics.json").read_text())
+    written = files.read_json(tmp_path / "metrics.json")
     assert {"toy_a", "toy_b", "mean", "evaluated"} == written.keys()
     # SeqIO's own log has the evaluation alone, without what was tried before it.
     logs = [path.read_text() for path in (tmp_path / "inference_eval").glob("*-metrics.jsonl")]
     assert [log.count("\n") for log in logs] == [1, 1]
     ours = f'--gin.EVAL_OUTPUT_DIR="{tmp_path / "ours"}"'
     assert shell.succeeds("eval", "--gin_file=gin/mpt_eval.gin", *evaluation, ours) == out
-    found = json.loads((tmp_path / "ours/metrics.json").read_text())
+    found = files.read_json(tmp_path / "ours/metrics.json")
     assert found["evaluated"] == written["evaluated"]
     for task in ("toy_a", "toy_b"):
         ours, theirs = (f / f"{task}.confusion.csv" for f in (tmp_path / "ours", tmp_path))

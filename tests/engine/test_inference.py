@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import toy
 
+from mpt_jax import files
 from mpt_jax.backbone import store
 from mpt_jax.engine import initialize, saving
 from mpt_jax.engine import settings as settings_lib
@@ -117,7 +118,7 @@ def test_infer_predicts_what_evaluation_did(folder, infer, tmp_path, capsys):
     )
     results = evaluate(settings)
     assert results["mean"]["key_metric"] == np.mean([results[t]["likeness"] for t in TASKS])
-    written = json.loads((tmp_path / "eval" / "metrics.json").read_text())
+    written = files.read_json(tmp_path / "eval" / "metrics.json")
     assert written.pop("evaluated")["split"] == "test" and written == results
     assert (
         f"toy_a likeness {results['toy_a']['likeness']:.2f}  invalid_answers"

@@ -6,13 +6,14 @@ import json
 import pathlib
 import statistics
 
+import first_layers
 import numpy as np
 import pytest
 import sklearn.metrics
 import toy
 import toy_tasks
 
-from mpt_jax import cli
+from mpt_jax import cli, files
 from mpt_jax.backbone import store
 from mpt_jax.product import product_file
 from mpt_jax.tasks import info
@@ -37,6 +38,7 @@ METHODS = {
 def t5x(command, *files, **macros):
     """Runs `t5x COMMAND` on the toy in this process; a dot in a name is written as two _."""
     arguments = [f"--gin_file={file}" for file in files]
+    arguments += [f"--gin.{setting}" for setting in first_layers.SETTINGS]
     arguments += [f"--gin.{name.replace('__', '.')}={value}" for name, value in macros.items()]
     return cli.main([command, *arguments])
 
@@ -48,7 +50,8 @@ def _work(tmp_path_factory):
     common = {"INITIAL_CHECKPOINT_PATH": "backbone", "TRAIN_STEPS": 2}
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.chdir(work)
-        store.save("backbone", toy.backbone(), toy.CONFIG)
+        store.save("toy", toy.backbone(), toy.CONFIG)
+        first_layers.copy("toy", work / "backbone")
         assert t5x("train", "gin/mpt_source.gin", TOY, MODEL_DIR="source", **common) == 0
         first = ("gin/mpt_target.gin", "gin/methods/prompt_tuning.gin", TOY)
         assert t5x("train", *first, MODEL_DIR="first", **common) == 0
@@ -65,9 +68,9 @@ def test_train_and_evaluate(work, monkeypatch, overlay):
         settings["SOURCE_TASK"] = "toy_a"
     if overlay == "adapter":
         settings["adapter__Adapter__reduction"] = 4
-    files = ("gin/mpt_target.gin", f"gin/methods/{overlay}.gin", TOY)
+    given = ("gin/mpt_target.gin", f"gin/methods/{overlay}.gin", TOY)
     run = f"run_{overlay}"
-    assert t5x("train", *files, MODEL_DIR=run, TRAIN_STEPS=2, **settings) == 0
+    assert t5x("train", *given, MODEL_DIR=run, TRAIN_STEPS=2, **settings) == 0
 
     record = json.loads((work / run / "run.json").read_text())
     info = product_file.load(run)[1]
@@ -77,7 +80,7 @@ def test_train_and_evaluate(work, monkeypatch, overlay):
     backbone = {"INITIAL_CHECKPOINT_PATH": "backbone"}
     places = {"PROMPTS": run, "EVAL_OUTPUT_DIR": f"{run}/again", "EVAL_SPLIT": "validation"}
     assert t5x("eval", "gin/mpt_eval.gin", TOY, **backbone, **places) == 0
-    found = json.loads((work / run / "again/metrics.json").read_text())
+    found = files.read_json(work / run / "again/metrics.json")
     assert found.pop("evaluated")["split"] == "validation" and found == info.metrics
 
 

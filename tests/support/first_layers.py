@@ -22,4 +22,5 @@ def copy(backbone: str, folder: pathlib.Path) -> None:
     kept = {path: leaf for path, leaf in tensors.items() if not re.search("/layers_[1-9]", path)}
     store.save(str(folder), traverse_util.unflatten_dict(kept, sep="/"), config)
     for name in ("spiece.model", "tokenizer_config.json"):
-        shutil.copy(f"{backbone}/{name}", folder)
+        if (file := pathlib.Path(backbone) / name).exists():
+            shutil.copy(file, folder)
