@@ -104,6 +104,7 @@ def test_from_source_training_to_predictions(t5x, tmp_path):
             "mini_rte, split validation": {"files": {}, "rows": 200},
         },
         "finished": True,
+        "evaluations": 1,
     }
 
     status, out, err = t5x("eval", "gin/mpt_eval.gin", "--gin.PROMPTS=runs/mpt_target", *backbone)

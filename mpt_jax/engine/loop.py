@@ -183,7 +183,7 @@ def train(settings: Training) -> str:
             conclude()
 
     if step >= total_steps:
-        hosts.on_first(lambda: run_record.amend(model_dir, finished=True))
+        hosts.on_first(lambda: run_record.finish(model_dir))
         announce.end(model_dir, step, means)
     if hosts.agree_on_any(bool(interrupt)):
         raise settings.stopped(f"step {step}")

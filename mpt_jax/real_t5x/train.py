@@ -48,7 +48,7 @@ def train(settings: Training) -> str:
     try:
         with run_folder.going(model_dir), callbacks:
             t5x_train.train(**translated)
-            hosts.on_first(lambda: run_record.amend(model_dir, finished=True))
+            hosts.on_first(lambda: run_record.finish(model_dir))
     except trainer_lib.PreemptionError as stop:
         raise settings.stopped(str(stop)) from None
     announce.end(model_dir, settings.total_steps, history.means(history.read(model_dir)))

@@ -144,6 +144,9 @@ def _read_run(folder: epath.Path, problems: list[Problem]) -> Run:
         raise _UnusableError("incomplete", "stopped in its last evaluation: start it again")
     keys = {task: record["key_metrics"][task] for task in record["tasks"]}
     evals = [line for line in lines if line["kind"] == "eval"]
+    if len(evals) != record.get("evaluations", len(evals)):
+        reason = f"{run_layout.HISTORY} has {len(evals)} of {record['evaluations']} evaluations"
+        raise _UnusableError("unreadable", reason)
     split, scores = _scores(folder, keys, evals)
     if unevaluated := [task for task in keys if task not in scores]:
         reason = f"{', '.join(unevaluated)}: not evaluated, because there is no {split} split"

@@ -77,6 +77,11 @@ def _edit(path, old, new):
         (lambda f: (f / "metrics.jsonl").unlink(), "incomplete", "no metrics.jsonl"),
         (lambda f: _edit(f / "metrics.jsonl", '"step": 100', '"step": 7'), "incomplete", "step 50"),
         (lambda f: _edit(f / "metrics.jsonl", '{"step": 50', "{"), "unreadable", "line 1"),
+        (
+            lambda f: _edit(f / "run.json", "true}", 'true, "evaluations": 3}'),
+            "unreadable",
+            "2 of 3",
+        ),
         (lambda f: _edit(f / "metrics.jsonl", "50.0", "Infinity"), "unreadable", "line 4,"),
         (lambda f: _edit(f / "metrics.jsonl", '"loss": 0.1}', "[" * 200_000), "unreadable", "5"),
         (lambda f: _edit(f / "metrics.jsonl", "50.0", '"50"'), "unreadable", "is not a number"),

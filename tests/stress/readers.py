@@ -22,6 +22,7 @@ from mpt_jax.backbone import store
 from mpt_jax.backbone.formats import backbones, vocabularies
 from mpt_jax.convert import convert_prompts
 from mpt_jax.engine.checkpoints import Checkpointer, SaveCheckpointConfig
+from mpt_jax.engine.records import run_record
 from mpt_jax.errors import UserError
 from mpt_jax.methods.adapter import Adapter
 from mpt_jax.product import product_file
@@ -155,12 +156,15 @@ def _write_run(folder: pathlib.Path) -> None:
         whole = [file.read_text()] if file.suffix == ".json" else file.read_text().splitlines()
         sealed = [files.to_sealed_json(json.loads(text)) for text in whole]
         file.write_text("".join(f"{text}\n" for text in sealed))
+    run_record.amend(str(folder / "run"), evaluations=len(evals))
 
 
 def _read_run(folder: pathlib.Path) -> Any:
     found, problems = runs.read([epath.Path(folder / "run")])
     if problems:  # what a report says of a run that it leaves out
         raise UserError("; ".join(problem.reason for problem in problems))
+    if found[0].split != runs.TEST:  # the report names the split: nobody takes it for the other
+        raise UserError("not evaluated on the test split")
     return repr(found).replace(str(folder), "")
 
 

@@ -10,6 +10,7 @@ from etils import epath
 
 from mpt_jax import files, hosts, run_layout
 from mpt_jax.engine import schedules
+from mpt_jax.engine.records import history
 from mpt_jax.engine.schedules import Schedule
 from mpt_jax.errors import UserError
 from mpt_jax.tasks.info import info
@@ -98,14 +99,24 @@ def numbers(parameters: Mapping) -> int:
 
 
 def amend(model_dir: str, **facts: Any) -> None:
-    """Replace facts of the record; `finished=True` says that the run has come to its end.
-
-    It has when its last step is saved and evaluated, and its product is there.
+    """Replace facts of the record.
 
     Raises:
         UserError: the file cannot be read or written.
     """
     _write(model_dir, {**read(model_dir), **facts})
+
+
+def finish(model_dir: str) -> None:
+    """Record that the run has come to its end: its last step is saved and evaluated.
+
+    The number of its evaluations tells a `metrics.jsonl` that has lost its last lines.
+
+    Raises:
+        UserError: a file cannot be read or written.
+    """
+    evaluations = sum(line["kind"] == "eval" for line in history.read(model_dir))
+    amend(model_dir, finished=True, evaluations=evaluations)
 
 
 def key_metrics(tasks: Sequence[str], evaluated: Mapping[str, str]) -> dict[str, str]:
