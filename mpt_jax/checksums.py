@@ -6,13 +6,15 @@ they are.
 """
 
 import json
+import math
 import zlib
 from collections.abc import Iterator, Mapping
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from mpt_jax.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 KEY = "mpt_jax.checksums"  # in the free-form part of a safetensors header
 FIELD = "checksum"  # in a JSON object
@@ -24,18 +26,20 @@ Described = Mapping[str, tuple[str, tuple[int, ...]]]  # tensor -> dtype, shape
 
 def blocks(shape: tuple[int, ...], itemsize: int) -> Iterator[slice]:
     """The rows under one checksum each: about `_BLOCK` bytes, and never none."""
-    row = max(1, int(np.prod(shape[1:], dtype=np.int64))) * itemsize
+    row = max(1, math.prod(shape[1:])) * itemsize
     step, end = max(1, _BLOCK // row), shape[0] if shape else 1
     return (slice(start, min(start + step, end)) for start in range(0, max(1, end), step))
 
 
-def of(values: np.ndarray) -> str:
+def of(values: "np.ndarray") -> str:
     """The checksum of a block, `_DIGITS` characters."""
+    import numpy as np  # JSON is checked without it
+
     content = np.ascontiguousarray(values).reshape(-1).view(np.uint8)
     return f"{zlib.crc32(content.data):0{_DIGITS}x}"
 
 
-def of_tensor(values: np.ndarray) -> str:
+def of_tensor(values: "np.ndarray") -> str:
     """The checksums of all its blocks, one after the other."""
     rows = values if values.ndim else values[None]
     return "".join(of(rows[part]) for part in blocks(values.shape, values.itemsize))
