@@ -21,7 +21,7 @@ from mpt_jax import losses, metrics, prompts
 from mpt_jax.backbone import axes, decoding, network
 from mpt_jax.backbone.config import T5Config
 from mpt_jax.errors import UserError
-from mpt_jax.methods.base import Method, label_parameters
+from mpt_jax.methods.base import Method, filled, label_parameters
 from mpt_jax.vocabulary import end_id
 
 Batch = Mapping[str, jax.Array]
@@ -106,7 +106,7 @@ class EncoderDecoderModel:
         targets = jnp.ones(input_shapes["decoder_input_tokens"], jnp.int32)
         params = dict(self.module.init(rng, tokens, targets)["params"])
         for name, shapes in self.method.added_shapes(len(self.tasks), params).items():
-            params[name] = jax.tree.map(jnp.zeros, shapes, is_leaf=lambda x: isinstance(x, tuple))
+            params[name] = filled(jnp.zeros, shapes)
         if self.distillation is not None:
             shape = (len(self.tasks), self.method.prompt_length, self.config.emb_dim)
             params["teacher"] = {"task_prompts": jnp.zeros(shape)}

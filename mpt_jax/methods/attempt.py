@@ -22,12 +22,11 @@ import jax.numpy as jnp
 from mpt_jax import initializers, prompts
 from mpt_jax.errors import UserError
 from mpt_jax.methods.base import BACKBONE, FROZEN, PromptMethod, check_positive
+from mpt_jax.methods.layer_norm import layer_norm
 from mpt_jax.methods.prompt_tuning import own_prompts
 from mpt_jax.product import product_file
 from mpt_jax.product.description import ProductInfo
 from mpt_jax.product.leaves import AXES
-
-_EPSILON = 1e-5  # PyTorch's
 
 
 def compose(bank: prompts.Bank, task_ids: jax.Array, text: prompts.Text) -> jax.Array:
@@ -54,17 +53,11 @@ def attention(bank: prompts.Bank, own: jax.Array, text: prompts.Text) -> jax.Arr
     embedded = jnp.where(text.valid[:, :, None], text.embedded.astype(jnp.float32), -jnp.inf)
     pooled = jnp.where(text.valid.any(axis=1)[:, None], embedded.max(axis=1), 0.0)
     hidden = jax.nn.silu(pooled @ bank["attention_down"]) @ bank["attention_up"]
-    query = _layer_norm(hidden) * bank["attention_scale"] + bank["attention_bias"]
+    query = layer_norm(hidden, bank["attention_scale"], bank["attention_bias"])
     to_sources = query @ bank["source_prompts"].max(axis=1).T
     to_own = jnp.sum(query * own.max(axis=1), axis=1, keepdims=True)
     temperature = math.e * query.shape[-1]
     return jax.nn.softmax(jnp.concatenate([to_sources, to_own], axis=1) / temperature)
-
-
-def _layer_norm(x: jax.Array) -> jax.Array:
-    return (x - x.mean(axis=-1, keepdims=True)) * jax.lax.rsqrt(
-        x.var(axis=-1, keepdims=True) + _EPSILON
-    )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -213,6 +213,11 @@ def parameters_of(backbone: Mapping) -> list[Parameter]:
     return found
 
 
+def filled(fill: Callable[[tuple[int, ...]], jax.Array], shapes: Mapping) -> dict:
+    """`fill(shape)` for each shape of a nested dict."""
+    return jax.tree.map(fill, shapes, is_leaf=lambda x: isinstance(x, tuple))
+
+
 def check_positive(method: Method, *fields: str) -> None:
     """Refuses a setting of a method that is not at least 1 (UserError)."""
     for field in fields:

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from flax import traverse_util
 
 from mpt_jax.initializers import Context
-from mpt_jax.methods.base import BACKBONE, FROZEN, AdapterMethod, parameters_of
+from mpt_jax.methods.base import BACKBONE, FROZEN, AdapterMethod, filled, parameters_of
 
 _LOGITS = "token_embedder"  # of v1.0, where the embedding doubles as output projection
 
@@ -46,10 +46,7 @@ class BitFit(AdapterMethod):
 
     def start(self, context: Context, rng: jax.Array):
         """Zeros: the first step sees the backbone as it is."""
-        shapes = traverse_util.flatten_dict(
-            self.added_shapes(len(context.tasks), context.backbone_shapes)
-        )
-        return traverse_util.unflatten_dict({p: jnp.zeros(s) for p, s in shapes.items()})
+        return filled(jnp.zeros, self.added_shapes(len(context.tasks), context.backbone_shapes))
 
     @staticmethod
     def interceptor(next_fun, args, kwargs, context):

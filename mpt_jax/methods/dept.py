@@ -24,21 +24,6 @@ from mpt_jax.product.leaves import AXES
 ALPHA = 8
 
 
-def compose(bank: prompts.Bank, task_ids: jax.Array, text: prompts.Text | None = None) -> jax.Array:
-    """The short prompt of each example.
-
-    Args:
-        bank: `task_prompts` [K, P, D], and what `embed_text` takes.
-        task_ids: [B] int32.
-        text: without effect; part of `prompts.Compose`.
-
-    Returns:
-        [B, P, D] float32.
-    """
-    del text
-    return bank["task_prompts"][task_ids]
-
-
 def embed_text(bank: prompts.Bank, task_ids: jax.Array, text: prompts.Text) -> jax.Array:
     """The embedded text after its task's low-rank update.
 
@@ -89,14 +74,13 @@ class DePT(PromptMethod):
         "task_a": ("tasks", "length", "rank"),
         "task_b": ("tasks", "rank", "embed"),
     }
-    compose = staticmethod(compose)
     embed_text = staticmethod(embed_text)
 
     def __post_init__(self):
         check_positive(self, "prompt_length", "rank", "input_length")
 
     def bank_shapes(self, num_tasks: int, width: int):
-        """The leaves of `compose` and `embed_text`."""
+        """`task_prompts` [K, P, D], and what `embed_text` takes."""
         return {
             "task_prompts": (num_tasks, self.prompt_length, width),
             "task_a": (num_tasks, self.input_length, self.rank),

@@ -13,7 +13,15 @@ import jax.numpy as jnp
 from flax import traverse_util
 
 from mpt_jax.initializers import Context
-from mpt_jax.methods.base import BACKBONE, FROZEN, TaskAdapterMethod, parameters_of, per_row
+from mpt_jax.methods.base import (
+    BACKBONE,
+    FROZEN,
+    TaskAdapterMethod,
+    filled,
+    parameters_of,
+    per_row,
+)
+from mpt_jax.methods.stacking import STACKS
 from mpt_jax.product.leaves import TASK_TREE
 
 # What a module's factors multiply.
@@ -30,7 +38,7 @@ class IA3(TaskAdapterMethod):
     groups = ((rf"{TASK_TREE}/.*", "task"), (BACKBONE, FROZEN))
     axis_rules = tuple(
         (rf"{TASK_TREE}/\w+/{layers}/\w+/{name}/{_LEAVES[name]}", ("tasks", *stack, axis))
-        for layers, stack in (("layers_[0-9]+", ()), ("layers", ("layers",)))
+        for layers, stack in STACKS
         for name, axis in _AXES.items()
     )
 
@@ -49,10 +57,7 @@ class IA3(TaskAdapterMethod):
 
     def start(self, context: Context, rng: jax.Array):
         """Ones: the first step sees the backbone as it is."""
-        shapes = traverse_util.flatten_dict(
-            self.added_shapes(len(context.tasks), context.backbone_shapes)
-        )
-        return traverse_util.unflatten_dict({p: jnp.ones(s) for p, s in shapes.items()})
+        return filled(jnp.ones, self.added_shapes(len(context.tasks), context.backbone_shapes))
 
     @staticmethod
     def interceptor(next_fun, args, kwargs, context):

@@ -6,16 +6,18 @@ default, as in PEFT, of query and value in every attention, 884,736 numbers a ta
 
 import dataclasses
 import math
-import zlib
 from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
 from flax import traverse_util
 
+from mpt_jax import initializers
 from mpt_jax.errors import UserError
 from mpt_jax.initializers import Context
 from mpt_jax.methods.base import BACKBONE, FROZEN, TaskAdapterMethod, parameters_of, per_row
+from mpt_jax.methods.prompt_tuning import each_task
+from mpt_jax.methods.stacking import STACKS
 from mpt_jax.product.leaves import TASK_TREE
 
 PROJECTIONS = ("query", "key", "value", "out", "wi", "wi_0", "wi_1", "wo")
@@ -26,7 +28,7 @@ _OUTPUTS |= {"wi": "mlp", "wi_0": "mlp", "wi_1": "mlp"}
 
 def _axis_rules():
     """Rows for layers by themselves and scanned: the axis of tasks comes first in both."""
-    for layers, stack in (("layers_[0-9]+", ()), ("layers", ("layers",))):
+    for layers, stack in STACKS:
         for name in PROJECTIONS:
             module = rf"{TASK_TREE}/\w+/{layers}/\w+/{name}"
             first = ("tasks", *stack)
@@ -93,20 +95,19 @@ class LoRA(TaskAdapterMethod):
 
         Each task's start is its own draw, whichever other tasks there are.
         """
-        flat = traverse_util.flatten_dict(
-            self.added_shapes(len(context.tasks), context.backbone_shapes)
-        )
-        own = [jax.random.fold_in(rng, zlib.crc32(t.encode()) & 0x7FFFFFFF) for t in context.tasks]
-        keys = [jax.random.split(key, len(flat)) for key in own]
-        started = {}
-        for i, (path, shape) in enumerate(flat.items()):
-            if path[-1] == "lora_a":
-                draws = [jax.random.uniform(k[i], shape[1:], minval=-1, maxval=1) for k in keys]
-                started[path] = jnp.stack(draws) / math.sqrt(shape[-2])
-            else:
-                value = 0 if path[-1] == "lora_b" else self.alpha / self.rank
-                started[path] = jnp.full(shape, value, jnp.float32)
-        return traverse_util.unflatten_dict(started)
+        flat = traverse_util.flatten_dict(self.added_shapes(1, context.backbone_shapes))
+        flat = {path: shape[1:] for path, shape in flat.items()}
+
+        def draw(rng, unused_context):
+            keys = jax.random.split(rng, len(flat))
+            return {p: self._one(key, p[-1], flat[p]) for key, p in zip(keys, flat, strict=True)}
+
+        return traverse_util.unflatten_dict(each_task(draw, context, rng))
+
+    def _one(self, rng: jax.Array, leaf: str, shape: tuple[int, ...]) -> jax.Array:
+        if leaf == "lora_a":
+            return initializers.within_fan_in(rng, shape, shape[-2])
+        return jnp.full(shape, 0 if leaf == "lora_b" else self.alpha / self.rank, jnp.float32)
 
     @staticmethod
     def interceptor(next_fun, args, kwargs, context):

@@ -16,10 +16,9 @@ import numpy as np
 
 from mpt_jax import initializers, prompts
 from mpt_jax.methods.base import BACKBONE, FROZEN, PromptMethod, check_positive
+from mpt_jax.methods.layer_norm import layer_norm
 from mpt_jax.methods.prompt_tuning import each_task
 from mpt_jax.product.leaves import AXES
-
-_EPSILON = 1e-5  # of the layer norm, PyTorch's
 
 
 def fold(bank: prompts.Bank) -> jax.Array:
@@ -39,9 +38,8 @@ def fold(bank: prompts.Bank) -> jax.Array:
 
     start = bank["task_prompts"]
     x = dense(jax.nn.relu(dense(start, "down")), "up")
-    centred = x - x.mean(axis=-1, keepdims=True)
-    normed = centred * jax.lax.rsqrt(jnp.square(centred).mean(axis=-1, keepdims=True) + _EPSILON)
-    return start + normed * bank["task_norm_scale"][:, None] + bank["task_norm_bias"][:, None]
+    scale, bias = (bank[f"task_norm_{name}"][:, None] for name in ("scale", "bias"))
+    return start + layer_norm(x, scale, bias)
 
 
 def compose(bank: prompts.Bank, task_ids: jax.Array, text: prompts.Text | None = None) -> jax.Array:

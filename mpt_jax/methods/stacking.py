@@ -13,6 +13,8 @@ import numpy as np
 from mpt_jax.errors import UserError
 from mpt_jax.product.leaves import is_per_task
 
+# Pattern of what follows a stack in a path, and the axes that its leaves begin with.
+STACKS = (("layers_[0-9]+", ()), ("layers", ("layers",)))
 _ALL = "/layers/"
 _ONE = re.compile(r"(.*)/layers_(\d+)/(.*)")
 

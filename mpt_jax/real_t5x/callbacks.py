@@ -82,7 +82,7 @@ class Callbacks:
         """Keeps the product of an evaluation if it is the best so far, and reports it."""
         results, collapses, better = {}, {}, False
         if hosts.is_first():
-            collapses = answers.collapses(evaluator, evaluator.predicted)
+            collapses = answers.collapses(evaluator, evaluator.texts)
             results = with_mean(found, evaluator.key_metrics)
             self._means[step] = results[history.MEAN][history.KEY_METRIC]
             better = history.best_step(self._means) == step

@@ -77,7 +77,7 @@ class Evaluator(seqio.Evaluator):
 
     Attributes:
         key_metrics: name of the key metric of each evaluated task.
-        predicted: the last answers, see `answers.Predicted`.
+        texts: what the last answers read, see `answers.texts`.
 
     Raises:
         UserError: no task has a metric (T5X would skip the evaluation), or one fails on right
@@ -96,7 +96,7 @@ class Evaluator(seqio.Evaluator):
         self._told = told
         if asks_for_confusions:
             answers.check_confusions(self)
-        self.predicted: answers.Predicted = {}
+        self.texts: answers.Texts = {}
         self.key_metrics = check_metrics(self)
 
     @property
@@ -111,10 +111,11 @@ class Evaluator(seqio.Evaluator):
             future, outputs = super().evaluate(step=step, **arguments)
             found = future.result()
         self._writes = False
-        self.predicted = {
+        predicted = {
             task: of[ModelOutputType.PREDICTION]
             for task, of in outputs.items()
             if ModelOutputType.PREDICTION in of
         }
+        self.texts = answers.texts(self, predicted)
         self._told(step, found, self)
         return future, outputs

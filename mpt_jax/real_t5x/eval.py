@@ -43,10 +43,10 @@ class _Results:
         keys, told, collapses, confusions = evaluator.key_metrics, {}, {}, {}
         if hosts.is_first():
             self.results = with_mean(found, keys)
-            told = answers.told(evaluator, keys, evaluator.predicted)
-            collapses = answers.collapses(evaluator, evaluator.predicted)
+            told = answers.told(evaluator, keys, evaluator.texts)
+            collapses = answers.collapses(evaluator, evaluator.texts)
             if self._settings.confusion:
-                confusions = answers.confusions(evaluator, evaluator.predicted)
+                confusions = answers.confusions(evaluator, evaluator.texts)
         own.put_out_metrics(self._settings, self.results, keys, told, collapses, confusions)
 
 

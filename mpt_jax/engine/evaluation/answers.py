@@ -18,18 +18,34 @@ from mpt_jax.errors import UserError, shown
 from mpt_jax.tasks import spelling
 from mpt_jax.tasks.info import info
 
-Predicted = Mapping[str, Sequence[np.ndarray]]  # task -> token ids [S] of each of its N rows
+Texts = Mapping[str, Sequence[str]]  # task -> what the answer to each of its N rows reads
+
+
+def texts(
+    evaluator: seqio.Evaluator, predicted: Mapping[str, Sequence[np.ndarray]]
+) -> dict[str, list[str]]:
+    """What the answers to each task with label words read.
+
+    Args:
+        evaluator: whose tasks are asked for.
+        predicted: token ids [S] of each answer, of the tasks that have metrics of them.
+    """
+    return {
+        task.name: _read(task, predicted[task.name])
+        for task in _labelled(evaluator)
+        if task.name in predicted
+    }
 
 
 def told(
-    evaluator: seqio.Evaluator, keys: Mapping[str, str], predicted: Predicted
+    evaluator: seqio.Evaluator, keys: Mapping[str, str], texts: Texts
 ) -> dict[str, dict[str, float]]:
     """How to read the metrics of each task with label words, in percent.
 
     Args:
         evaluator: that the metrics are of.
         keys: name of each task's key metric.
-        predicted: the answers, of the tasks that have metrics of them.
+        texts: the answers.
 
     Returns:
         {task: {INVALID: answers that are not one of its label words, SAME: those that are its most
@@ -41,52 +57,37 @@ def told(
     """
     tasks = _labelled(evaluator)
     constant = _constant_scores(evaluator, keys) if tasks else {}
-    common = most_frequent(evaluator, predicted)
     found: dict[str, dict[str, float]] = {}
     for task in tasks:
         found[task.name] = {CONSTANT: constant[task.name]}
-        if task.name in predicted:
-            words = _words(task)
-            wrong = _indices(task, words, predicted[task.name]) == len(words)
-            of_answers = {INVALID: 100 * float(np.mean(wrong)), SAME: common[task.name][1]}
+        if task.name in texts:
+            words, answers = _words(task), texts[task.name]
+            wrong = _indices(task, words, answers) == len(words)
+            of_answers = {INVALID: 100 * float(np.mean(wrong)), SAME: _most_frequent(answers)[1]}
             found[task.name] = {**of_answers, **found[task.name]}
     return found
 
 
-def most_frequent(evaluator: seqio.Evaluator, predicted: Predicted) -> dict[str, tuple[str, float]]:
-    """The most frequent answer to each task with label words, and its share in percent."""
+def collapses(evaluator: seqio.Evaluator, texts: Texts) -> dict[str, str]:
+    """Says of each task whose answers are nearly all the same, though its targets are not, so."""
     found = {}
     for task in _labelled(evaluator):
-        if task.name in predicted:
-            answers = _texts(task, predicted[task.name])
-            ((answer, count),) = collections.Counter(answers).most_common(1)
-            found[task.name] = (answer, 100 * count / len(answers))
+        if task.name not in texts:
+            continue
+        answer, share = _most_frequent(texts[task.name])
+        if share >= COLLAPSED and _most_frequent(_targets(evaluator, task))[1] < COLLAPSED:
+            found[task.name] = f"{share:.0f} % of the answers are {shown(answer)}"
     return found
 
 
-def collapses(evaluator: seqio.Evaluator, predicted: Predicted) -> dict[str, str]:
-    """Says of each task whose answers are nearly all the same, though its targets are not, so."""
-    common = most_frequent(evaluator, predicted)
-    same = {task: share for task, (_, share) in common.items() if share >= COLLAPSED}
-    targets = most_frequent(evaluator, {task: _targets_of(evaluator, task) for task in same})
-    return {
-        task: f"{share:.0f} % of the answers are {shown(common[task][0])}"
-        for task, share in same.items()
-        if targets[task][1] < COLLAPSED
-    }
-
-
-def confusions(evaluator: seqio.Evaluator, predicted: Predicted) -> dict[str, Confusion]:
+def confusions(evaluator: seqio.Evaluator, texts: Texts) -> dict[str, Confusion]:
     """The confusion of each task with label words whose answers were predicted."""
     found = {}
     for task in _labelled(evaluator):
-        if task.name in predicted:
+        if task.name in texts:
             words = _words(task)
-            found[task.name] = confusion.of(
-                words,
-                _indices(task, words, _targets_of(evaluator, task.name)),
-                _indices(task, words, predicted[task.name]),
-            )
+            both = _targets(evaluator, task), texts[task.name]
+            found[task.name] = confusion.of(words, *(_indices(task, words, x) for x in both))
     return found
 
 
@@ -113,23 +114,29 @@ def _words(task: seqio.Task) -> tuple[str, ...]:
     return tuple(dict.fromkeys(info(task.name).label_words))
 
 
-def _indices(task: seqio.Task, words: Sequence[str], rows: Sequence[np.ndarray]) -> np.ndarray:
-    """Which of the `words` each row of tokens reads, [N] int; their number for none of them."""
+def _indices(task: seqio.Task, words: Sequence[str], texts: Sequence[str]) -> np.ndarray:
+    """Which of the `words` each text is, [N] int; their number for none of them."""
     places = {spelling.respelled(task, word): place for place, word in enumerate(words)}
-    return np.array([places.get(text, len(words)) for text in _texts(task, rows)])
+    return np.array([places.get(text, len(words)) for text in texts])
 
 
-def _texts(task: seqio.Task, rows: Sequence[np.ndarray]) -> list[str]:
+def _most_frequent(texts: Sequence[str]) -> tuple[str, float]:
+    """The text that there is most of, and its share in percent."""
+    ((text, count),) = collections.Counter(texts).most_common(1)
+    return text, 100 * count / len(texts)
+
+
+def _read(task: seqio.Task, rows: Sequence[np.ndarray]) -> list[str]:
     """What rows of tokens read, without their padding."""
     decode = task.output_features["targets"].vocabulary.decode
     return [decode(np.trim_zeros(np.asarray(row), "b").tolist()) for row in rows]
 
 
-def _targets_of(evaluator: seqio.Evaluator, task: str) -> list[np.ndarray]:
-    return _targets(evaluator.cached_model_datasets[task])
+def _targets(evaluator: seqio.Evaluator, task: seqio.Task) -> list[str]:
+    return _read(task, _target_rows(evaluator.cached_model_datasets[task.name]))
 
 
-def _targets(dataset) -> list[np.ndarray]:
+def _target_rows(dataset) -> list[np.ndarray]:
     return [row["decoder_target_tokens"] for _, row in dataset.as_numpy_iterator()]
 
 
@@ -137,7 +144,7 @@ def _constant_scores(evaluator: seqio.Evaluator, keys: Mapping[str, str]) -> dic
     """The key metric of each task where each row is answered with the most frequent target."""
 
     def predict(dataset) -> list[tuple[int, np.ndarray]]:
-        rows = _targets(dataset)
+        rows = _target_rows(dataset)
         ((most, _),) = collections.Counter(row.tobytes() for row in rows).most_common(1)
         constant = next(row for row in rows if row.tobytes() == most)
         return [(i, constant) for i in range(len(rows))]

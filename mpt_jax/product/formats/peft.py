@@ -77,9 +77,9 @@ def read(path: str, tasks: Sequence[str] | None, backbone: str) -> tuple[Bank, P
         for name in os.listdir(folder):
             foreign.refuse_pickle(os.path.join(folder, name), WEIGHTS)
     if kind in peft_modules.METHODS:
-        bank, rank = peft_modules.read(folder, config, file, backbone)
-        sizes, told = (0, None, rank), _told(tensor_file.open_file(file)[1])
-        method = peft_modules.METHODS[kind]
+        bank, rank, metadata = peft_modules.read(folder, config, file, backbone)
+        method, sizes = peft_modules.METHODS[kind], (0, None, rank)
+        told = _told(metadata)
         return bank, foreign.describe_as(folder, method, sizes, bank, tasks, backbone, told)
     tensors, metadata = foreign.read_tensors(file, _TENSORS[kind].values())
     bank = {ours: tensors[theirs] for ours, theirs in _TENSORS[kind].items()}

@@ -50,8 +50,10 @@ _INERT = {  # field -> values with which an adapter is what is said above
 }
 
 
-def read(folder: str, config: Mapping[str, Any], file: str, backbone: str) -> tuple[Bank, int]:
-    """The leaves of an adapter of one task, and its r (0 for (IA)³).
+def read(
+    folder: str, config: Mapping[str, Any], file: str, backbone: str
+) -> tuple[Bank, int, dict[str, str]]:
+    """The leaves of an adapter of one task, its r (0 for (IA)³), and the text in its header.
 
     Args:
         folder: of the adapter, for messages.
@@ -68,7 +70,7 @@ def read(folder: str, config: Mapping[str, Any], file: str, backbone: str) -> tu
                 f"{folder} has {name} = {config[name]!r}, which is not read: only plain LoRA and "
                 "(IA)³ are. Merge it with PEFT (merge_and_unload) and read the T5 that comes of it."
             )
-    tensors = foreign.read_tensors(file)[0]
+    tensors, metadata = foreign.read_tensors(file)
     from mpt_jax.backbone.formats import backbones, huggingface  # imports jax
 
     kernels = backbones.open_weights(backbone).tensors
@@ -88,7 +90,9 @@ def read(folder: str, config: Mapping[str, Any], file: str, backbone: str) -> tu
         bank |= {f"{at}/{ours}": value for ours, value in leaf.items()}
     if not bank:
         raise UserError(f"{file} adapts nothing.")
-    return (_with_scales(folder, file, config, bank), config["r"]) if _is_lora(bank) else (bank, 0)
+    if _is_lora(bank):
+        return _with_scales(folder, file, config, bank), config["r"], metadata
+    return bank, 0, metadata
 
 
 def write(bank: Bank, tasks: Sequence[str]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
