@@ -1,7 +1,7 @@
 """All teachers in one program on task-mixed batches equal one separate run per task.
 
-A separate run has a model of one task, is stepped on that task's rows of the mixed batches, and
-skips the batches that have none.
+A separate run has a model of one task and is stepped on that task's rows of the mixed batches. A
+batch that has none does not move it, but counts as a step of the schedule.
 """
 
 import dataclasses
@@ -21,6 +21,7 @@ from mpt_jax.methods.prompt_tuning import PromptTuning
 # in the first batch (sst), in between (qa) or in the last one (nli).
 COUNTS = ((4, 4, 0), (2, 2, 4), (4, 0, 4), (4, 2, 2), (2, 4, 2), (0, 4, 4))
 METHOD = PromptTuning(prompt_length=4)
+RULE = optimizers.adamw(0.3, weight_decay=0.1)
 
 
 class OneMeanForAllTasks(PromptTuning):
@@ -38,16 +39,14 @@ def _batches():
     ]
 
 
-def _start(tasks):
-    model = dataclasses.replace(
-        toy.model(METHOD, tasks), optimizer_def=optimizers.adamw(0.3, weight_decay=0.1)
-    )
+def _start(tasks, optimizer_def=RULE):
+    model = dataclasses.replace(toy.model(METHOD, tasks), optimizer_def=optimizer_def)
     return model, initialize.start(model, toy.backbone(), jax.random.key(1))
 
 
-def _run(tasks=toy.TASKS, method=METHOD, **options):
+def _run(tasks=toy.TASKS, method=METHOD, optimizer_def=RULE, **options):
     """A teachers' run before its first step; the learning rate warms up and decays."""
-    model, params = _start(tasks)
+    model, params = _start(tasks, optimizer_def)
     schedule = create_learning_rate_scheduler(warmup_steps=2, total_steps=8)
     model = dataclasses.replace(model, method=method)
     return toy_run.Run(model, params, schedule=schedule, **options)
@@ -85,7 +84,9 @@ def _alone():
             own = {name: values[rows] for name, values in batch.items()}
             if rows.any():
                 run.step({**own, "task_ids": np.zeros_like(own["task_ids"])})
-        assert run.state.step == sum(counts[index] > 0 for counts in COUNTS)
+            else:
+                run.state = run.state.replace(step=run.state.step + 1)
+        assert run.state.step == len(COUNTS)
         ends.append(_prompts(run)[0])
     return np.stack(starts), np.stack(ends)
 
@@ -95,6 +96,18 @@ def test_together_equals_alone(together, alone):
     np.testing.assert_allclose(together[-1], alone[1], atol=2e-5)
     learned = np.abs(alone[1] - alone[0]).mean(axis=(1, 2))
     assert (learned > 0.1).all()
+
+
+def test_the_last_updates_have_the_size_of_the_decayed_rate():
+    """With an Adam that has no memory each entry moves by the rate, in every task of the batch."""
+    rule = optimizers.adamw(0.3, weight_decay=0.0, b1=0.0, b2=0.0, eps=1e-20)
+    run = _run(optimizer_def=rule)
+    for step, (batch, counts) in enumerate(zip(_batches(), COUNTS, strict=True)):
+        before = _prompts(run)
+        rate = run.step(batch)["learning_rate/task"]
+        moved = np.median(np.abs(_prompts(run) - before), axis=(1, 2))
+        np.testing.assert_allclose(moved, rate * np.greater(counts, 0), rtol=1e-4)
+        np.testing.assert_allclose(rate, 0.3 * min(1, step / 2) * min(1, (8 - step) / 6), rtol=1e-6)
 
 
 def test_microbatches_change_nothing(alone):

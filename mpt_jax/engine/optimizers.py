@@ -3,7 +3,8 @@
 The model labels each trainable leaf with its group ("shared", "task", ...); an `OptimizerDef`
 says the rule and each group's learning rate. Leaves with a leading "tasks" axis are optimized
 task by task (`per_task`), because a batch that lacks a task says nothing about it: neither weight
-decay nor momentum may move it.
+decay nor momentum may move it. Only the moments are each task's own. The schedule follows the
+steps of the run, so a rate that is logged is applied to all tasks, and all end at the decayed one.
 """
 
 import dataclasses
@@ -27,17 +28,18 @@ TASKS_AXIS = "tasks"
 
 @dataclasses.dataclass(frozen=True)
 class Optimizer:
-    """An optax transformation over the trainable tree that also tells its learning rates.
+    """The optimizer over a trainable tree.
 
     Attributes:
         init: as optax: `init(trainable) -> opt_state`.
-        update: as optax: `update(grads, opt_state, trainable) -> (updates, opt_state)`.
-        learning_rates: `learning_rates(step) -> {group: float32 scalar}` after so many updates
-            (a task that was absent from some batches has had fewer, and follows its own count).
+        update: `update(grads, opt_state, trainable, step) -> (updates, opt_state)`, as optax, of a
+            run that has taken `step` steps.
+        learning_rates: `learning_rates(step) -> {group: float32 scalar}`, those that `update`
+            applies.
     """
 
     init: Callable[[Any], optax.OptState]
-    update: Callable[..., tuple[Any, optax.OptState]]
+    update: Callable[[Any, optax.OptState, Any, jax.Array | int], tuple[Any, optax.OptState]]
     learning_rates: Callable[[jax.Array | int], dict[str, jax.Array]]
 
 
@@ -46,12 +48,12 @@ class OptimizerDef:
     """A rule and its learning rates; `build` fits it to a model's groups.
 
     Attributes:
-        rule: `rule(learning_rate) -> GradientTransformation` of a learning rate that is a
-            function of the count.
+        rule: the optax transformation of a group at a learning rate of 1; its updates are
+            proportional to the rate.
         learning_rates: one peak rate for all groups, or one for each.
     """
 
-    rule: Callable[[Schedule], optax.GradientTransformation]
+    rule: optax.GradientTransformation
     learning_rates: float | Mapping[str, float]
 
     def build(
@@ -62,7 +64,7 @@ class OptimizerDef:
         Args:
             labels: nested dict of labels, frozen leaves included or not.
             axes: nested dict of tuples of logical axis names, for the same leaves or more.
-            schedule: scales every group's rate, `schedule(count)`.
+            schedule: scales every group's rate, `schedule(step)`.
 
         Raises:
             UserError: a learning rate for an unknown group, or a group without one.
@@ -75,14 +77,20 @@ class OptimizerDef:
         for path, group in groups.items():
             by_task = flat_axes[path][:1] == (TASKS_AXIS,)
             keys[path] = f"{group}_per_task" if by_task else group
-            rule = self.rule(_scaled(schedule, rates[group]))
-            rules[keys[path]] = per_task(rule) if by_task else rule
+            rules[keys[path]] = per_task(self.rule) if by_task else self.rule
         tx = optax.multi_transform(rules, traverse_util.unflatten_dict(keys))
+        trained = traverse_util.unflatten_dict(groups)
 
         def learning_rates(step: jax.Array | int) -> dict[str, jax.Array]:
-            return {group: _scaled(schedule, rate)(step) for group, rate in rates.items()}
+            factor = schedule(step)
+            return {group: rate * factor for group, rate in rates.items()}
 
-        return Optimizer(tx.init, tx.update, learning_rates)
+        def update(grads: Any, state: optax.OptState, params: Any, step: jax.Array | int):
+            updates, state = tx.update(grads, state, params)
+            applied = learning_rates(step)
+            return jax.tree.map(lambda u, group: applied[group] * u, updates, trained), state
+
+        return Optimizer(tx.init, update, learning_rates)
 
     def _rates(self, groups: Sequence[str]) -> dict[str, float]:
         """The peak rate of each group."""
@@ -106,10 +114,6 @@ class OptimizerDef:
         return dict(self.learning_rates)
 
 
-def _scaled(schedule: Schedule, rate: float) -> Schedule:
-    return lambda count: rate * schedule(count)
-
-
 def adamw(
     learning_rates: float | Mapping[str, float],
     weight_decay: float = 1e-5,
@@ -129,13 +133,9 @@ def adamw(
         clip_norm: if given, gradients are scaled down to this global norm, in each group by
             itself; leaves of tasks, in each task by itself.
     """
-
-    def rule(learning_rate: Schedule) -> optax.GradientTransformation:
-        clip = optax.identity() if clip_norm is None else optax.clip_by_global_norm(clip_norm)
-        adam = optax.adamw(learning_rate, b1=b1, b2=b2, eps=eps, weight_decay=weight_decay)
-        return optax.chain(clip, adam)
-
-    return OptimizerDef(rule, learning_rates)
+    clip = optax.identity() if clip_norm is None else optax.clip_by_global_norm(clip_norm)
+    adam = optax.adamw(1.0, b1=b1, b2=b2, eps=eps, weight_decay=weight_decay)
+    return OptimizerDef(optax.chain(clip, adam), learning_rates)
 
 
 def adafactor(
@@ -154,16 +154,13 @@ def adafactor(
         clipping_threshold: the largest RMS of an update before the learning rate.
         min_dim_size_to_factor: smaller matrices keep a full second moment.
     """
-
-    def rule(learning_rate: Schedule) -> optax.GradientTransformation:
-        return optax.adafactor(
-            learning_rate,
-            min_dim_size_to_factor=min_dim_size_to_factor,
-            decay_rate=decay_rate,
-            multiply_by_parameter_scale=multiply_by_parameter_scale,
-            clipping_threshold=clipping_threshold,
-        )
-
+    rule = optax.adafactor(
+        1.0,
+        min_dim_size_to_factor=min_dim_size_to_factor,
+        decay_rate=decay_rate,
+        multiply_by_parameter_scale=multiply_by_parameter_scale,
+        clipping_threshold=clipping_threshold,
+    )
     return OptimizerDef(rule, learning_rates)
 
 
@@ -171,8 +168,8 @@ def per_task(inner: optax.GradientTransformation) -> optax.GradientTransformatio
     """Runs `inner` for each task by itself, and only in the steps where the task took part.
 
     All leaves have a leading axis [K, ...]. Each slice has its own state, counts included, so K
-    tasks trained together end where K separate runs would. A task whose gradient is exactly zero
-    in all leaves was absent from the batch: neither its parameters nor its state change.
+    tasks get the updates of K separate runs over their gradients. A task whose gradient is exactly
+    zero in all leaves was absent from the batch: neither its parameters nor its state change.
     """
 
     def init(params: Any) -> optax.OptState:

@@ -105,7 +105,7 @@ def train_step(
     )
     grad_norm = optax.global_norm(grads)
     finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
-    updates, opt_state = tx.update(grads, state.opt_state, state.trainable)
+    updates, opt_state = tx.update(grads, state.opt_state, state.trainable, state.step)
     moved = TrainState(state.step + 1, optax.apply_updates(state.trainable, updates), opt_state)
     new_state = jax.tree.map(lambda new, old: jnp.where(finite, new, old), moved, state)
     rates = {f"learning_rate/{g}": rate for g, rate in tx.learning_rates(state.step).items()}

@@ -1,4 +1,4 @@
-"""Our optimizer (groups, per-task state, schedule inside) as a T5X OptimizerDef."""
+"""Our optimizer (groups, per-task state, schedule) as a T5X OptimizerDef."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -20,7 +20,7 @@ class Optimizer(optimizers.OptaxWrapper):
     """State and updates of only the trainable leaves; the others pass through untouched.
 
     T5X's OptaxWrapper drops the learning rate that T5X computes. Here the schedule scales each
-    group's rate inside optax, by the group's own count, as in our engine; T5X logs the schedule's
+    group's updates by the step, as in our engine; T5X logs the schedule's
     value as `learning_rate`.
 
     Args:
@@ -47,7 +47,7 @@ class Optimizer(optimizers.OptaxWrapper):
         optimizer, labels = self._fitted(params)
         trainable, frozen = self._split(params, labels)
         grads, _ = self._split(grads, labels)
-        updates, moments = optimizer.update(grads, state.param_states, trainable)
+        updates, moments = optimizer.update(grads, state.param_states, trainable, state.step)
         moved = (state.step + 1, optax.apply_updates(trainable, updates), moments)
         finite = jnp.isfinite(optax.global_norm(grads))
         step, trainable, moments = jax.tree.map(

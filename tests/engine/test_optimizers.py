@@ -35,10 +35,12 @@ def _numpy_adamw(param, grads, rate, weight_decay):
 
 
 def _run(tx, params, grads_of_steps):
+    """Parameters and state after the steps; `tx` is ours or optax's, which takes no step."""
     update = jax.jit(tx.update)
     state = tx.init(params)
-    for grads in grads_of_steps:
-        updates, state = update(grads, state, params)
+    for t, grads in enumerate(grads_of_steps):
+        step = (t,) if isinstance(tx, optimizers.Optimizer) else ()
+        updates, state = update(grads, state, params, *step)
         params = optax.apply_updates(params, updates)
     return params, state
 
@@ -68,6 +70,20 @@ def test_one_rate_serves_all_groups_and_frozen_leaves_need_none():
     assert tx.learning_rates(0).keys() == {"shared", "task"}
 
 
+@pytest.mark.parametrize("last", [3, 7])
+def test_a_task_that_was_away_comes_back_at_the_rate_of_the_step(last):
+    """Without memory Adam's update is the sign of the gradient, times the rate."""
+    rule = optimizers.adamw(0.4, weight_decay=0.0, b1=0.0, b2=0.0, eps=1e-20)
+    tx = rule.build(LABELS, AXES, SCHEDULE)
+    params = {"bank": {"shared": jnp.zeros((P, D)), "task_u": jnp.zeros((K, P))}}
+    grads = {"bank": {"shared": jnp.ones((P, D)), "task_u": jnp.ones((K, P))}}
+    away = jax.tree.map(lambda g: g.at[1:].set(0.0) if g.shape == (K, P) else g, grads)
+    before, state = _run(tx, params, [away] * last)
+    updates, _ = tx.update(grads, state, before, last)
+    np.testing.assert_allclose(updates["bank"]["task_u"], -0.4 * SCALES[last], rtol=1e-5)
+    np.testing.assert_allclose(tx.learning_rates(last)["task"], 0.4 * SCALES[last], rtol=1e-6)
+
+
 @pytest.mark.parametrize("rule", [optimizers.adamw, optimizers.adafactor])
 def test_a_rate_of_zero_leaves_a_group_as_it_is_to_the_bit(rule):
     """Tasks trained so fit a bank with that shared prompt (docs/prompts.md)."""
@@ -86,7 +102,7 @@ def test_clip_norm_is_by_group_and_by_task():
     params = {"bank": {"shared": jnp.zeros((P, D)), "task_u": jnp.zeros((K, P))}}
     task_grad = jnp.asarray([[3.0, 4.0, 0, 0], [0.3, 0.4, 0, 0], [0, 0, 30.0, 40.0]])
     grads = {"bank": {"shared": jnp.full((P, D), 100.0), "task_u": task_grad}}
-    updates, _ = tx.update(grads, tx.init(params), params)
+    updates, _ = tx.update(grads, tx.init(params), params, 0)
 
     def adam_without_memory(g):
         return -g / (np.abs(g) + 1.0)
