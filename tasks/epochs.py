@@ -12,6 +12,7 @@ def steps(
     *,
     epochs: int,
     batch_size: int,
+    equal_mixing: bool = False,
     module: str | Sequence[str] | None = None,
 ) -> int:
     """Steps in which a run sees `epochs` times the training rows of its tasks, rounded up.
@@ -23,6 +24,7 @@ def steps(
         an evaluation.
       epochs: passes over the rows.
       batch_size: rows per step.
+      equal_mixing: count the rows of the largest task alone, and `batch_size` for each task.
       module: imported first, to register the tasks.
 
     Raises:
@@ -35,5 +37,5 @@ def steps(
         )
     tasks = bind_tasks(mixture_or_task_name, module=module).tasks
     counts = [task.num_input_examples(TRAIN) for task in tasks if TRAIN in task.splits]
-    rows = sum(min(count, SIZE_LIMIT) for count in counts)
+    rows = (max if equal_mixing else sum)(min(count, SIZE_LIMIT) for count in counts)
     return -(-epochs * rows // batch_size)

@@ -12,15 +12,16 @@ import seqio
 from mpt_jax import hosts, user_modules
 from mpt_jax.errors import UserError, did_you_mean
 from mpt_jax.tasks import names
+from mpt_jax.tasks.batch_filling import EqualMixture, FilledMixture, TaskSampledMixture
 from mpt_jax.tasks.bound_task import TASK_IDS, BoundTask
 from mpt_jax.tasks.reading import check_vocabularies
-from mpt_jax.tasks.task_sampling import TaskSampledMixture
 
 __all__ = [
     "SIZE_LIMIT",
     "TASK_IDS",
     "bind_tasks",
     "chosen",
+    "equal_batch_size",
     "having_split",
     "import_tasks",
     "task_names",
@@ -99,6 +100,7 @@ def bind_tasks(
     few_shot: int | None = None,
     few_shot_seed: int = 0,
     min_tasks_per_batch: int | None = None,
+    equal_mixing: bool = False,
     batch_size: int | None = None,
     maximum: int = SIZE_LIMIT,
     seed: int | None = 0,
@@ -115,15 +117,16 @@ def bind_tasks(
       few_shot: total number of training rows per task; other splits stay whole.
       few_shot_seed: seed of that draw.
       min_tasks_per_batch: each batch draws K tasks, K uniform between this and all of them, and
-        is filled from these by rate (`task_sampling`); None mixes example by example.
-      batch_size: examples of a global batch; needed only by task sampling.
+        is filled from these by rate (`batch_filling`); None mixes example by example.
+      equal_mixing: each batch has as many rows of each task, whatever their rates.
+      batch_size: examples of a global batch; needed only by these two.
       maximum: the cap on a task's rows in the mixing rate.
       seed: seed of the task sampling; None: that of the dataset.
       module: imported first, to register the tasks.
 
     Raises:
       UserError: on unknown names, tasks with other features than inputs and targets of one
-        vocabulary, a task without id, k outside of 1..n.
+        vocabulary, a task without id, k outside of 1..n, task sampling with equal mixing.
     """
     import_tasks(module)
     members = _tasks(mixture_or_task_name)
@@ -142,13 +145,36 @@ def bind_tasks(
     rate_of = _rates(mixture_or_task_name, maximum)
     rated = [(copy, rate_of(copy)) for copy in copies]
     name = "_".join(_as_list(mixture_or_task_name))
+    if equal_mixing and min_tasks_per_batch is not None:
+        raise UserError(
+            "mixtures.bind_tasks takes min_tasks_per_batch (task sampling) or equal_mixing, not "
+            "both: leave one out."
+        )
+    if equal_mixing:
+        return EqualMixture(name, rated, batch_size=batch_size)
     if min_tasks_per_batch is None:
         return seqio.Mixture(name, rated)
-    if batch_size is None:
-        raise UserError("min_tasks_per_batch needs batch_size, the examples of one batch.")
     return TaskSampledMixture(
         name, rated, batch_size=batch_size, min_tasks=min_tasks_per_batch, seed=seed
     )
+
+
+def equal_batch_size(
+    mixture_or_task_name: str | Sequence[str],
+    rows_per_task: int,
+    module: str | Sequence[str] | None = None,
+) -> int:
+    """Examples of a global batch that holds `rows_per_task` of each task (`equal_mixing`).
+
+    Raises:
+      UserError: as `task_names`; less than one row.
+    """
+    if not isinstance(rows_per_task, int) or rows_per_task < 1:
+        raise UserError(
+            f"each task needs a whole number of rows in a batch, at least 1; got {rows_per_task!r} "
+            "(TEACHER_BATCH_SIZE, in a source run)."
+        )
+    return rows_per_task * len(task_names(mixture_or_task_name, module))
 
 
 def having_split(mixture: seqio.Mixture, split: str) -> tuple[seqio.Mixture, tuple[str, ...]]:
@@ -169,7 +195,7 @@ def having_split(mixture: seqio.Mixture, split: str) -> tuple[seqio.Mixture, tup
             f"Task {first.name!r} has no split {split!r}{others}; "
             f"it has {', '.join(map(str, first.splits))} (`t5x eval` takes --gin.EVAL_SPLIT=SPLIT)."
         )
-    if isinstance(mixture, TaskSampledMixture):
+    if isinstance(mixture, FilledMixture):
         return mixture.of(kept), lacking
     return seqio.Mixture(mixture.name, kept), lacking
 

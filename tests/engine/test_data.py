@@ -16,7 +16,6 @@ from mpt_jax.errors import UserError
 from mpt_jax.tasks.info import TaskInfo, info
 from mpt_jax.tasks.mini.vocabulary import vocabulary
 from mpt_jax.tasks.mixtures import bind_tasks
-from mpt_jax.tasks.task_sampling import batch_choices
 
 SIZES = {"toy_a": 10, "toy_b": 30, "toy_c": 20, "toy_empty": 0}
 TASKS = ["toy_c", "toy_a", "toy_b"]
@@ -117,7 +116,7 @@ def test_batches_hold_the_tasks_that_were_sampled_for_them():
     iterator = train(mixture, batch_size=B)
     for step in range(25):
         rates = [float(SIZES[name]) for name in names]
-        choices = batch_choices(step, rates, 5, batch_size=B, min_tasks=2).numpy()
+        choices = mixture.choices(step, rates, None).numpy()
         expected = [TASKS.index(names[choice]) for choice in choices]
         assert next(iterator)["task_ids"].tolist() == expected
 

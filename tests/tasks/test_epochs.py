@@ -23,6 +23,13 @@ def test_a_large_task_counts_as_much_as_in_the_mixture(monkeypatch):
     assert mixtures.SIZE_LIMIT == 2**19
 
 
+def test_equal_mixing_counts_the_largest_task():
+    sizes = [epochs.steps(name, epochs=1, batch_size=1) for name in ("rte", "record")]
+    assert sizes == [5, 8]
+    both = epochs.steps(["rte", "record"], epochs=5, batch_size=8, equal_mixing=True)
+    assert both == 5  # 5 * 8 / 8
+
+
 @pytest.mark.parametrize("wrong", [{"epochs": 0}, {"batch_size": 0}])
 def test_counts_below_one_are_refused(wrong):
     with pytest.raises(UserError, match="at least one"):

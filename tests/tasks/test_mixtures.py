@@ -7,7 +7,7 @@ import seqio
 import tensorflow as tf
 
 from mpt_jax.errors import UserError
-from mpt_jax.tasks.mixtures import bind_tasks, chosen, task_names
+from mpt_jax.tasks.mixtures import bind_tasks, chosen, equal_batch_size, task_names
 
 LENGTHS = {"inputs": 8, "targets": 4}
 SIZES = {"toy_b": 30, "toy_a": 10, "toy_c": 20}
@@ -139,9 +139,21 @@ def test_tasks_of_other_features_are_not_mixed():
         bind_tasks(["toy_a", "toy_extra"])
 
 
-def test_task_sampling_needs_the_batch_size():
-    with pytest.raises(UserError, match="needs batch_size"):
-        bind_tasks(list(SIZES), min_tasks_per_batch=2)
+@pytest.mark.parametrize("filling", [{"min_tasks_per_batch": 2}, {"equal_mixing": True}])
+def test_filling_batches_needs_their_size(filling):
+    with pytest.raises(UserError, match="bind_tasks.batch_size must be a whole number.*None"):
+        bind_tasks(list(SIZES), **filling)
+
+
+def test_batches_are_filled_in_one_way():
+    with pytest.raises(UserError, match="min_tasks_per_batch.*or equal_mixing, not both"):
+        bind_tasks(list(SIZES), min_tasks_per_batch=2, equal_mixing=True, batch_size=4)
+
+
+def test_an_equal_batch_has_the_rows_of_each_task():
+    assert equal_batch_size(list(SIZES), 5) == 5 * len(SIZES)
+    with pytest.raises(UserError, match="at least 1; got 0 .TEACHER_BATCH_SIZE"):
+        equal_batch_size(list(SIZES), 0)
 
 
 def test_a_product_is_evaluated_on_registered_tasks():

@@ -72,6 +72,14 @@ def test_the_paper_trains_sources_for_five_epochs_with_task_sampling():
     assert macro("EPOCHS") == 5 and macro("MIN_TASKS_PER_BATCH") == 2
 
 
+def test_the_paper_trains_each_teacher_in_batches_of_32(paper_data_dir):
+    files = ["gin/mpt_source.gin", "gin/suites/paper_sources.gin"]
+    config.parse(files, [f"DATA_DIR={paper_data_dir}"])
+    assert config.call("mpt_jax.tasks.mixtures", "equal_batch_size") == 6 * 32
+    with gin.config_scope("teachers"):  # 5 epochs of the largest: 8 rows, of record
+        assert config.call("mpt_jax.tasks.epochs", "steps") == 2
+
+
 def test_steps_are_counted_on_the_data_that_are_there(paper_data_dir):
     files = ["gin/mpt_target.gin", "gin/suites/glue.gin"]
     config.parse(files, [f"DATA_DIR={paper_data_dir}"])
