@@ -5,8 +5,6 @@ differ in the model, its method and the gin file.
 import contextlib
 import functools
 import os
-from collections.abc import Mapping
-from typing import Any
 
 import jax
 import seqio
@@ -21,6 +19,7 @@ from mpt_jax.engine.evaluation.evaluator import Evaluator
 from mpt_jax.engine.initialize import initial_params, token_shapes
 from mpt_jax.engine.interrupt import InterruptFlag
 from mpt_jax.engine.records import backbone_record, history, run_folder, run_record, run_start
+from mpt_jax.engine.records.evaluations import Evaluations
 from mpt_jax.engine.reporting import announce
 from mpt_jax.engine.reporting.reporter import Reporter
 from mpt_jax.engine.reporting.window import MetricWindow
@@ -50,7 +49,7 @@ def train(settings: Training) -> str:
     checkpointer = Checkpointer(os.path.join(model_dir, run_layout.CHECKPOINTS), settings.save)
     step = checkpointer.latest_step() or 0
     finished = step >= total_steps and run_layout.is_finished(model_dir)
-    if finished and saving.saved_step(model_dir) is not None:
+    if finished and saving.saved_steps(model_dir):
         checkpointer.close()
         announce.already_finished(model_dir, step)
         return model_dir
@@ -93,18 +92,25 @@ def train(settings: Training) -> str:
     )
 
     # ------------------------------------------------------------------ checkpoint to resume from
-    means = {}
+    lines = []
     if step:
         step, state = checkpointer.resume(state, batches.tf_iterator)
-        means = history.means(history.read(model_dir), last=step)
+        lines = history.read(model_dir)
+    evaluations = Evaluations(
+        model.tasks,
+        facts["key_metrics"],
+        independent=model.method.independent_tasks,
+        lines=lines,
+        last=step,
+    )
     hosts.on_first(lambda: run_record.write(model_dir, model, trainable, facts))
     announce.start(settings, trainable, frozen, facts, step)
 
     def evaluates() -> bool:
-        return evaluator is not None and settings.evaluates_after(step) and step not in means
+        return evaluator is not None and settings.evaluates_after(step) and step not in evaluations
 
     def evaluate(report: bool = True) -> None:
-        """Evaluate the validation split; keep the product if it is the best so far."""
+        """Evaluate the validation split; keep the product where it is the best so far."""
         params = step_lib.merge(state.trainable, frozen)
         results = evaluator.run(
             functools.partial(predict, params),
@@ -112,9 +118,9 @@ def train(settings: Training) -> str:
             step=step,
             output_dir=os.path.join(model_dir, run_layout.VALIDATION),
         )
-        means[step] = results[history.MEAN][history.KEY_METRIC]
-        if history.best_step(means) == step:
-            export(results)
+        evaluations.add(step, results)
+        if evaluations.improved(step):
+            export()
         if report:  # last: a step that is in metrics.jsonl is done with
             reporter.evaluation(step, results, evaluator.collapses())
 
@@ -123,12 +129,18 @@ def train(settings: Training) -> str:
         if evaluates():
             evaluate()
         if evaluator is None and step >= total_steps:
-            export({})
+            export()
 
-    def export(results: Mapping[str, Any]) -> None:
+    def export() -> None:
         params = step_lib.merge(state.trainable, frozen)
         saving.save(
-            model, model_dir, params, step=step, results=results, feature_lengths=settings.lengths
+            model,
+            model_dir,
+            params,
+            step=step,
+            results=evaluations.results(),
+            feature_lengths=settings.lengths,
+            task_steps=evaluations.steps(),
         )
 
     def make_up_for_lost_product() -> None:
@@ -136,20 +148,23 @@ def train(settings: Training) -> str:
 
         Of the latter a killed run may have left it; files get lost or damaged.
         """
-        best, saved = history.best_step(means), saving.saved_step(model_dir)
-        is_to_come = (saved or 0) >= step and saved not in means
-        if best is None or saved == best or is_to_come:
-            return
-        if best == step:
-            evaluate(report=False)
-        elif step >= total_steps and saved is None:
-            raise run_folder.lost_product(model_dir)
-        else:
-            means.update((other, None) for other in list(means) if other != saved)
+        best, saved = evaluations.steps(), saving.saved_steps(model_dir)
+        lost = [
+            task
+            for task, at in best.items()
+            if saved.get(task) != at and (saved.get(task, 0) < step or saved[task] in evaluations)
+        ]
+        if earlier := sorted({best[task] for task in lost} - {step}):
+            if step >= total_steps and not saved:
+                raise run_folder.lost_product(model_dir)
             hosts.note(
-                f"the product of step {best}, the best so far, is gone or damaged: that of "
+                f"the product of step {earlier[0]}, the best so far, is gone or damaged: that of "
                 "another evaluation replaces it."
             )
+        for task in lost:
+            evaluations.forget(task, except_of={step, saved.get(task)})
+        if lost and evaluations.improved(step):
+            evaluate(report=False)
 
     # ------------------------------------------------------------------ the loop
     stop = False
@@ -184,7 +199,7 @@ def train(settings: Training) -> str:
 
     if step >= total_steps:
         hosts.on_first(lambda: run_record.finish(model_dir))
-        announce.end(model_dir, step, means)
+        announce.end(model_dir, step, evaluations)
     if hosts.agree_on_any(bool(interrupt)):
         raise settings.stopped(f"step {step}")
     return model_dir

@@ -18,20 +18,26 @@ def save(
     step: int,
     results: Mapping[str, Any],
     feature_lengths: Mapping[str, int],
+    task_steps: Mapping[str, int] | None = None,
 ) -> None:
     """Write what the model's method has trained; every process calls it.
+
+    Of independent tasks only those are written whose best step is this one. The others keep their
+    rows of the file that is there.
 
     Args:
         model: the model protocol, e.g. `models.EncoderDecoderModel`.
         directory: the run folder.
         params: nested dict of all parameters.
         step: that they were taken from.
-        results: validation metrics of that step, task -> {name: value}.
+        results: validation metrics of the best step, task -> {name: value}.
         feature_lengths: token limits, {"inputs": T, "targets": S}.
+        task_steps: task -> its best step; None: `step` for all.
 
     Raises:
         UserError: it cannot be written.
     """
+    own = dict(task_steps or {}) if model.method.independent_tasks else {}
     identity = store.identify(params, model.method.tuned_backbone)
     info = ProductInfo(
         method=model.method.name,
@@ -49,13 +55,16 @@ def save(
         backbone_bits=identity.bits,
         arithmetic=model.config.arithmetic,
         vocabulary=digest(model.input_vocabulary),
+        task_steps=own,
     )
-    model.method.save(directory, params, model.config, info)
+    improved = [task for task in model.tasks if own.get(task, step) == step]
+    model.method.save(directory, params, model.config, info, improved)
 
 
-def saved_step(directory: str) -> int | None:
-    """The training step of the product in a run folder; None: there is no product that loads."""
+def saved_steps(directory: str) -> dict[str, int]:
+    """The training step of each task of a run's product; none where no product loads."""
     try:
-        return product_file.load(directory)[1].step
+        info = product_file.load(directory)[1]
     except UserError:
-        return None
+        return {}
+    return {task: info.task_steps.get(task, info.step) for task in info.tasks}

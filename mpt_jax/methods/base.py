@@ -87,8 +87,23 @@ class Method(abc.ABC):
         """The parameters that the method adds, or starts elsewhere than the backbone's."""
 
     @abc.abstractmethod
-    def save(self, directory: str, params: Mapping, config: Any, info: ProductInfo):
+    def save(
+        self,
+        directory: str,
+        params: Mapping,
+        config: Any,
+        info: ProductInfo,
+        improved: Sequence[str] | None = None,
+    ):
         """Write the product of a run into `directory`, each file whole; all processes call it.
+
+        Args:
+            directory: made where it is missing.
+            params: nested dict of all parameters.
+            config: the T5Config.
+            info: what the product says of itself.
+            improved: of independent tasks, those whose rows are written; the others keep the rows
+                of the product that is there. None: all.
 
         Raises:
             UserError: it cannot be written.
@@ -110,10 +125,10 @@ class PromptMethod(Method):
         """What the product keeps of the trained bank, on this host: all of it."""
         return bank
 
-    def save(self, directory: str, params: Mapping, config: Any, info: ProductInfo):
+    def save(self, directory, params, config, info, improved=None):
         """Write `prompts.safetensors` and `prompts.json`."""
         bank = self.stored(hosts.fetch(params["prompt_bank"]))
-        hosts.on_first(lambda: product_file.save(directory, bank, info))
+        hosts.on_first(lambda: product_file.save(directory, bank, info, improved=improved))
 
 
 class AdapterMethod(Method):
@@ -133,7 +148,7 @@ class AdapterMethod(Method):
         del task_ids
         return _put_in(params, cls.tree, params[cls.tree])
 
-    def save(self, directory: str, params: Mapping, config: Any, info: ProductInfo):
+    def save(self, directory, params, config, info, improved=None):
         """Write `adapter.safetensors` and `adapter.json`: what trained or was added, by path.
 
         Scanned layers are written one by one.
@@ -141,7 +156,8 @@ class AdapterMethod(Method):
         flat = traverse_util.flatten_dict(params, sep="/")
         product = hosts.fetch({path: leaf for path, leaf in flat.items() if self._is_of(path)})
         product = stacking.by_layer(product)
-        hosts.on_first(lambda: product_file.save(directory, product, info, product_file.ADAPTER))
+        name = product_file.ADAPTER
+        hosts.on_first(lambda: product_file.save(directory, product, info, name, improved=improved))
 
     def _is_of(self, path: str) -> bool:
         return path.startswith(f"{self.tree}/") or group_of(path, self.groups) != FROZEN

@@ -2,8 +2,6 @@
 
 import dataclasses
 import os
-from collections.abc import Mapping
-from typing import Any
 
 import jax
 
@@ -11,7 +9,6 @@ from mpt_jax import hosts, initializers
 from mpt_jax.backbone import store
 from mpt_jax.methods.base import BACKBONE, Method
 from mpt_jax.product import description, product_file
-from mpt_jax.product.description import ProductInfo
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +34,7 @@ class FullTraining(Method):
         """Adds nothing."""
         return {}
 
-    def save(self, directory: str, params: Mapping, config: Any, info: ProductInfo):
+    def save(self, directory, params, config, info, improved=None):
         """Write `backbone/model.safetensors`, `.json` of the run, and `backbone/config.json`."""
         folder = os.path.join(directory, product_file.BACKBONE_FOLDER)
         backbone = hosts.fetch({name: params[name] for name in store.BACKBONE_TREES})

@@ -152,7 +152,7 @@ class Restored(Method):
             started["prompt_bank"] = {name: jnp.asarray(leaf) for name, leaf in self._bank.items()}
         return started
 
-    def save(self, directory: str, params: Mapping, config: Any, info: ProductInfo):
+    def save(self, directory, params, config, info, improved=None):
         """Nothing was trained.
 
         Raises:

@@ -27,12 +27,13 @@ class ProductInfo:
         feature_lengths: token limits, {"inputs": T, "targets": S}.
         label_words: task -> its label words, for tasks that have them.
         input_forms: task -> how its inputs are written, e.g. "review: {text}", where it is stated.
-        step: the training step that the bank was taken from.
+        step: the training step that the bank was taken from, the last one of `task_steps`.
         metrics: validation metrics of that step, task -> {name: value}; None: not finite.
         backbone_bits: that backbone's bits below the fingerprint's (`fingerprints.Identity`), or
             "" where it had none.
         arithmetic: what that backbone computed with (`T5Config.arithmetic`).
         vocabulary: `vocabulary.digest` of what tokenised the inputs; "" where it is not known.
+        task_steps: task -> the step that its rows were taken from, where each task has its own.
     """
 
     method: str
@@ -50,6 +51,7 @@ class ProductInfo:
     backbone_bits: str = ""
     arithmetic: dict[str, Any] = dataclasses.field(default_factory=dict)
     vocabulary: str = ""
+    task_steps: dict[str, int] = dataclasses.field(default_factory=dict)
 
 
 def header(info: ProductInfo) -> dict[str, str]:
@@ -110,6 +112,7 @@ def _check_types(info: ProductInfo) -> None:
         (info.label_words, list),
         (info.input_forms, str),
         (info.metrics, dict),
+        (info.task_steps, int),
     )
     if type(info.arithmetic) is not dict:
         raise TypeError("a mapping")
@@ -120,7 +123,7 @@ def _check_types(info: ProductInfo) -> None:
     if any(type(value) not in (float, int, type(None)) for value in scores):
         raise TypeError("a metric")
     sizes = [info.length, info.width, info.rank, info.vocabulary_size, info.step]
-    sizes += info.feature_lengths.values()
+    sizes += [*info.feature_lengths.values(), *info.task_steps.values()]
     if any(type(size) is not int or size < 0 for size in sizes):
         raise TypeError("a size")
     if not all(map(TASK_NAME.fullmatch, info.tasks)) or len(set(info.tasks)) < len(info.tasks):

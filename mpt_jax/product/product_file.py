@@ -6,6 +6,7 @@ What it holds decides its name, in the folder of the run: `prompts.safetensors`,
 """
 
 import os
+from collections.abc import Sequence
 
 import numpy as np
 import safetensors
@@ -16,7 +17,7 @@ from mpt_jax.backbone import tensor_file
 from mpt_jax.errors import UserError
 from mpt_jax.product import description
 from mpt_jax.product.description import FORMAT, ProductInfo
-from mpt_jax.product.leaves import AXES, Bank, is_per_task
+from mpt_jax.product.leaves import AXES, Bank, is_per_task, rows_of
 
 PROMPTS = "prompts.safetensors"
 ADAPTER = "adapter.safetensors"
@@ -60,6 +61,7 @@ def save(
     info: ProductInfo,
     name: str = PROMPTS,
     *,
+    improved: Sequence[str] | None = None,
     setting: str = "MODEL_DIR",
 ) -> str:
     """Write both files into `directory`, as one; returns the safetensors path.
@@ -72,18 +74,33 @@ def save(
         bank: the tensors by name, on this host.
         info: their description.
         name: of the safetensors file.
+        improved: the tasks whose rows are written; the others keep those of the file that is there.
+            None: all.
         setting: as in `files.write_whole`.
 
     Raises:
-        UserError: they cannot be written.
+        UserError: they cannot be written, or the file whose rows are to be kept does not load.
     """
     path = os.path.join(directory, name)
+    if improved is not None and len(improved) < len(info.tasks):
+        bank = _updated(path, bank, info, improved)
     tensors = {name: np.asarray(leaf, np.float32, order="C") for name, leaf in bank.items()}
     content = tensor_file.to_bytes(tensors, description.header(info))
     text = files.to_json(description.as_json_object(info), indent=2) + "\n"
     shown = f"{os.path.splitext(path)[0]}.json"
     files.write_together({shown: text, path: content}, setting=setting)
     return path
+
+
+def _updated(path: str, bank: Bank, info: ProductInfo, improved: Sequence[str]) -> Bank:
+    """The bank, with the rows of the file at `path` for tasks that did not improve."""
+    before, _ = load(path)
+    updated = dict(bank)
+    for name in filter(is_per_task, bank):
+        updated[name] = before[name].copy()
+        for row in rows_of(info.tasks, improved):
+            updated[name][row] = bank[name][row]
+    return updated
 
 
 def load(path: str) -> tuple[dict[str, np.ndarray], ProductInfo]:

@@ -29,7 +29,7 @@ _RANKS = {  # method: its setting
 }
 
 # The fields that say something of each task by its name.
-_TOLD = ("label_words", "input_forms", "metrics")
+_TOLD = ("label_words", "input_forms", "metrics", "task_steps")
 
 
 def check_is_bank(path: str, bank: Bank, info: ProductInfo) -> None:

@@ -11,7 +11,7 @@ from mpt_jax import hosts
 from mpt_jax.engine.evaluation import answers
 from mpt_jax.engine.evaluation.task_metrics import with_mean
 from mpt_jax.engine.interrupt import InterruptFlag
-from mpt_jax.engine.records import history
+from mpt_jax.engine.records.evaluations import Evaluations
 from mpt_jax.engine.reporting.reporter import Reporter
 from mpt_jax.errors import UserError
 from mpt_jax.real_t5x.data import Batches, Evaluator
@@ -28,20 +28,21 @@ class Callbacks:
     in a run without any, that of the last checkpoint; without these that of the end.
 
     Args:
-        export: `export(params, step, results)` writes the product; every process calls it.
+        export: `export(params, step, evaluations)` writes the product; every process calls it.
         reporter: gets metrics and evaluations.
-        means: step -> mean key metric of each evaluation so far, as `history.means`.
+        evaluations_by: `evaluations_by(key_metrics)` gives those so far.
     """
 
     def __init__(
         self,
-        export: Callable[[Mapping, int, Mapping], None],
+        export: Callable[[Mapping, int, Evaluations], None],
         reporter: Reporter,
-        means: Mapping[int, float | None],
+        evaluations_by: Callable[[Mapping[str, str]], Evaluations],
     ):
         self._export = export
         self._reporter = reporter
-        self._means = dict(means)
+        self._evaluations_by = evaluations_by
+        self._evaluations = evaluations_by({})
         self._trainer: Trainer | None = None
         self._batches: Batches | None = None
         self.interrupt = InterruptFlag()
@@ -64,31 +65,33 @@ class Callbacks:
         self._batches = Batches(dataset)
         return self._batches
 
+    def judge_by(self, key_metrics: Mapping[str, str]) -> None:
+        """The names of the key metrics of the evaluated tasks; known once there is an evaluator."""
+        self._evaluations = self._evaluations_by(key_metrics)
+
     def on_save(self, state: Mapping, infos: Any) -> tuple[Mapping, Any]:
         """A `state_transformation_fns` of T5X: called at each save, changes nothing."""
         step = int(state["state"]["step"])
         self._batches.step = step
-        if step and not self._means:
-            self._export(state["target"], step, {})
+        if step and not self._evaluations.steps():
+            self._export(state["target"], step, self._evaluations)
         return state, infos
 
     def on_end(self) -> None:
         """Exports what was trained where no evaluation and no save has."""
-        if not self._means and not self._batches.step:
+        if not self._evaluations.steps() and not self._batches.step:
             state = self._trainer.train_state
-            self._export(state.params, int(state.step), {})
+            self._export(state.params, int(state.step), self._evaluations)
 
     def on_evaluation(self, step: int, found: Mapping | None, evaluator: Evaluator) -> None:
-        """Keeps the product of an evaluation if it is the best so far, and reports it."""
-        results, collapses, better = {}, {}, False
+        """Keeps the product of an evaluation where it is the best so far, and reports it."""
+        results, collapses = {}, {}
         if hosts.is_first():
             collapses = answers.collapses(evaluator, evaluator.texts)
             results = with_mean(found, evaluator.key_metrics)
-            self._means[step] = results[history.MEAN][history.KEY_METRIC]
-            better = history.best_step(self._means) == step
-        self._means.setdefault(step, None)  # the other processes only know that there was one
-        if hosts.agree_on_any(better):
-            self._export(self._trainer.train_state.params, step, results)
+        self._evaluations.add(step, results)  # the other processes only know that there was one
+        if hosts.agree_on_any(hosts.is_first() and bool(self._evaluations.improved(step))):
+            self._export(self._trainer.train_state.params, step, self._evaluations)
         self._reporter.evaluation(step, results, collapses)  # last, as in our engine
 
     def run(self, train_state: Any, metrics_by_task: Mapping[str, Mapping]) -> bool:

@@ -17,6 +17,7 @@ from mpt_jax.engine import step as step_lib
 from mpt_jax.engine.data import pipeline
 from mpt_jax.engine.initialize import initial_params
 from mpt_jax.engine.records import history, run_folder, run_record, run_start
+from mpt_jax.engine.records.evaluations import Evaluations
 from mpt_jax.engine.reporting import announce
 from mpt_jax.engine.reporting.reporter import Reporter
 from mpt_jax.engine.settings import Training
@@ -39,7 +40,7 @@ def train(settings: Training) -> str:
     """
     model_dir, step = settings.model_dir, _latest_step(settings.model_dir)
     if step >= settings.total_steps and run_layout.is_finished(model_dir):
-        if saving.saved_step(model_dir) is None:
+        if not saving.saved_steps(model_dir):
             raise run_folder.lost_product(model_dir)
         announce.already_finished(model_dir, step)
         return model_dir
@@ -51,7 +52,7 @@ def train(settings: Training) -> str:
             hosts.on_first(lambda: run_record.finish(model_dir))
     except trainer_lib.PreemptionError as stop:
         raise settings.stopped(str(stop)) from None
-    announce.end(model_dir, settings.total_steps, history.means(history.read(model_dir)))
+    announce.end(model_dir, settings.total_steps, run_record.evaluations(model_dir))
     return model_dir
 
 
@@ -72,13 +73,25 @@ def arguments(settings: Training) -> dict[str, Any]:
     begun = run_start.settle(settings, step)
 
     # ------------------------------------------------------------------ what T5X calls back
-    def export(params: Mapping, step: int, results: Mapping) -> None:
+    def export(params: Mapping, step: int, evaluations: Evaluations) -> None:
         saving.save(
-            model, model_dir, params, step=step, results=results, feature_lengths=settings.lengths
+            model,
+            model_dir,
+            params,
+            step=step,
+            results=evaluations.results(),
+            feature_lengths=settings.lengths,
+            task_steps=evaluations.steps(),
         )
 
-    means = history.means(history.read(model_dir), last=step)
-    callbacks = Callbacks(export, Reporter(settings, step), means)
+    evaluations_by = functools.partial(
+        Evaluations,
+        model.tasks,
+        independent=model.method.independent_tasks,
+        lines=history.read(model_dir),
+        last=step,
+    )
+    callbacks = Callbacks(export, Reporter(settings, step), evaluations_by)
 
     def start(init_rng: jax.Array, input_shapes: Mapping) -> Mapping:
         return initial_params(
@@ -103,6 +116,7 @@ def arguments(settings: Training) -> dict[str, Any]:
 
     def evaluator(**arguments: Any) -> Evaluator:
         made = Evaluator(told=callbacks.on_evaluation, **arguments)
+        callbacks.judge_by(made.key_metrics)
         keys = run_record.key_metrics(model.tasks, made.key_metrics)
         hosts.on_first(lambda: run_record.amend(model_dir, key_metrics=keys))
         return made
@@ -152,7 +166,7 @@ def arguments(settings: Training) -> dict[str, Any]:
         "concurrent_metrics": False,
         # What a kill between saving a step and its evaluation has left out.
         "run_eval_before_training": step > 0
-        and step not in means
+        and step not in evaluations_by({})
         and settings.evaluates_after(step),
         "actions": {"TRAIN": [callbacks]},
         "train_state_initializer_cls": initializer,

@@ -13,6 +13,7 @@ from mpt_jax import files, run_layout
 from mpt_jax.engine.evaluation import confusion
 from mpt_jax.engine.evaluation.confusion import Confusion
 from mpt_jax.engine.records import evaluated, history
+from mpt_jax.engine.records.evaluations import Evaluations
 from mpt_jax.errors import UserError
 from mpt_jax.product import product_file
 from mpt_jax.report import facts
@@ -147,7 +148,7 @@ def _read_run(folder: epath.Path, problems: list[Problem]) -> Run:
     if len(evals) != record.get("evaluations", len(evals)):
         reason = f"{run_layout.HISTORY} has {len(evals)} of {record['evaluations']} evaluations"
         raise _UnusableError("unreadable", reason)
-    split, scores = _scores(folder, keys, evals)
+    split, scores = _scores(folder, keys, Evaluations.of(record, evals))
     if unevaluated := [task for task in keys if task not in scores]:
         reason = f"{', '.join(unevaluated)}: not evaluated, because there is no {split} split"
         problems.append(Problem(folder.as_posix(), "not counted", reason))
@@ -210,29 +211,23 @@ def _metric_lines(folder: epath.Path) -> list[dict[str, Any]]:
 
 
 def _scores(
-    folder: epath.Path, keys: dict[str, str], evals: Sequence[dict]
+    folder: epath.Path, keys: dict[str, str], validated: Evaluations
 ) -> tuple[str, dict[str, float]]:
     """The split and each task's key metric there: an evaluation's, else the best validation's.
 
     A task that lacks the split was not evaluated, and has none.
 
-    The best evaluation is the one that the product of the run was taken from.
+    The best evaluation is the one that the product of the run, or its part, was taken from.
     """
     if evaluation := _evaluation(folder):
         split, found = evaluation
         scores = {task: _at(found[task], key) for task, key in keys.items() if task in found}
         return split, _finite(scores, run_layout.EVALUATION)
-    best = history.best_step(history.means(evals))
-    if best is None:
+    found = validated.results()
+    if not found:
         reason = f"no test/{run_layout.EVALUATION}, and no evaluation in {run_layout.HISTORY}"
         raise _UnusableError("incomplete", reason)
-    (line,) = [line for line in evals if line["step"] == best][-1:]
-    names = {task: f"{task}/{key}" for task, key in keys.items()}
-    scores = {
-        task: _at(line, name)
-        for task, name in names.items()
-        if any(told.startswith(f"{task}/") for told in line)
-    }
+    scores = {task: _at(found[task], key) for task, key in keys.items() if task in found}
     return VALIDATION, _finite(scores, run_layout.HISTORY)
 
 

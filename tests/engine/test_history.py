@@ -45,8 +45,6 @@ def test_what_was_logged_comes_back(tmp_path):
     (tmp_path / "metrics.jsonl").write_text(text + '{"step": 5, "ki')  # as a kill leaves it
     lines = history.read(tmp_path)
     assert [line["step"] for line in lines] == [1, 2, 4]
-    assert history.means(lines) == {2: None, 4: 12.5}
-    assert history.means(lines, last=3) == {2: None}
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,23 @@
 
 import numpy as np
 import pytest
-from toy_loop import STEPS, assert_product_is_of, contents, interrupt, is_finished, run, steps_saved
+import toy
+from toy_loop import (
+    STEPS,
+    TASKS,
+    assert_product_is_of,
+    checkpoint,
+    contents,
+    interrupt,
+    is_finished,
+    run,
+    steps_saved,
+)
 
 from mpt_jax.engine.checkpoints import CheckpointConfig
 from mpt_jax.engine.initialize import RestoreCheckpointConfig
 from mpt_jax.errors import UserError
+from mpt_jax.methods.prompt_tuning import PromptTuning
 from mpt_jax.product import product_file
 
 
@@ -94,3 +106,45 @@ def test_a_full_disk_for_the_product_is_one_message(backbone, scores, tmp_path, 
         run(tmp_path, backbone, period=2)
     assert steps_saved(tmp_path) == [2, 4]
     assert_product_is_of(tmp_path, step=2)
+
+
+INDEPENDENT = {"model": toy.model(PromptTuning(prompt_length=4, per_task=True), TASKS), "period": 2}
+
+
+def assert_rows_are_of(model_dir, *steps):
+    """Each task's prompt is that of a checkpoint of its own, and the description says so."""
+    bank, info = product_file.load(str(model_dir))
+    assert info.task_steps == dict(zip(TASKS, steps, strict=True))
+    for row, step in enumerate(steps):
+        saved = checkpoint(model_dir, step)["trainable/prompt_bank/task_prompts"]
+        np.testing.assert_array_equal(bank["task_prompts"][row], saved[row])
+    return info
+
+
+def test_each_of_independent_tasks_has_its_own_best_step(
+    backbone, fetched, scores, tmp_path, capfd
+):
+    scores |= {2: (5.0, 9.0), 4: (8.0, 1.0), 6: (7.0, 2.0)}
+    fetched.at = {5: interrupt}
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, backbone, **INDEPENDENT)
+    run(tmp_path, backbone, **INDEPENDENT)
+    info = assert_rows_are_of(tmp_path, 4, 2)
+    assert [info.metrics[task]["likeness"] for task in TASKS] == [8.0, 9.0]
+    assert info.metrics["mean"] == {"key_metric": 8.5} and info.step == 4
+    told = "step 6, best validation score 8.50 at each task's own best step; product"
+    assert told in capfd.readouterr().err
+
+
+def test_a_lost_product_of_independent_tasks_is_made_again_or_missed(
+    backbone, fetched, scores, tmp_path, capfd
+):
+    scores |= {2: (5.0, 9.0), 4: (8.0, 1.0), 6: (7.0, 2.0)}
+    fetched.at = {5: interrupt}
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, backbone, **INDEPENDENT)
+    (tmp_path / "prompts.safetensors").unlink()
+    run(tmp_path, backbone, **INDEPENDENT)
+    assert "the product of step 2, the best so far, is gone" in capfd.readouterr().err
+    # What was interrupted is saved at step 5, so both earlier evaluations are lost.
+    assert_rows_are_of(tmp_path, 6, 6)

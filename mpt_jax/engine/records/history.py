@@ -1,8 +1,8 @@
-"""What a run has logged in `metrics.jsonl`, and which of its evaluations was the best."""
+"""What a run has logged in `metrics.jsonl`, and the rule for the best of its evaluations."""
 
 import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from etils import epath
@@ -28,22 +28,16 @@ def read(model_dir: str | os.PathLike) -> list[dict[str, Any]]:
     return lines
 
 
-def means(lines: Iterable[Mapping[str, Any]], last: float = math.inf) -> dict[int, float | None]:
-    """Step -> mean key metric of each evaluation up to the step `last`, None if not finite."""
-    evaluations = (line for line in lines if line["kind"] == "eval" and line["step"] <= last)
-    return {line["step"]: line.get(f"{MEAN}/{KEY_METRIC}") for line in evaluations}
-
-
 def best_step(found: Mapping[int, float | None]) -> int | None:
-    """The step of the best evaluation, which a run's product is taken from; None without any.
+    """The step of the best evaluation; None without any.
 
-    The best is the highest mean, the first of equals; what is not finite counts as the lowest.
+    The best is the highest value, the first of equals; what is not finite counts as the lowest.
 
     Args:
-        found: step -> mean key metric.
+        found: step -> value of what judges an evaluation.
     """
     return max(sorted(found), key=lambda step: _rank(found[step]), default=None)
 
 
-def _rank(mean: float | None) -> float:
-    return mean if isinstance(mean, int | float) and math.isfinite(mean) else -math.inf
+def _rank(value: float | None) -> float:
+    return value if isinstance(value, int | float) and math.isfinite(value) else -math.inf

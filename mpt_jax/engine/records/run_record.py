@@ -11,6 +11,7 @@ from etils import epath
 from mpt_jax import files, hosts, run_layout
 from mpt_jax.engine import schedules
 from mpt_jax.engine.records import history
+from mpt_jax.engine.records.evaluations import Evaluations
 from mpt_jax.engine.schedules import Schedule
 from mpt_jax.errors import UserError
 from mpt_jax.tasks.info import info
@@ -87,6 +88,7 @@ def write(model_dir: str, model: Any, trainable: Mapping, facts: Mapping[str, An
         "method": model.method.name,
         "tasks": list(model.tasks),
         "key_metrics": key_metrics(model.tasks, facts.get("key_metrics", {})),
+        "independent_tasks": model.method.independent_tasks,
         "tuned_parameters": numbers(trainable),
         "finished": False,
     }
@@ -117,6 +119,15 @@ def finish(model_dir: str) -> None:
     """
     evaluations = sum(line["kind"] == "eval" for line in history.read(model_dir))
     amend(model_dir, finished=True, evaluations=evaluations)
+
+
+def evaluations(model_dir: str) -> Evaluations:
+    """Those of a run that was started.
+
+    Raises:
+        UserError: a file cannot be read.
+    """
+    return Evaluations.of(read(model_dir), history.read(model_dir))
 
 
 def key_metrics(tasks: Sequence[str], evaluated: Mapping[str, str]) -> dict[str, str]:

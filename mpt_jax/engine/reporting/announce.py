@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from mpt_jax import hosts
-from mpt_jax.engine.records import history, recorded_rows
+from mpt_jax.engine.records import recorded_rows, run_record
+from mpt_jax.engine.records.evaluations import Evaluations
 from mpt_jax.engine.records.run_record import numbers
 from mpt_jax.engine.settings import Training
 from mpt_jax.errors import UserError
@@ -39,15 +40,15 @@ def start(
     )
 
 
-def end(model_dir: str, step: int, means: Mapping[int, float | None]) -> None:
+def end(model_dir: str, step: int, evaluations: Evaluations) -> None:
     """Says what came of a run that has ended.
 
     Args:
         model_dir: the run folder, which holds the product.
         step: its last.
-        means: step -> mean key metric of each evaluation.
+        evaluations: of the run.
     """
-    hosts.tell(f"finished {model_dir}: {_outcome(model_dir, step, means)}")
+    hosts.tell(f"finished {model_dir}: {_outcome(model_dir, step, evaluations)}")
 
 
 def already_finished(model_dir: str, step: int) -> None:
@@ -58,21 +59,23 @@ def already_finished(model_dir: str, step: int) -> None:
         step: its last.
     """
     try:
-        means = history.means(history.read(model_dir))
+        evaluations = run_record.evaluations(model_dir)
     except UserError:  # the product is there even if the log is damaged
-        means = {}
+        evaluations = None
     hosts.note(
         f"the run in {model_dir} is finished, so nothing is trained: "
-        f"{_outcome(model_dir, step, means)}. To train on, raise --gin.TRAIN_STEPS; to train "
+        f"{_outcome(model_dir, step, evaluations)}. To train on, raise --gin.TRAIN_STEPS; to train "
         "again, choose another --gin.MODEL_DIR."
     )
 
 
-def _outcome(model_dir: str, step: int, means: Mapping[int, float | None]) -> str:
-    best = history.best_step(means)
+def _outcome(model_dir: str, step: int, evaluations: Evaluations | None) -> str:
     reached = f"step {step:,}"
-    if best is not None and means[best] is not None:
-        reached += f", best validation score {means[best]:.2f} at step {best:,}"
+    score = evaluations and evaluations.score()
+    if score is not None:
+        steps = set(evaluations.steps().values())
+        where = f"step {steps.pop():,}" if len(steps) == 1 else "each task's own best step"
+        reached += f", best validation score {score:.2f} at {where}"
     try:
         return f"{reached}; product {product_file.resolve(model_dir)}"
     except UserError:  # a method of the user's own may save something else
