@@ -48,7 +48,7 @@ def train(settings: Training) -> str:
     try:
         with run_folder.going(model_dir), callbacks:
             t5x_train.train(**translated)
-            hosts.on_first(lambda: run_record.finish(model_dir))
+            hosts.on_first(lambda: run_record.finish(model_dir, callbacks.cost()))
     except trainer_lib.PreemptionError as stop:
         raise settings.stopped(str(stop)) from None
     announce.end(model_dir, settings.total_steps, history.means(history.read(model_dir)))
@@ -78,7 +78,7 @@ def arguments(settings: Training) -> dict[str, Any]:
         )
 
     means = history.means(history.read(model_dir), last=step)
-    callbacks = Callbacks(export, Reporter(settings, step), means)
+    callbacks = Callbacks(export, Reporter(settings, step), means, begun.meter, model_dir)
 
     def start(init_rng: jax.Array, input_shapes: Mapping) -> Mapping:
         return initial_params(

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Sequence
 from html import escape
 
-from mpt_jax.engine.records import evaluated
+from mpt_jax.engine.records import evaluated, recorded_costs
 from mpt_jax.report import reported
 from mpt_jax.report.runs import TEST, VALIDATION, Problem, Run
 from mpt_jax.report.settings import Cell, Setting, short_names
@@ -198,7 +198,29 @@ def _table(setting: Setting) -> str:
             f"<div class='wide'><table>{''.join(lines)}</table></div>",
             f"<p class='note'>{escape(' '.join(notes))} "
             f"CSV: <code>table_{setting.name}.csv</code>.</p>",
+            _costs(setting),
         ]
+    )
+
+
+def _costs(setting: Setting) -> str:
+    """What the runs of each method have cost; nothing where none says so."""
+    costs = {label: setting.cost(label) for label in setting.labels}
+    if not any(costs.values()):
+        return ""
+    head = "".join(f"<th>{name}</th>" for name in ("method", "tuned", *recorded_costs.HEAD))
+    lines = []
+    for label, cost in costs.items():
+        cells = [escape(label), _number(setting.tuned(label)), *recorded_costs.texts(cost)]
+        lines.append(f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>")
+    return (
+        f"<div class='wide'><table><thead><tr>{head}</tr></thead>"
+        f"<tbody>{''.join(lines)}</tbody></table></div>"
+        "<p class='note'>What a training run costs, mean over runs: seconds of the wall clock in "
+        "all, of training steps without compiling, of compiling; training examples in a second of "
+        "these steps; the most memory in use, of the fullest device or, where that does not say, "
+        "of the process; the size of the product's file. What is not known is left empty. "
+        "CSV: <code>costs.csv</code>.</p>"
     )
 
 

@@ -4,6 +4,8 @@ import dataclasses
 import statistics
 from collections.abc import Iterable, Sequence
 
+from mpt_jax.engine.records import recorded_costs
+from mpt_jax.engine.records.recorded_costs import Cost
 from mpt_jax.report.runs import SOURCE, TARGET, VALIDATION, Run
 
 
@@ -96,6 +98,10 @@ class Setting:
     def tuned(self, label: str) -> float:
         """Tuned parameters per task; the most, where the runs of a method differ."""
         return max(run.tuned_per_task for run in self.of(label))
+
+    def cost(self, label: str) -> Cost:
+        """The mean cost of a method's runs; empty where none says what it has cost."""
+        return recorded_costs.mean([run.cost for run in self.of(label)])
 
     def _on(self, label: str, task: str, seed: int | None = None) -> list[Run]:
         of_task = [run for run in self.of(label) if task in run.tasks]

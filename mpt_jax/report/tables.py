@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from mpt_jax.csv_text import csv_text
-from mpt_jax.engine.records import evaluated
+from mpt_jax.engine.records import evaluated, recorded_costs
 from mpt_jax.report.runs import Problem, Run
 from mpt_jax.report.settings import Cell, Setting, ordered_labels
 
@@ -111,6 +111,23 @@ def runs_csv(runs: Iterable[Run]) -> str:
             answers = [f"{told[n]:.4f}" if n in told else "" for n in _OF_ANSWERS]
             lines.append([*start, *numbers, run.steps, run.batch_size, *answers, run.folder])
     return csv_text(lines)
+
+
+def costs_csv(found: Iterable[Setting]) -> str:
+    """The mean cost of a run: a line per setting and method, in seconds and bytes."""
+    names = (*recorded_costs.NUMBERS, recorded_costs.MEMORY_OF)
+    lines: list[list[Any]] = [[*["stage", "method", "shots", "tuned_parameters_per_task"], *names]]
+    for setting in found:
+        shots = "all" if setting.shots is None else setting.shots
+        for label in setting.labels:
+            cost = setting.cost(label)
+            start = [setting.stage, label, shots, f"{setting.tuned(label):.10g}"]
+            lines.append([*start, *(_plain(cost.get(name, "")) for name in names)])
+    return csv_text(lines)
+
+
+def _plain(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:.10g}"
 
 
 def confusion_csv(runs: Iterable[Run]) -> str:
