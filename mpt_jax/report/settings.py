@@ -4,7 +4,7 @@ import dataclasses
 import statistics
 from collections.abc import Iterable, Sequence
 
-from mpt_jax.engine.records import recorded_costs
+from mpt_jax.engine.records import evaluated, recorded_costs
 from mpt_jax.engine.records.recorded_costs import Cost
 from mpt_jax.report.runs import SOURCE, TARGET, VALIDATION, Run
 
@@ -89,6 +89,12 @@ class Setting:
             found[seed] = statistics.fmean(runs[task].scores[task] for task in tasks)
             splits |= {run.split for run in runs.values()}
         return _cell(found, splits)
+
+    def constant(self, task: str) -> float | None:
+        """The score of always giving the most frequent label, mean over runs; None: not known."""
+        told = [run.answers.get(task, {}).get(evaluated.CONSTANT) for run in self.runs]
+        known = [score for score in told if score is not None]
+        return statistics.fmean(known) if known else None
 
     def full_seeds(self, label: str, tasks: Sequence[str]) -> list[int]:
         """Seeds in which the method has a run on each of `tasks`."""
