@@ -40,6 +40,9 @@ def write(plan: Plan, records: list[dict], path: pathlib.Path, note: str) -> Non
         body = table.rows(plan, records, k)
         lines += ["", f"## {table.title(k)}", ""]
         lines += table.markdown(table.head(names), body)
+        if costs := table.costs(plan, records, k):
+            lines += ["", "Cost of a training run, mean over runs:", ""]
+            lines += table.markdown(table.COSTS, costs)
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     table.write_csv(records, path.with_suffix(".csv"))
 

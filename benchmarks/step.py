@@ -29,9 +29,9 @@ TASKS = ("a", "b", "c", "d", "e", "f")
 
 
 def sizes(name: str) -> T5Config:
-    """The backbone of `gin/models/NAME.gin`; neither its weights nor its vocabulary are needed."""
+    """The backbone of `gin/models/NAME.gin`; without dropout, weights and vocabulary."""
     unset = ["INITIAL_CHECKPOINT_PATH=None", *(["SPIECE_MODEL=None"] if name != "mini" else [])]
-    gin_config.parse([f"gin/models/{name}.gin"], presets=unset)
+    gin_config.parse([f"gin/models/{name}.gin"], ["DROPOUT_RATE=0.0"], presets=unset)
     return gin_config.call("mpt_jax.backbone.config", "T5Config")
 
 

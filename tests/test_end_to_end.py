@@ -86,7 +86,11 @@ def test_from_source_training_to_predictions(t5x, tmp_path):
     assert status == 0, err
     target = product_file.load(str(tmp_path / "runs/mpt_target"))[1]
     assert target.tasks == ("mini_rte",)
-    assert files.read_json(tmp_path / "runs/mpt_target/run.json") == {
+    record = files.read_json(tmp_path / "runs/mpt_target/run.json")
+    cost = record.pop("cost")
+    product = tmp_path / "runs/mpt_target/prompts.safetensors"
+    assert cost["product_bytes"] == product.stat().st_size and cost["steps"] == 2
+    assert record == {
         "method": "mpt",
         "label": "mpt",
         "stage": "target",

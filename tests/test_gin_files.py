@@ -1,6 +1,7 @@
 """Every shipped gin file parses, its names resolve, and the command in its header is right."""
 
 import copy
+import pathlib
 import re
 import shlex
 
@@ -24,6 +25,7 @@ RUN_OF = {
     "gin/runs/restored.gin": "gin/mpt_eval.gin",
     "gin/methods/no_distillation.gin": "gin/mpt_source.gin",
     "gin/suites/mini_sources.gin": "gin/mpt_source.gin",
+    "gin/suites/paper_sources.gin": "gin/mpt_source.gin",
 }
 
 
@@ -93,6 +95,30 @@ def test_macros_of_t5x_reach_what_they_set(macro, argument, value):
     required = left_to_the_user(gin_source.read(files, [], []))
     config.parse(files, [*given(required), f"{macro}={value}"])
     assert copy.deepcopy(gin.query_parameter(argument)) == value  # a copy of a macro is its value
+
+
+TUNE_THE_BACKBONE = {"adapter", "bitfit", "full", "ia3", "lora"}  # and all others, prompts alone
+
+
+def dropout(*files):
+    return gin_source.read(files, [], []).values()["DROPOUT_RATE"].value
+
+
+@pytest.mark.parametrize("method", [f for f in FILES if f.startswith("gin/methods/")])
+def test_dropout_is_t5s_own_but_for_prompts_on_the_mini_backbone(method):
+    tunes_the_backbone = pathlib.Path(method).stem in TUNE_THE_BACKBONE
+    assert dropout("gin/mpt_target.gin", method) == (0.1 if tunes_the_backbone else 0.0)
+    assert dropout("gin/paper/glue_super_glue.gin", method) == 0.1
+    for model in ("t5_small", "t5_1_1_base", "checkpoint"):
+        model = f"gin/models/{model}.gin"
+        assert dropout("gin/mpt_target.gin", model, method) == 0.1
+        assert dropout("gin/mpt_target.gin", method, model) == 0.1
+
+
+def test_dropout_of_every_run_that_ships():
+    runs = [f for f in FILES if f.startswith("gin/paper/")]
+    assert {dropout(run) for run in runs} == {0.1}
+    assert dropout("gin/mpt_source.gin") == dropout("gin/runs/pretrain_mini.gin") == 0.0
 
 
 @pytest.mark.parametrize(("name", "command"), RUNS.items())

@@ -143,6 +143,9 @@ def train(settings: Training) -> str:
             task_steps=evaluations.steps(),
         )
 
+    def note_cost() -> None:
+        run_record.amend(model_dir, cost=begun.meter.cost(model_dir))
+
     def make_up_for_lost_product() -> None:
         """The product of the best evaluation so far must be there, or that of a step still to come.
 
@@ -179,6 +182,7 @@ def train(settings: Training) -> str:
             make_up_for_lost_product()
             conclude()
         first = step + 1
+        begun.meter.go(step)
         while step < total_steps and not stop:
             batch = next(batches)
             state, metrics = train_step(state, frozen, partitioner.shard_batch(batch), step_rng)
@@ -193,12 +197,15 @@ def train(settings: Training) -> str:
                 run_folder.check_is_there(model_dir)
                 # summarize raises on a non-finite loss, before any saving
                 reporter.training(step, window.summarize())
+                begun.meter.pause(step)
             if saves:
                 checkpointer.save(step, state, batches.tf_iterator)
+                hosts.on_first(note_cost)
             conclude()
+            begun.meter.go(step)
 
     if step >= total_steps:
-        hosts.on_first(lambda: run_record.finish(model_dir))
+        hosts.on_first(lambda: run_record.finish(model_dir, begun.meter.cost(model_dir)))
         announce.end(model_dir, step, evaluations)
     if hosts.agree_on_any(bool(interrupt)):
         raise settings.stopped(f"step {step}")

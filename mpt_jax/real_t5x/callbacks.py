@@ -11,7 +11,9 @@ from mpt_jax import hosts
 from mpt_jax.engine.evaluation import answers
 from mpt_jax.engine.evaluation.task_metrics import with_mean
 from mpt_jax.engine.interrupt import InterruptFlag
+from mpt_jax.engine.records import run_record
 from mpt_jax.engine.records.evaluations import Evaluations
+from mpt_jax.engine.records.meter import Meter
 from mpt_jax.engine.reporting.reporter import Reporter
 from mpt_jax.errors import UserError
 from mpt_jax.real_t5x.data import Batches, Evaluator
@@ -31,6 +33,8 @@ class Callbacks:
         export: `export(params, step, evaluations)` writes the product; every process calls it.
         reporter: gets metrics and evaluations.
         evaluations_by: `evaluations_by(key_metrics)` gives those so far.
+        meter: of what the run costs.
+        model_dir: the run folder.
     """
 
     def __init__(
@@ -38,11 +42,15 @@ class Callbacks:
         export: Callable[[Mapping, int, Evaluations], None],
         reporter: Reporter,
         evaluations_by: Callable[[Mapping[str, str]], Evaluations],
+        meter: Meter,
+        model_dir: str,
     ):
         self._export = export
         self._reporter = reporter
         self._evaluations_by = evaluations_by
         self._evaluations = evaluations_by({})
+        self._meter = meter
+        self._model_dir = model_dir
         self._trainer: Trainer | None = None
         self._batches: Batches | None = None
         self.interrupt = InterruptFlag()
@@ -57,8 +65,12 @@ class Callbacks:
 
     def trainer(self, **arguments: Any) -> Trainer:
         """The trainer, remembered."""
-        self._trainer = Trainer(ended=self.on_end, **arguments)
+        self._trainer = Trainer(begins=self._meter.go, ended=self.on_end, **arguments)
         return self._trainer
+
+    def cost(self) -> Mapping[str, Any]:
+        """What the run costs up to now."""
+        return self._meter.cost(self._model_dir)
 
     def batches(self, dataset: Any) -> Batches:
         """The training data, remembered."""
@@ -75,6 +87,7 @@ class Callbacks:
         self._batches.step = step
         if step and not self._evaluations.steps():
             self._export(state["target"], step, self._evaluations)
+        hosts.on_first(lambda: run_record.amend(self._model_dir, cost=self.cost()))
         return state, infos
 
     def on_end(self) -> None:
@@ -104,6 +117,7 @@ class Callbacks:
         (summary,) = metrics_by_task.values()
         values = {name: float(value.value) for name, value in summary.items()}
         step = int(train_state.step)
+        self._meter.pause(step)
         if not (math.isfinite(values["loss"]) and math.isfinite(values["grad_norm"])):
             raise UserError(
                 f"the loss or its gradient is not finite in the steps up to {step} (mean loss "

@@ -49,7 +49,7 @@ def train(settings: Training) -> str:
     try:
         with run_folder.going(model_dir), callbacks:
             t5x_train.train(**translated)
-            hosts.on_first(lambda: run_record.finish(model_dir))
+            hosts.on_first(lambda: run_record.finish(model_dir, callbacks.cost()))
     except trainer_lib.PreemptionError as stop:
         raise settings.stopped(str(stop)) from None
     announce.end(model_dir, settings.total_steps, run_record.evaluations(model_dir))
@@ -91,7 +91,8 @@ def arguments(settings: Training) -> dict[str, Any]:
         lines=history.read(model_dir),
         last=step,
     )
-    callbacks = Callbacks(export, Reporter(settings, step), evaluations_by)
+    reporter = Reporter(settings, step)
+    callbacks = Callbacks(export, reporter, evaluations_by, begun.meter, model_dir)
 
     def start(init_rng: jax.Array, input_shapes: Mapping) -> Mapping:
         return initial_params(

@@ -16,15 +16,22 @@ class Trainer(trainer_lib.Trainer):
 
     Args:
         length_buckets: of the training data; None: no cut, and T5X compiles ahead.
+        begins: called with the step after which some steps are taken.
         ended: called in every process when training has come to its end.
         arguments: T5X's.
     """
 
     def __init__(
-        self, *, length_buckets: Buckets | None, ended: Callable[[], None], **arguments: Any
+        self,
+        *,
+        length_buckets: Buckets | None,
+        begins: Callable[[int], None],
+        ended: Callable[[], None],
+        **arguments: Any,
     ):
         super().__init__(**arguments)
         self._length_buckets = length_buckets
+        self._begins = begins
         self._ended = ended
 
     def close(self) -> None:
@@ -39,6 +46,7 @@ class Trainer(trainer_lib.Trainer):
 
     def train(self, batch_iter: Iterator[Mapping], num_steps: int, start_step: int | None = None):
         """As T5X's."""
+        self._begins(int(self.train_state.step) if start_step is None else start_step)
         return super().train(map(self._cut, batch_iter), num_steps, start_step)
 
     def _cut(self, batch: Mapping[str, jax.Array]) -> Mapping[str, jax.Array]:

@@ -57,6 +57,8 @@ def _files(
     for group in groups:
         made[f"table_{group.name}.csv"] = tables.table_csv(group)
     made["runs.csv"] = tables.runs_csv(run for group in groups for run in group.runs)
+    if any(run.cost for run in runs):
+        made["costs.csv"] = tables.costs_csv(groups)
     if any(run.confusions for run in runs):
         made["confusion.csv"] = tables.confusion_csv(run for group in groups for run in group.runs)
     made["left_out.csv"] = tables.problems_csv(problems)
@@ -69,6 +71,7 @@ def _pictures(groups: Sequence[Setting], as_reported: bool) -> list[Picture]:
     with matplotlib.rc_context(style.RC):
         return [
             scores.against_parameters(groups, looks, as_reported),
+            scores.against_seconds(groups, looks),
             *scores.few_shot(groups, looks),
             *scores.ablations(groups),
             *curves.learning(groups, looks),

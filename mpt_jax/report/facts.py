@@ -1,4 +1,4 @@
-"""What a run folder says of its circumstances: backbone, numbers of rows, date.
+"""What a run folder says of its circumstances: backbone, numbers of rows, cost, date.
 
 None of it is needed for a score, so what is missing or damaged is not known, and no more.
 """
@@ -11,7 +11,7 @@ from typing import Any
 from etils import epath
 
 from mpt_jax import files, run_layout
-from mpt_jax.engine.records import evaluated, recorded_rows
+from mpt_jax.engine.records import evaluated, recorded_costs, recorded_rows
 from mpt_jax.errors import UserError
 
 TRAIN = "train"
@@ -38,6 +38,7 @@ def of(
         "rows": {task: count for task, count in scored.items() if count},
         "train_rows": {task: count for task, count in trained.items() if count},
         "answers": _answers(place, tasks),
+        "cost": recorded_costs.of(record),
         "backbone": _backbone(folder, record),
         "day": _day(folder, place),
     }

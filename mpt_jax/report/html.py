@@ -5,12 +5,12 @@ import re
 from collections.abc import Iterable, Sequence
 from html import escape
 
-from mpt_jax.engine.records import evaluated
+from mpt_jax.engine.records import evaluated, recorded_costs
 from mpt_jax.report import reported
 from mpt_jax.report.runs import TEST, VALIDATION, Problem, Run
 from mpt_jax.report.settings import Cell, Setting, short_names
 from mpt_jax.report.style import Picture
-from mpt_jax.report.tables import Row, rows
+from mpt_jax.report.tables import Row, constant_row, rows
 
 _CSS = """
 body { font: 15px/1.45 system-ui, sans-serif; color: #111; background: #fff;
@@ -30,6 +30,7 @@ nav ul { columns: 2; max-width: 58rem; padding-left: 1.2rem; }
 td i { font-style: normal; font-size: .86em; color: #444; }
 th:first-child, td:first-child { text-align: left; }
 thead th { border-bottom: 1.5px solid #333; } tbody tr + tr td { border-top: 1px solid #ddd; }
+tfoot td { border-top: 1px solid #333; color: #444; }
 td.mean, th.mean { border-left: 1px solid #999; }
 .list td { text-align: left; white-space: normal; overflow-wrap: anywhere; }
 .list th { text-align: left; }
@@ -57,6 +58,7 @@ _PAGE = """<!DOCTYPE html>
 """
 _REPORTED = "As published"
 DAGGER = "†"
+_CONSTANT = "always the most frequent label"
 
 
 def page(
@@ -165,6 +167,11 @@ def _table(setting: Setting) -> str:
         *(_row(row, several) for row in body),
         "</tbody>",
     ]
+    constants = constant_row(setting)
+    if any(score is not None for score in constants):
+        texts = ("–" if score is None else f"{score:.1f}" for score in constants)
+        cells = _cells([_CONSTANT, "0", "", *texts], several)
+        lines.append(f"<tfoot><tr>{cells}</tr></tfoot>")
     notes = ["Key metric of each task in percent, mean ± standard deviation over seeds."]
     if several:
         notes.append("The mean is over all tasks, its deviation that of each seed's mean.")
@@ -198,7 +205,29 @@ def _table(setting: Setting) -> str:
             f"<div class='wide'><table>{''.join(lines)}</table></div>",
             f"<p class='note'>{escape(' '.join(notes))} "
             f"CSV: <code>table_{setting.name}.csv</code>.</p>",
+            _costs(setting),
         ]
+    )
+
+
+def _costs(setting: Setting) -> str:
+    """What the runs of each method have cost; nothing where none says so."""
+    costs = {label: setting.cost(label) for label in setting.labels}
+    if not any(costs.values()):
+        return ""
+    head = "".join(f"<th>{name}</th>" for name in ("method", "tuned", *recorded_costs.HEAD))
+    lines = []
+    for label, cost in costs.items():
+        cells = [escape(label), _number(setting.tuned(label)), *recorded_costs.texts(cost)]
+        lines.append(f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>")
+    return (
+        f"<div class='wide'><table><thead><tr>{head}</tr></thead>"
+        f"<tbody>{''.join(lines)}</tbody></table></div>"
+        "<p class='note'>What a training run costs, mean over runs: seconds of the wall clock in "
+        "all, of training steps without compiling, of compiling; training examples in a second of "
+        "these steps; the most memory in use, of the fullest device or, where that does not say, "
+        "of the process; the size of the product's file. What is not known is left empty. "
+        "CSV: <code>costs.csv</code>.</p>"
     )
 
 
@@ -214,11 +243,16 @@ def _rows_of(setting: Setting, task: str) -> str:
 
 def _row(row: Row, several: bool) -> str:
     cells = [_cell(*each, row) for each in zip(row.cells, row.best, row.tied, strict=True)]
-    lines = [f"<td>{cell}</td>" for cell in cells]
+    start = [escape(row.label), _number(row.tuned), str(row.seeds)]
+    return f"<tr>{_cells([*start, *cells], several)}</tr>"
+
+
+def _cells(texts: Sequence[str], several: bool) -> str:
+    """The cells of a line, the last of which is the mean where there are several tasks."""
+    lines = [f"<td>{text}</td>" for text in texts]
     if several:
-        lines[-1] = f"<td class='mean'>{cells[-1]}</td>"
-    start = f"<td>{escape(row.label)}</td><td>{_number(row.tuned)}</td><td>{row.seeds}</td>"
-    return f"<tr>{start}{''.join(lines)}</tr>"
+        lines[-1] = f"<td class='mean'>{texts[-1]}</td>"
+    return "".join(lines)
 
 
 def _cell(cell: Cell | None, best: bool, tied: bool, row: Row) -> str:

@@ -14,6 +14,7 @@ from mpt_jax.engine.evaluation import confusion
 from mpt_jax.engine.evaluation.confusion import Confusion
 from mpt_jax.engine.records import evaluated, history
 from mpt_jax.engine.records.evaluations import Evaluations
+from mpt_jax.engine.records.recorded_costs import Cost
 from mpt_jax.errors import UserError
 from mpt_jax.product import product_file
 from mpt_jax.report import facts
@@ -59,6 +60,7 @@ class Run:
         train_rows: task -> rows that it was trained on, or drawn from, where that is known.
         confusions: task -> which label was taken for which on that split, where that was asked for.
         answers: task -> what `t5x eval` says of its answers, where the task has label words.
+        cost: of its training, as `recorded_costs.of`.
         backbone: its name and fingerprint; "" where they are not known.
         day: when the last of its scores was written, by the date of the file, as 2026-11-25.
         validation: task -> key metric by step, percent.
@@ -83,6 +85,7 @@ class Run:
     train_rows: dict[str, int]
     confusions: dict[str, Confusion]
     answers: dict[str, dict[str, float]]
+    cost: Cost
     backbone: str
     day: str
     validation: dict[str, Series]

@@ -1,4 +1,4 @@
-"""Pictures of final scores: against tuned parameters, against shots, and ablations."""
+"""Pictures of final scores: against tuned parameters, cost and shots, and ablations."""
 
 import math
 import re
@@ -8,6 +8,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.markers import MarkerStyle
 
+from mpt_jax.engine.records import recorded_costs
 from mpt_jax.report import reported, style
 from mpt_jax.report.runs import TARGET
 from mpt_jax.report.settings import Cell, Setting, score_name, short_names
@@ -36,15 +37,7 @@ def against_parameters(
         group = reported.group_of(setting.tasks)
         places = _side_by_side(tuned, panel)
         for label, cell in means.items():
-            look = looks[label].line_style() | {"linestyle": "none"}
-            panel.errorbar(
-                places[label],
-                cell.mean,
-                cell.std or 0,
-                label=style.in_legend(label),
-                **look,
-                **ERROR,
-            )
+            _point(panel, places[label], cell, label, looks[label])
         if paper_of[setting]:
             _overlay(panel, group)
         panel.set(title=setting.title, xlabel="tuned parameters per task (log scale)")
@@ -58,6 +51,30 @@ def against_parameters(
         caption += f" {reported.CAPTION}"
     elif as_reported:
         caption += " Published figures are for all training examples, and there are no such runs."
+    return Picture(name, title, caption + _notes(points), figure)
+
+
+def against_seconds(found: Sequence[Setting], looks: dict[str, Look]) -> Picture:
+    """A panel per number of shots: the mean over tasks against the seconds of a run."""
+    name, title = "costs", "Score against cost"
+    points = {s: _timed(s) for s in found if s.stage == TARGET}
+    points = {s: timed for s, timed in points.items() if timed}
+    if not points:
+        return Picture(name, title, reason="no method with runs on every task says what they cost.")
+    figure, axes = style.panels(len(points), sharex=True, sharey=True)
+    every = [seconds for timed in points.values() for seconds, _ in timed.values()]
+    style.log_count_axis(axes[0], min(every), max(every))
+    for panel, (setting, timed) in zip(axes, points.items(), strict=True):
+        for label, (seconds, cell) in timed.items():
+            _point(panel, seconds, cell, label, looks[label])
+        panel.set(title=setting.title, xlabel="seconds of a training run (log scale)")
+        panel.set_ylabel(score_name(setting.runs, setting.tasks))
+    style.legend_below(figure, axes)
+    caption = (
+        f"{_over(points)}; bars: ± standard deviation over seeds. Seconds of the wall clock from a "
+        "run's start to its end, as the mean over runs; source runs, which serve many targets, are "
+        "not in them."
+    )
     return Picture(name, title, caption + _notes(points), figure)
 
 
@@ -173,6 +190,18 @@ def families(labels: Sequence[str]) -> dict[str, list[str]]:
 def _means(setting: Setting) -> dict:
     means = {label: setting.mean(label) for label in setting.labels}
     return {label: cell for label, cell in means.items() if cell}
+
+
+def _timed(setting: Setting) -> dict[str, tuple[float, Cell]]:
+    """Of each method whose runs say it: their mean seconds, and its mean score."""
+    seconds = {label: setting.cost(label).get(recorded_costs.SECONDS) for label in setting.labels}
+    means = _means(setting)
+    return {label: (seconds[label], cell) for label, cell in means.items() if seconds[label]}
+
+
+def _point(panel: Axes, x: float, cell: Cell, label: str, look: Look) -> None:
+    marks = look.line_style() | {"linestyle": "none"} | ERROR
+    panel.errorbar(x, cell.mean, cell.std or 0, label=style.in_legend(label), **marks)
 
 
 def _no_mean(found: Sequence[Setting]) -> str:

@@ -4,6 +4,8 @@ import dataclasses
 import statistics
 from collections.abc import Iterable, Sequence
 
+from mpt_jax.engine.records import evaluated, recorded_costs
+from mpt_jax.engine.records.recorded_costs import Cost
 from mpt_jax.report.runs import SOURCE, TARGET, VALIDATION, Run
 
 
@@ -88,6 +90,12 @@ class Setting:
             splits |= {run.split for run in runs.values()}
         return _cell(found, splits)
 
+    def constant(self, task: str) -> float | None:
+        """The score of always giving the most frequent label, mean over runs; None: not known."""
+        told = [run.answers.get(task, {}).get(evaluated.CONSTANT) for run in self.runs]
+        known = [score for score in told if score is not None]
+        return statistics.fmean(known) if known else None
+
     def full_seeds(self, label: str, tasks: Sequence[str]) -> list[int]:
         """Seeds in which the method has a run on each of `tasks`."""
         of_task = [{run.seed for run in self._on(label, task)} for task in tasks]
@@ -96,6 +104,10 @@ class Setting:
     def tuned(self, label: str) -> float:
         """Tuned parameters per task; the most, where the runs of a method differ."""
         return max(run.tuned_per_task for run in self.of(label))
+
+    def cost(self, label: str) -> Cost:
+        """The mean cost of a method's runs; empty where none says what it has cost."""
+        return recorded_costs.mean([run.cost for run in self.of(label)])
 
     def _on(self, label: str, task: str, seed: int | None = None) -> list[Run]:
         of_task = [run for run in self.of(label) if task in run.tasks]

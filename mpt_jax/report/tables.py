@@ -1,11 +1,12 @@
 """The tables: method × task of each setting, every score, and the runs that are left out."""
 
 import dataclasses
+import statistics
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from mpt_jax.csv_text import csv_text
-from mpt_jax.engine.records import evaluated
+from mpt_jax.engine.records import evaluated, recorded_costs
 from mpt_jax.report.runs import Problem, Run
 from mpt_jax.report.settings import Cell, Setting, ordered_labels
 
@@ -81,18 +82,29 @@ def _top(column: Sequence[Cell | None]) -> list[Cell]:
     ]
 
 
+def constant_row(setting: Setting) -> list[float | None]:
+    """Under `columns`: what always giving the most frequent label scores; None: not known."""
+    found = [setting.constant(task) for task in setting.tasks]
+    if len(found) == 1:
+        return found
+    known = [score for score in found if score is not None]
+    return [*found, statistics.fmean(known) if len(known) == len(found) else None]
+
+
 def table_csv(setting: Setting) -> str:
     """A setting's table: a line per method and column ("mean": over tasks), full precision."""
-    lines = [["method", "tuned_parameters_per_task", "task", "mean", "std", "seeds", "split"]]
+    head = ["method", "tuned_parameters_per_task", "task", "mean", "std", "seeds", "split"]
+    lines = [[*head, evaluated.CONSTANT]]
+    constants = ["" if score is None else f"{score:.4f}" for score in constant_row(setting)]
     for row in rows(setting):
-        for task, cell in zip(columns(setting), row.cells, strict=True):
+        for task, cell, constant in zip(columns(setting), row.cells, constants, strict=True):
             start = [row.label, f"{row.tuned:.10g}", task]
             if cell is None:
-                lines.append([*start, "", "", 0, ""])
+                lines.append([*start, "", "", 0, "", constant])
                 continue
             std = "" if cell.std is None else f"{cell.std:.4f}"
             split = " and ".join(sorted(cell.splits))
-            lines.append([*start, f"{cell.mean:.4f}", std, cell.seeds, split])
+            lines.append([*start, f"{cell.mean:.4f}", std, cell.seeds, split, constant])
     return csv_text(lines)
 
 
@@ -111,6 +123,23 @@ def runs_csv(runs: Iterable[Run]) -> str:
             answers = [f"{told[n]:.4f}" if n in told else "" for n in _OF_ANSWERS]
             lines.append([*start, *numbers, run.steps, run.batch_size, *answers, run.folder])
     return csv_text(lines)
+
+
+def costs_csv(found: Iterable[Setting]) -> str:
+    """The mean cost of a run: a line per setting and method, in seconds and bytes."""
+    names = (*recorded_costs.NUMBERS, recorded_costs.MEMORY_OF)
+    lines: list[list[Any]] = [[*["stage", "method", "shots", "tuned_parameters_per_task"], *names]]
+    for setting in found:
+        shots = "all" if setting.shots is None else setting.shots
+        for label in setting.labels:
+            cost = setting.cost(label)
+            start = [setting.stage, label, shots, f"{setting.tuned(label):.10g}"]
+            lines.append([*start, *(_plain(cost.get(name, "")) for name in names)])
+    return csv_text(lines)
+
+
+def _plain(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:.10g}"
 
 
 def confusion_csv(runs: Iterable[Run]) -> str:

@@ -79,7 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _show(plan: Plan, folder: pathlib.Path) -> None:
-    """Prints the scores of a plan that is finished, and how to make its report."""
+    """Prints the scores and costs of a plan that is finished, and how to make its report."""
     from mpt_jax.sweep import table
 
     screen = Screen(sys.stdout)
@@ -89,6 +89,9 @@ def _show(plan: Plan, folder: pathlib.Path) -> None:
         screen.line(f"\n{table.title(shots)}: {score}")
         rows = [[*row[:-1], row[-1].strip("*")] for row in table.rows(plan, records, shots)]
         screen.table(titles, rows, numeric=titles[1:])
+        if costs := table.costs(plan, records, shots):
+            screen.line("\nCost of a training run, mean over runs")
+            screen.table(table.COSTS, costs, numeric=table.COSTS[1:])
     screen.line(f"\nreport: t5x report {shlex.quote(str(folder))}")
 
 

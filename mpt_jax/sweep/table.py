@@ -6,15 +6,18 @@ from collections.abc import Sequence
 
 from mpt_jax import files, run_layout
 from mpt_jax.csv_text import csv_text
+from mpt_jax.engine.records import recorded_costs
 from mpt_jax.sweep import cells, recorded
 from mpt_jax.sweep.plan import FULL, Plan
+
+COSTS = ("method", *recorded_costs.HEAD)
 
 
 def collect(plan: Plan, folder: pathlib.Path) -> list[dict]:
     """A record of each cell.
 
-    Its method, task, shots and seed, its tuned parameters, and its key metric in percent, on the
-    plan's split.
+    Its method, task, shots and seed, its tuned parameters, its cost, and its key metric in percent,
+    on the plan's split.
 
     Raises:
         UserError: a cell is not finished, its score is not a number, or it was made with other
@@ -31,7 +34,8 @@ def collect(plan: Plan, folder: pathlib.Path) -> list[dict]:
                     files.check_fields(record, {"tuned_parameters": int}, f"{run.folder}")
                     tuned, score = record["tuned_parameters"], run.score()
                     cell = {"method": method.label, "task": task, "shots": k, "seed": seed}
-                    records.append({**cell, "tuned_parameters": tuned, "score": score})
+                    found = {"tuned_parameters": tuned, "cost": recorded_costs.of(record)}
+                    records.append({**cell, **found, "score": score})
     return records
 
 
@@ -54,6 +58,16 @@ def rows(plan: Plan, records: Sequence[dict], shots: str) -> list[list[str]]:
         row.append(f"**{mean_std([statistics.mean(s) for s in by_seed.values()])}**")
         found.append(row)
     return found
+
+
+def costs(plan: Plan, records: Sequence[dict], shots: str) -> list[list[str]]:
+    """A row per method, under `COSTS`: the mean cost of its runs; none where no run says it."""
+    found = []
+    for method in plan.methods:
+        of_method = [r for r in records if (r["method"], r["shots"]) == (method.label, shots)]
+        cost = recorded_costs.mean([r["cost"] for r in of_method])
+        found.append([method.label, *recorded_costs.texts(cost)])
+    return found if any(any(row[1:]) for row in found) else []
 
 
 def mean_std(scores: Sequence[float]) -> str:

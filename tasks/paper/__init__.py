@@ -43,6 +43,7 @@ def register(
     verbaliser: str = "words",
     text_form: str = "t5",
     prefix: bool = True,
+    own_test_sets: bool = False,
     data_dir: str | None = None,
 ) -> str:
     """Registers all tasks and mixtures, instead of those of an earlier call.
@@ -52,17 +53,20 @@ def register(
       verbaliser: "words" answers with T5's label words, "digits" with the label's id, as ATTEMPT.
       text_form: "t5" or "attempt": whose order and names of fields, and whose prefixes.
       prefix: whether inputs begin with the task's name.
+      own_test_sets: whether SciTail is tested on its own test split, instead of half of its
+        validation split.
       data_dir: where the datasets were prepared; None is TFDS's own folder.
 
     Returns:
       The name of this module, to be the run's MIXTURE_OR_TASK_MODULE.
 
     Raises:
-      UserError: on an unknown verbaliser, text form or prefix.
+      UserError: on an unknown value of one of these.
     """
     _check("verbaliser", verbaliser, VERBALISERS)
     _check("text_form", text_form, TEXT_FORMS)
     _check("prefix", prefix, (True, False))
+    _check("own_test_sets", own_test_sets, (True, False))
     for name, task in TASKS.items():
         add_task(
             name,
@@ -70,6 +74,7 @@ def register(
             getattr(task, text_form) or task.t5,
             prefix=prefix,
             digits=verbaliser == "digits",
+            own_test_sets=own_test_sets,
             vocabulary=vocabulary,
             data_dir=data_dir,
         )

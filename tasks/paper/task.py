@@ -62,6 +62,8 @@ class PaperTask:
     Attributes:
       builder: name, config and version in TFDS.
       splits: which stored rows train, validate and test.
+      own_splits: those with the dataset's own test split, where the paper's have another; None: as
+        `splits`.
       t5: T5's wording; for tasks that T5 does not have, ours in its style.
       attempt: ATTEMPT's wording, of which the same holds; None: as `t5`.
       words: the label words in the order of the label ids; empty for other answers.
@@ -79,6 +81,7 @@ class PaperTask:
 
     builder: str
     splits: Recipe
+    own_splits: Recipe | None = None
     t5: Form
     attempt: Form | None = None
     words: tuple[str, ...] = ()
@@ -100,10 +103,14 @@ def add_task(
     *,
     prefix: bool,
     digits: bool,
+    own_test_sets: bool,
     vocabulary: seqio.Vocabulary,
     data_dir: str | None,
 ) -> None:
-    """Registers `task` as `name`, worded as `form` says, answered by label words or label ids."""
+    """Registers `task` as `name`, worded as `form` says, answered by label words or label ids.
+
+    With `own_test_sets` it has its `own_splits`.
+    """
     words = tuple(map(str, range(len(task.words)))) if digits else task.words
     template = form.inputs(prefix)
     word_row = functools.partial(_word_row, read=task.read, template=template, words=words)
@@ -112,7 +119,7 @@ def add_task(
         PreparedSource(
             name,
             task.builder,
-            task.splits,
+            (own_test_sets and task.own_splits) or task.splits,
             arrange=task.arrange,
             features=task.features,
             data_dir=data_dir,

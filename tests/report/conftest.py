@@ -129,6 +129,7 @@ def _comparison(tmp_path_factory):
                         test={task: base + 4 * j + 2 * seed + (10 if shots is None else 0)},
                         tuned=3000 if i < 2 else 2500,
                         bank=one if i < 2 else {"task_prompts": leaf(1, 3, 4)},
+                        cost={} if i == 1 else {"seconds": 100 + 40 * seed, "product_bytes": 999},
                     )
     make_run(root / "stopped", label="MPT", tasks=("mini_rte",), shots=4, seed=7, reached=50)
     return root

@@ -14,6 +14,7 @@ from mpt_jax import cli
 
 FIGURES = {
     "parameters",
+    "costs",
     "few_shot",
     "few_shot_by_task",
     "ablation_mpt",
@@ -50,7 +51,7 @@ def _report(comparison):
 def test_its_files(report):
     names = {path.name for path in report.iterdir()}
     pictures = {f"{name}.{suffix}" for name in FIGURES for suffix in ("png", "svg")}
-    lists = {f"{name}.csv" for name in (*TABLES, "runs", "left_out")}
+    lists = {f"{name}.csv" for name in (*TABLES, "costs", "runs", "left_out")}
     assert names == pictures | lists | {"report.html"}
 
 
@@ -84,6 +85,8 @@ def test_what_the_page_shows(report):
     label = "prompt <tuning> & more"
     assert [label, "2,500", "2", "61.0 ± 1.4", "65.0 ± 1.4", "63.0 ± 1.4"] in rows
     assert ["runs/stopped", "incomplete", "at step 50 of 100"] in rows
+    assert ["MPT", "3,000", "120", "", "", "", "", "999 B"] in rows  # 100 and 140 seconds
+    assert ["MPT without distillation", "3,000", *[""] * 6] in rows
     bold = ["".join(b.itertext()) for b in root.iter("b")]
     # Nothing is bold in the source table: it has one method.
     assert bold == ["61.0", "65.0", "63.0", "71.0", "75.0", "73.0"]
@@ -124,6 +127,13 @@ def test_its_csv_files(report):
     (mean,) = [row for row in rows if row["task"] == "mean" and row["method"] == "MPT"]
     assert (mean["mean"], mean["std"], mean["seeds"]) == ("73.0000", "1.4142", "2")
     assert len((report / "runs.csv").read_text().splitlines()) == 1 + 24 + 2
+    with (report / "costs.csv").open(encoding="utf-8") as file:
+        costs = [row for row in csv.DictReader(file) if row["shots"] == "4"]
+    assert [(row["method"], row["seconds"], row["step_seconds"]) for row in costs] == [
+        ("MPT", "120", ""),
+        ("MPT without distillation", "", ""),
+        ("prompt <tuning> & more", "120", ""),
+    ]
     left_out = (report / "left_out.csv").read_text().splitlines()
     assert left_out[1:] == ["runs/stopped,incomplete,at step 50 of 100"]
 

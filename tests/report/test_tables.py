@@ -71,10 +71,10 @@ def test_csv_of_a_table(make_run, read):
     make_run("y0", tasks=("y",))
     (setting,) = settings(read()[0])
     assert tables.table_csv(setting).splitlines() == [
-        "method,tuned_parameters_per_task,task,mean,std,seeds,split",
-        "MPT,2708,x,51.5000,2.1213,2,test",  # 3 / √2
-        "MPT,2708,y,50.0000,,1,validation",
-        "MPT,2708,mean,50.0000,,1,test and validation",
+        "method,tuned_parameters_per_task,task,mean,std,seeds,split,constant_answer",
+        "MPT,2708,x,51.5000,2.1213,2,test,",  # 3 / √2
+        "MPT,2708,y,50.0000,,1,validation,",
+        "MPT,2708,mean,50.0000,,1,test and validation,",
     ]
 
 
@@ -108,6 +108,12 @@ def test_answers_that_are_all_one_stand_next_to_what_one_label_scores(make_run, 
     assert (line["same_answer"], line["constant_answer"]) == ("97.5000", "49.0000")
     page = html.page("title", runs, settings(runs), [], problems, False)
     assert "98 % of the answers are the same" in page and "label scores 49.0" in page
+    last = "<td>always the most frequent label</td><td>0</td><td></td>"
+    assert f"<tfoot><tr>{last}<td>49.0</td></tr></tfoot>" in page
+    assert tables.table_csv(settings(runs)[0]).splitlines()[1].endswith(",test,49.0000")
+    make_run("b", tasks=("y",), test={"y": 50})  # has none: neither has the mean
+    page = html.page("title", read()[0], settings(read()[0]), [], problems, False)
+    assert f"{last}<td>49.0</td><td>–</td><td class='mean'>–</td>" in page
     found["evaluated"]["answers"] = {"x": [1]}
     file.write_text(json.dumps(found))
     assert read()[0][0].answers == {}

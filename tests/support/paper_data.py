@@ -276,10 +276,11 @@ def stored_splits(name: str) -> dict[str, list[dict]]:
     """TFDS split -> rows: what each recipe needs, and no more."""
     row = EXAMPLES[name].row
     sizes: dict[str, int] = {}
-    for part in paper.TASKS[name].splits.values():
+    task = paper.TASKS[name]
+    for part in (*task.splits.values(), *(task.own_splits or {}).values()):
         sizes[part.split] = 5
-    if paper.TASKS[name].splits["validation"].split.startswith("train"):
-        sizes[paper.TASKS[name].splits["train"].split] = LARGE
+    if task.splits["validation"].split.startswith("train"):
+        sizes[task.splits["train"].split] = LARGE
     return {split: list(itertools.repeat(row, count)) for split, count in sizes.items()}
 
 

@@ -1,4 +1,5 @@
 import dataclasses
+import json
 
 import sweep_plans
 
@@ -14,7 +15,24 @@ def test_the_score_of_a_cell_is_its_key_metric(tmp_path):
     assert sorted(record["score"] for record in found) == list(range(4 * 2 * 2 * 2))
     # Cells are listed by shots, seed, task, method: 16-0-a: 0..3, 16-0-b: 4..7, 16-3-a: 8..11.
     cell = {"method": "no teachers", "task": "a", "shots": "16", "seed": 3}
-    assert {**cell, "tuned_parameters": 1234, "score": 9} in found
+    assert {**cell, "tuned_parameters": 1234, "cost": {}, "score": 9} in found
+
+
+def test_costs_are_means_of_the_runs_that_say_them(tmp_path):
+    costs = iter(({"seconds": 10, "product_bytes": 2500}, {"seconds": 20.0}, {"seconds": "x"}))
+    for run in cells.target_runs(PLAN, tmp_path):
+        sweep_plans.finish(run)
+        cost = next(costs, {}) if "16" in run.name and "MPT" in run.name else {}
+        record = json.loads((run.folder / "run.json").read_text())
+        (run.folder / "run.json").write_text(json.dumps({**record, "cost": cost}))
+    records = table.collect(PLAN, tmp_path)
+    first, *others = table.costs(PLAN, records, "16")
+    assert dict(zip(table.COSTS, first, strict=True)) == {
+        **dict.fromkeys(table.COSTS, ""),
+        **{"method": "MPT", "seconds": "15", "product": "2.5 kB"},
+    }
+    assert [set(row[1:]) for row in others] == [{""}] * 3
+    assert table.costs(PLAN, records, "full") == []
 
 
 def test_a_row_is_mean_and_sample_deviation_and_the_mean_is_over_seeds():

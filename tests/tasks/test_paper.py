@@ -59,13 +59,20 @@ def test_splits_have_the_sizes_of_the_recipes(register):
     own = {"train": 5, "validation": 5, "test": 5}
     assert sizes == {
         **dict.fromkeys(("stsb", "mrpc", "rte", "cola"), halves),
-        **dict.fromkeys(("multirc", "boolq", "wic", "wsc", "cb"), halves),
+        **dict.fromkeys(("multirc", "boolq", "wic", "wsc", "cb", "scitail"), halves),
         **dict.fromkeys(("qqp", "qnli", "sst2", "winogrande", "yelp"), large),
         **dict.fromkeys(("squad", "nq", "hotpotqa", "searchqa", "newsqa"), large),
-        **dict.fromkeys(("mnli", "scitail", "paws", "webnlg"), own),
+        **dict.fromkeys(("mnli", "paws", "webnlg"), own),
         "record": {**large, "train": 8},  # each row has two right answers
         "e2e": {"train": 5, "validation": 1, "test": 1},  # one meaning
     }
+
+
+def test_scitail_has_its_own_test_rows_where_asked_for(register):
+    register(own_test_sets=True)
+    task = seqio.get_mixture_or_task("scitail")
+    assert [task.num_input_examples(split) for split in task.splits] == [5, 5, 5]
+    assert seqio.get_mixture_or_task("cb").num_input_examples("test") == 3  # has no other
 
 
 def test_info_says_how_inputs_are_written_and_what_answers_there_are():
@@ -119,6 +126,7 @@ def test_epochs_of_a_mixture_are_the_fewest():
         (lambda: paper.register(vocabulary=BYTES, verbaliser="word"), "verbaliser.*'words'"),
         (lambda: paper.register(vocabulary=BYTES, text_form="atempt"), "text_form.*'attempt'"),
         (lambda: paper.register(vocabulary=BYTES, prefix="no"), "prefix = 'no' .* True, False"),
+        (lambda: paper.register(vocabulary=BYTES, own_test_sets="wsc"), "own_test_sets = 'wsc'"),
         (lambda: paper.feature_lengths("multi_rc"), "not one of the paper.*mean 'multirc'"),
         (lambda: paper.epochs(["rte", "supr_glue"]), "mean 'super_glue'"),
     ],

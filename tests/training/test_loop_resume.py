@@ -6,6 +6,7 @@ An interruption is a real signal, raised while the loop fetches a batch or evalu
 import json
 import pathlib
 import shutil
+import time
 
 import jax
 import numpy as np
@@ -38,14 +39,20 @@ def test_a_run_stopped_twice_ends_bit_identical_to_one_that_never_was(
     whole, backbone, fetched, tmp_path
 ):
     whole, expected = whole
+    began = time.monotonic()
     for stop in (3, 4):  # where checkpoints are due, and where an evaluation is
         fetched.at = {stop: interrupt}
         with pytest.raises(KeyboardInterrupt, match=f"saved step {stop} of {STEPS} in {tmp_path}"):
             run(tmp_path, backbone)
         assert len(fetched) == stop == steps_saved(tmp_path)[-1]
+        told = json.loads((tmp_path / "run.json").read_text())["cost"]
+        assert told["steps"] == stop
     fetched.at = {}
     run(tmp_path, backbone)
 
+    cost = json.loads((tmp_path / "run.json").read_text())["cost"]
+    assert cost["steps"] == STEPS and told["seconds"] < cost["seconds"] < time.monotonic() - began
+    assert cost["step_seconds"] + cost["compile_seconds"] < cost["seconds"]
     for batch, other in zip(expected, fetched, strict=True):
         assert batch.keys() == other.keys()
         for name in batch:

@@ -109,7 +109,7 @@ def amend(model_dir: str, **facts: Any) -> None:
     _write(model_dir, {**read(model_dir), **facts})
 
 
-def finish(model_dir: str) -> None:
+def finish(model_dir: str, cost: Mapping[str, Any]) -> None:
     """Record that the run has come to its end: its last step is saved and evaluated.
 
     The number of its evaluations tells a `metrics.jsonl` that has lost its last lines.
@@ -118,7 +118,7 @@ def finish(model_dir: str) -> None:
         UserError: a file cannot be read or written.
     """
     evaluations = sum(line["kind"] == "eval" for line in history.read(model_dir))
-    amend(model_dir, finished=True, evaluations=evaluations)
+    amend(model_dir, finished=True, evaluations=evaluations, cost=cost)
 
 
 def evaluations(model_dir: str) -> Evaluations:
