@@ -257,7 +257,8 @@ class EncoderDecoderModel:
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
         """Decoded ids [B, S] int32 and {"scores": [B]} (log-probability of the output).
 
-        A row whose task id is not one of the run's, [0, K), is -1 throughout, and its score NaN.
+        A row without text is not answered: it is padding, with a score of 0. A row whose task id is
+        not one of the run's, [0, K), is -1 throughout, and its score NaN.
         """
         with self._adapted(params, batch) as variables:
             encoded, valid = self._encode(variables, batch)
@@ -266,6 +267,7 @@ class EncoderDecoderModel:
                 variables,
                 encoded,
                 valid,
+                wanted=jnp.any(batch["encoder_input_tokens"] != network.PAD_ID, axis=1),
                 max_decode_length=batch["decoder_input_tokens"].shape[1],
                 rng=rng,
                 eos_id=self.config.eos_id,
@@ -314,7 +316,7 @@ class EncoderDecoderModel:
     def rank_batch(self, params: Mapping, batch: Batch) -> jax.Array:
         """Log-likelihood of each of an example's label words, [B, L] float32, in nats.
 
-        A text is encoded once, however many labels there are.
+        A text is encoded, and its keys and values are made, once for all labels.
 
         Args:
             params: nested dict.
@@ -325,7 +327,7 @@ class EncoderDecoderModel:
         targets = batch["label_tokens"].reshape(count * words, length)
         fed = jnp.pad(targets, ((0, 0), (1, 0)))[:, :-1]
         with self._adapted(params, batch) as variables:
-            encoded, valid = (jnp.repeat(x, words, axis=0) for x in self._encode(variables, batch))
+            encoded, valid = self._encode(variables, batch)
             logits = self.module.apply({"params": variables}, encoded, valid, fed, method="decode")
         token_losses = losses.cross_entropy(logits, targets)
         found = -jnp.sum(token_losses * (targets != network.PAD_ID), axis=1).reshape(count, words)

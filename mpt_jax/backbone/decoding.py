@@ -26,6 +26,7 @@ def generate(
     encoded: jax.Array,
     encoder_valid: jax.Array,
     *,
+    wanted: jax.Array | None = None,
     max_decode_length: int,
     num_beams: int = 1,
     length_penalty: float = 1.0,
@@ -45,6 +46,8 @@ def generate(
         params: its parameters.
         encoded: [B, P+T, D].
         encoder_valid: [B, P+T] bool.
+        wanted: [B] bool, the examples that are to be answered; the others, which only fill the
+            batch, get padding and a score of 0, and nobody waits for them. None: all.
         max_decode_length: S, the longest sequence, end token included.
         num_beams: N hypotheses per example.
         length_penalty: a beam's score is its log-probability / length ** length_penalty, the end
@@ -66,10 +69,15 @@ def generate(
     """
     _check(max_decode_length, num_beams, temperature, top_k, top_p, rng)
     step = _stepper(module, params, encoded, encoder_valid, max_decode_length)
-    rows = encoded.shape[0] * num_beams
+    batch = encoded.shape[0]
+    if wanted is None:
+        wanted = jnp.ones((batch,), bool)
+    rows = batch * num_beams
     cache = _empty_cache(module, params, encoded, encoder_valid, max_decode_length, rows)
     if num_beams > 1:
-        return _beam_search(step, cache, rows, num_beams, max_decode_length, length_penalty, eos_id)
+        return _beam_search(
+            step, cache, wanted, num_beams, max_decode_length, length_penalty, eos_id
+        )
     if temperature == 0.0:
         pick = _pick_best
     else:
@@ -79,11 +87,11 @@ def generate(
             allowed = filter_logits(logits / temperature, top_k=top_k, top_p=top_p)
             return jax.random.categorical(jax.random.fold_in(key, t), allowed).astype(jnp.int32)
 
-    return _one_by_one(step, cache, rows, max_decode_length, pick, eos_id)
+    return _one_by_one(step, cache, wanted, max_decode_length, pick, eos_id)
 
 
 # What `generate` leaves to its user, by name.
-OPTIONS = tuple(name for name in generate.__kwdefaults__ if name not in ("rng", "eos_id"))
+OPTIONS = tuple(name for name in generate.__kwdefaults__ if name not in ("wanted", "rng", "eos_id"))
 
 
 def filter_logits(logits: jax.Array, *, top_k: int = 0, top_p: float = 1.0) -> jax.Array:
@@ -181,12 +189,13 @@ def _pick_best(logits: jax.Array, t: jax.Array) -> jax.Array:
 def _one_by_one(
     step: Step,
     cache: Cache,
-    rows: int,
+    wanted: jax.Array,
     length: int,
     pick: Callable[[jax.Array, jax.Array], jax.Array],
     eos_id: int,
 ) -> tuple[jax.Array, jax.Array]:
-    """Extends each sequence by `pick(logits [B, V], t) -> [B]` until it ends."""
+    """Extends each wanted sequence by `pick(logits [B, V], t) -> [B]` until it ends."""
+    rows = wanted.shape[0]
 
     def body(walk: _Walk) -> _Walk:
         logits, cache = step(walk.tokens, walk.cache)
@@ -206,7 +215,7 @@ def _one_by_one(
         tokens=jnp.full((rows, 1), PAD_ID, jnp.int32),
         sequences=jnp.full((rows, length), PAD_ID, jnp.int32),
         scores=jnp.zeros((rows,), jnp.float32),
-        ended=jnp.zeros((rows,), bool),
+        ended=~wanted,
         cache=cache,
     )
     walk = jax.lax.while_loop(lambda w: (w.t < length) & ~jnp.all(w.ended), body, walk)
@@ -229,7 +238,13 @@ class _Beams(NamedTuple):
 
 
 def _beam_search(
-    step: Step, cache: Cache, rows: int, num_beams: int, length: int, penalty: float, eos_id: int
+    step: Step,
+    cache: Cache,
+    wanted: jax.Array,
+    num_beams: int,
+    length: int,
+    penalty: float,
+    eos_id: int,
 ) -> tuple[jax.Array, jax.Array]:
     """Beam search by Hugging Face's rules with `early_stopping=False`.
 
@@ -242,11 +257,11 @@ def _beam_search(
     Returns:
         the best finished hypothesis [B, S] and its penalised score [B].
     """
-    batch = rows // num_beams
+    batch = wanted.shape[0]
 
     def body(beams: _Beams) -> _Beams:
         last = jnp.take(beams.alive, jnp.maximum(beams.t - 1, 0), axis=2)
-        tokens = jnp.where(beams.t == 0, PAD_ID, last).reshape(rows, 1)
+        tokens = jnp.where(beams.t == 0, PAD_ID, last).reshape(-1, 1)
         logits, cache = step(tokens, beams.cache)
         parents, tokens, scores = _extend(logits, beams.alive_scores)
         grown = _take(beams.alive, parents).at[:, :, beams.t].set(tokens)
@@ -262,7 +277,6 @@ def _beam_search(
             num_beams,
         )
         alive_scores, survivors = jax.lax.top_k(jnp.where(ends, -jnp.inf, scores), num_beams)
-        parents = _take(parents, survivors) + num_beams * jnp.arange(batch)[:, None]
         return _Beams(
             t=beams.t + 1,
             alive=_take(grown, survivors),
@@ -270,7 +284,7 @@ def _beam_search(
             done=done,
             done_scores=done_scores,
             open=beams.open & (alive_scores[:, 0] / norm > done_scores[:, -1]),
-            cache=_reorder(cache, parents.reshape(rows)),
+            cache=_reorder(cache, _take(parents, survivors)),
         )
 
     # All hypotheses of an example start alike: only the first may be extended.
@@ -282,28 +296,30 @@ def _beam_search(
         alive_scores=jnp.broadcast_to(first, (batch, num_beams)),
         done=empty,
         done_scores=jnp.full((batch, num_beams), -jnp.inf),
-        open=jnp.ones((batch,), bool),
+        open=wanted,
         cache=cache,
     )
     beams = jax.lax.while_loop(lambda b: (b.t < length) & jnp.any(b.open), body, beams)
-    return beams.done[:, 0], beams.done_scores[:, 0]
+    return beams.done[:, 0], jnp.where(wanted, beams.done_scores[:, 0], 0.0)
 
 
 def _extend(logits: jax.Array, alive_scores: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
     """The 2N best extensions of N hypotheses: parent, token and score, each [B, 2N].
 
-    2N, because at most N of them end, so that N can live on.
+    2N, because at most N of them end, so that N can live on. They are among the 2N best of each
+    hypothesis, so the whole vocabulary is looked at by one hypothesis at a time.
 
     Args:
         logits: [B * N, V].
         alive_scores: [B, N].
     """
     batch, num_beams = alive_scores.shape
-    vocab_size = logits.shape[-1]
-    log_probs = nn.log_softmax(logits).reshape(batch, num_beams, vocab_size)
-    totals = (alive_scores[:, :, None] + log_probs).reshape(batch, num_beams * vocab_size)
-    scores, index = jax.lax.top_k(totals, 2 * num_beams)
-    return index // vocab_size, (index % vocab_size).astype(jnp.int32), scores
+    count = min(2 * num_beams, logits.shape[-1])
+    log_probs, tokens = jax.lax.top_k(nn.log_softmax(logits), count)
+    totals = alive_scores[:, :, None] + log_probs.reshape(batch, num_beams, count)
+    scores, index = jax.lax.top_k(totals.reshape(batch, num_beams * count), 2 * num_beams)
+    tokens = jnp.take_along_axis(tokens.reshape(batch, num_beams * count), index, axis=1)
+    return index // count, tokens.astype(jnp.int32), scores
 
 
 def _best(sequences: jax.Array, scores: jax.Array, count: int) -> tuple[jax.Array, jax.Array]:
@@ -318,13 +334,20 @@ def _take(x: jax.Array, index: jax.Array) -> jax.Array:
     return jnp.take_along_axis(x, index, axis=1)
 
 
-def _reorder(cache: Cache, rows: jax.Array) -> Cache:
-    """Gives each hypothesis its parent's keys and values; the encoder's are shared."""
+def _reorder(cache: Cache, parents: jax.Array) -> Cache:
+    """Gives each hypothesis its parent's keys and values; the encoder's are shared.
+
+    Args:
+        cache: leaves [B * N, H, L, d], or with a scan's axis in front.
+        parents: [B, N], each one of the example's own, so that nothing leaves its device.
+    """
+    batch, num_beams = parents.shape
 
     def move(path: tuple[str, ...], x: jax.Array) -> jax.Array:
         if path[-1] not in layers.CACHE_PER_HYPOTHESIS:
             return x
-        return jnp.take(x, rows, axis=x.ndim - 4)  # rows, after a scan's axis if any
+        grouped = x.reshape(-1, batch, num_beams, *x.shape[-3:])
+        return jax.vmap(_take, in_axes=(0, None))(grouped, parents).reshape(x.shape)
 
     return flax.traverse_util.path_aware_map(move, cache)
 

@@ -215,21 +215,17 @@ class Attention(nn.Module):
     def step_cross(self, x: jax.Array, memory: jax.Array, *, valid: jax.Array) -> jax.Array:
         """Attends from new tokens to the encoder, whose keys and values are cached once.
 
-        Several hypotheses of one example share its encoder row: they are laid side by side as
-        queries, so nothing of the encoder is repeated.
-
         Args:
-            x: the new tokens' states [B * N, Q, D], N hypotheses per example.
+            x: the new tokens' states [B, Q, D], those of an example's hypotheses side by side.
             memory: encoder states [B, K, D]; read only while the cache does not exist.
             valid: [B, K] bool.
 
         Returns:
-            [B * N, Q, D]
+            [B, Q, D]
         """
         keys = self._cached("cross_key", lambda: self._split(self.key(memory)))
         values = self._cached("cross_value", lambda: self._split(self.value(memory)))
-        side_by_side = x.reshape(memory.shape[0], -1, x.shape[-1])
-        return self._attend(side_by_side, keys, values, None, valid).reshape(x.shape)
+        return self._attend(x, keys, values, None, valid)
 
     def _cached(self, name: str, create: Callable[[], jax.Array]) -> jax.Array:
         if not self.has_variable("cache", name):

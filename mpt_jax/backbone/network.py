@@ -70,7 +70,10 @@ class DecoderLayer(nn.Module):
         attention = layers.Attention(cfg, deterministic, name="encoder_decoder_attention")
         y = _norm(cfg, "pre_cross_attention_layer_norm")(x)
         attend = attention if self.cache_length is None else attention.step_cross
-        x = x + layers.dropout(cfg, deterministic)(attend(y, encoded, valid=valid))
+        # Rows of one example are laid side by side as queries: nothing of the encoder is repeated.
+        queries = y.reshape(encoded.shape[0], -1, y.shape[-1])
+        y = attend(queries, encoded, valid=valid).reshape(y.shape)
+        x = x + layers.dropout(cfg, deterministic)(y)
 
         y = layers.Mlp(cfg, deterministic, name="mlp")(_norm(cfg, "pre_mlp_layer_norm")(x))
         x = x + layers.dropout(cfg, deterministic)(y)
@@ -207,12 +210,12 @@ class Transformer(nn.Module):
         With `decode`, tokens are fed piece by piece (mutable=["cache"]): the first call creates
         the cache (encoder keys and values, empty room for `max_decode_length` tokens) and takes
         only the shape of its tokens; each further call continues where the last one stopped.
-        `decoder_input_tokens` may then have N rows per row of `encoded` (beams): [B * N, S].
 
         Args:
             encoded: [B, P+T, D].
             encoder_valid: [B, P+T] bool, False at padding.
-            decoder_input_tokens: [B, S] int32, the targets shifted right.
+            decoder_input_tokens: [B, S] int32, the targets shifted right; or [B * N, S], N rows
+                (beams, labels) for each row of `encoded`.
 
         Returns:
             [B, S, V] float32.

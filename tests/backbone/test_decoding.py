@@ -1,4 +1,5 @@
 import itertools
+import re
 
 import flax.linen as nn
 import jax
@@ -170,3 +171,46 @@ def test_filter_keeps_what_a_plain_loop_keeps(top_k, top_p):
 def test_settings_that_make_no_sense_are_refused(settings, message):
     with pytest.raises(UserError, match=message):
         generate(t5_golden.load("v1_0"), **settings)
+
+
+@pytest.mark.parametrize("num_beams", [1, 2])
+def test_rows_that_only_fill_the_batch_are_not_waited_for(num_beams, monkeypatch):
+    golden, steps, stepper = t5_golden.load("v1_1"), [], decoding._stepper
+
+    def counted(*arguments):
+        step = stepper(*arguments)
+
+        def run(tokens, cache):
+            jax.debug.callback(lambda: steps.append(1))
+            return step(tokens, cache)
+
+        return run
+
+    monkeypatch.setattr(decoding, "_stepper", counted)
+    whole, scores = generate(golden, num_beams=num_beams)
+    taken = len(steps)
+    wanted = np.arange(len(whole)) == np.argmin(lengths_of(np.array(whole)))
+    assert lengths_of(np.array(whole))[wanted] < lengths_of(np.array(whole)).max()
+    found, found_scores = generate(golden, num_beams=num_beams, wanted=jnp.asarray(wanted))
+    jax.effects_barrier()
+    np.testing.assert_array_equal(found, np.where(wanted[:, None], whole, 0))
+    np.testing.assert_allclose(found_scores, np.where(wanted, scores, 0.0), rtol=1e-6)
+    assert len(steps) - taken < taken
+
+
+def test_beams_stay_on_the_device_of_their_example():
+    golden = t5_golden.load("v1_1")
+    tokens = jnp.tile(golden.arrays["encoder_input_tokens"][:1], (4, 1))
+    mesh = jax.sharding.Mesh(np.array(jax.devices()[:4]), ("data",))
+    by_example = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("data"))
+
+    def run(params, encoded, valid):
+        return decoding.generate(
+            golden.module, params, encoded, valid, max_decode_length=4, num_beams=2
+        )
+
+    inputs = jax.device_put((golden.encode(tokens, None), tokens != 0), by_example)
+    compiled = jax.jit(run, out_shardings=by_example).lower(golden.params, *inputs).compile()
+    gathered = re.findall(r' all-gather\(.*op_name="[^"]*/(\w+)"', compiled.as_text())
+    # A CPU's top_k is one call for all devices; on a TPU it is split too.
+    assert set(gathered) <= {"top_k"}

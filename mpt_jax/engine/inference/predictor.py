@@ -244,22 +244,17 @@ class Predictor:
         return self._run(self._embed, self._batch([row], size))[0].astype(np.float32)
 
     def _batch(self, rows: Sequence[Row], size: int) -> dict[str, np.ndarray]:
-        """Tokens [size, T'] and task ids; rows are added by repeating the last one.
-
-        A row of only padding might be answered at length, and the others would wait for it.
-        """
+        """Tokens [size, T'] and task ids [size]; rows of only padding fill it up."""
         longest = max(_SHORTEST["text"], *(len(row.ids) for row in rows))
         width = min(_power_of_two(longest), self._lengths["inputs"])
         tokens = np.zeros((size, width), np.int32)
         task_ids = np.zeros((size,), np.int32)
-        for row in rows:
+        for r, row in enumerate(rows):
             if not 0 <= row.task_id < max(1, len(self.model.tasks)):
                 raise UserError(
                     f"task id {row.task_id} is not one of the {len(self.model.tasks)} tasks, which "
                     "count from 0."
                 )
-        for r in range(size):
-            row = rows[min(r, len(rows) - 1)]
             tokens[r, : len(row.ids)], task_ids[r] = row.ids, row.task_id
         return {"encoder_input_tokens": tokens, "task_ids": task_ids}
 
