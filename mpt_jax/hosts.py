@@ -6,6 +6,8 @@ and prints. With one process everything here is immediate.
 
 import atexit
 import contextlib
+import itertools
+import json
 import os
 import signal
 import sys
@@ -22,6 +24,8 @@ from mpt_jax import watch
 from mpt_jax.errors import EXIT_BAD_INPUT, UserError
 
 _WAIT = 5.0  # seconds in which a lost process is noticed, where it shows as an error first
+_PATIENCE = 3_600_000  # milliseconds; a process that is lost ends the others long before
+_agreements = itertools.count()
 
 
 @contextlib.contextmanager
@@ -161,10 +165,31 @@ def agree_on_any(value: bool) -> bool:
 
 
 def agree_on_longest(lengths: np.ndarray) -> np.ndarray:
-    """The elementwise maximum of all processes' `lengths`; every process must ask."""
+    """The elementwise maximum of all processes' `lengths`; every process must ask.
+
+    The processes speak through their coordinator. A collective would wait on the devices for the
+    step that these are at, and the next batch could not be made ready meanwhile.
+    """
     if jax.process_count() == 1:
         return lengths
-    return multihost_utils.process_allgather(lengths).max(axis=0)
+    client, number = distributed.global_state.client, next(_agreements)
+    if client is None:
+        return multihost_utils.process_allgather(lengths).max(axis=0)
+    said, agreed = f"mpt_jax/longest/{number}/said", f"mpt_jax/longest/{number}/agreed"
+
+    def get(key: str) -> np.ndarray:
+        return np.array(json.loads(client.blocking_key_value_get(key, _PATIENCE)), lengths.dtype)
+
+    if not is_first():
+        client.key_value_set(f"{said}/{jax.process_index()}", json.dumps(lengths.tolist()))
+        return get(agreed)
+    others = [get(f"{said}/{process}") for process in range(1, jax.process_count())]
+    longest = np.max([lengths, *others], axis=0)
+    client.key_value_set(agreed, json.dumps(longest.tolist()))
+    client.key_value_delete(f"{said}/")
+    if number:  # whoever has spoken now has read what was agreed before
+        client.key_value_delete(f"mpt_jax/longest/{number - 1}/agreed")
+    return longest
 
 
 def total(values: np.ndarray) -> np.ndarray:
