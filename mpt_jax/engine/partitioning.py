@@ -13,9 +13,9 @@ import flax.linen as nn
 import jax
 import numpy as np
 from flax import traverse_util
-from jax.experimental import mesh_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from mpt_jax.engine.device_grid import device_grid
 from mpt_jax.errors import UserError, did_you_mean
 
 LogicalAxisRules = Sequence[tuple[str, str | None]]
@@ -24,12 +24,14 @@ DATA, MODEL = "data", "model"
 
 
 def standard_logical_axis_rules(additional_rules: LogicalAxisRules = ()) -> LogicalAxisRules:
-    """Rows (logical axis, mesh axis or None = replicated), T5X's names and then a method's.
+    """Rows (logical axis, mesh axis or None = replicated) for T5X's names and a method's.
 
     Args:
-        additional_rules: rows of further names, after these.
+        additional_rules: rows of further names, or for these names instead; the first row of a
+            name counts, and they come first.
     """
     return (
+        *additional_rules,
         ("batch", DATA),
         ("vocab", MODEL),
         ("mlp", MODEL),
@@ -45,7 +47,6 @@ def standard_logical_axis_rules(additional_rules: LogicalAxisRules = ()) -> Logi
         ("rank", None),
         ("sources", None),
         ("bottleneck", None),
-        *additional_rules,
     )
 
 
@@ -81,8 +82,7 @@ class PjitPartitioner:
         devices = list(jax.devices() if devices is None else devices)
         model = _model_partitions(num_partitions, model_parallel_submesh, len(devices))
         self.data_partitions = len(devices) // model
-        grid = mesh_utils.create_device_mesh((self.data_partitions, model), devices=devices)
-        self.mesh = Mesh(grid, (DATA, MODEL))
+        self.mesh = Mesh(device_grid(devices, model), (DATA, MODEL))
         self.replicated = NamedSharding(self.mesh, PartitionSpec())
         self.batch_sharding = NamedSharding(self.mesh, PartitionSpec(DATA))
         self.logical_axis_rules = _checked(logical_axis_rules or standard_logical_axis_rules())
