@@ -5,8 +5,9 @@ mesh, and a project adds its rows from outside. The batch is split over "data"; 
 is small and replicated.
 """
 
+import contextlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -21,6 +22,19 @@ from mpt_jax.errors import UserError, did_you_mean
 LogicalAxisRules = Sequence[tuple[str, str | None]]
 
 DATA, MODEL = "data", "model"
+
+_described: Sequence[Any] | None = None
+
+
+@contextlib.contextmanager
+def described(devices: Sequence[Any]) -> Iterator[None]:
+    """Within it "all devices" are these, which are only described; no array can be laid on them."""
+    global _described
+    _described = devices
+    try:
+        yield
+    finally:
+        _described = None
 
 
 def standard_logical_axis_rules(additional_rules: LogicalAxisRules = ()) -> LogicalAxisRules:
@@ -79,7 +93,9 @@ class PjitPartitioner:
         Raises:
             UserError: the mesh is larger than the devices or does not divide them.
         """
-        devices = list(jax.devices() if devices is None else devices)
+        if devices is None:
+            devices = jax.devices() if _described is None else _described
+        devices = list(devices)
         model = _model_partitions(num_partitions, model_parallel_submesh, len(devices))
         self.data_partitions = len(devices) // model
         self.mesh = Mesh(device_grid(devices, model), (DATA, MODEL))
