@@ -13,7 +13,6 @@ STEPS = ("train", "teachers", "predict")
 FLAGS = {
     "--topology": {
         "metavar": "CHIP:SHAPE",
-        "required": True,
         "help": "what it would run on: v4, v5e, v5p or v6e and its slice's shape, as v5e:8x8",
     },
     "--slices": {"metavar": "N", "type": int, "default": 1, "help": "of that shape (default: 1)"},
@@ -41,6 +40,8 @@ def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
     """
     from mpt_jax.plan import topology as topologies
 
+    if arguments.topology is None:
+        raise UserError("t5x plan needs --topology=CHIP:SHAPE, as --topology=v5e:8x8.")
     topology = topologies.parse(arguments.topology, arguments.slices)
     if not arguments.gin_file:
         raise UserError("t5x plan needs --gin_file=FILE, as the command that it plans.")

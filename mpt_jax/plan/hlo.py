@@ -271,15 +271,13 @@ class Program:
         """Of what is only sliced the slices count, and of a buffer that is updated the updates."""
         inside = self.computations[fusion.called("calls")]
         read, written = 0, fusion.padded_bytes
-        parameters = [i for i in inside.values() if i.opcode == "parameter"]
-        for parameter in parameters:
+        for parameter in [i for i in inside.values() if i.opcode == "parameter"]:
             users = [i for i in inside.values() if parameter.name in i.operands]
-            if users and all(i.opcode in ("dynamic-slice", "slice", "gather") for i in users):
+            as_whole = [i for i in users if i.operands.index(parameter.name)]
+            kinds = {i.opcode for i in users}
+            if users and not as_whole and kinds <= {"dynamic-slice", "slice", "gather"}:
                 read += sum(user.padded_bytes for user in users)
-            elif users and all(
-                i.opcode == "dynamic-update-slice" and i.operands[0] == parameter.name
-                for i in users
-            ):
+            elif users and not as_whole and kinds == {"dynamic-update-slice"}:
                 updates = sum(inside[user.operands[1]].padded_bytes for user in users)
                 written += updates - parameter.padded_bytes
             else:
