@@ -38,6 +38,8 @@ TEST = [
     "pytest-xdist>=3.8,<4",
     "hypothesis>=6.170.15,<7",
 ]
+# The TPU compiler of our jax, for `t5x plan` on any machine; no test or target needs it.
+TPU_CHECK = ["libtpu==0.0.42.*"]
 DEV = [*TEST, "ruff>=0.17.5,<0.20", "build>=1.6.1,<2"]
 
 setuptools.setup(
@@ -65,6 +67,6 @@ setuptools.setup(
         "mpt_jax.gin": ["*.gin", "*/*.gin", "sweeps/*.toml"],
     },
     install_requires=REQUIRES,
-    extras_require={"test": TEST, "dev": DEV},
+    extras_require={"test": TEST, "dev": DEV, "tpu_check": TPU_CHECK},
     entry_points={"console_scripts": ["t5x = mpt_jax.cli:main"]},
 )

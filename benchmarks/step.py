@@ -15,6 +15,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
+import seqio
 
 from mpt_jax.backbone.config import T5Config
 from mpt_jax.configuration import config as gin_config
@@ -24,6 +25,7 @@ from mpt_jax.engine import step as step_lib
 from mpt_jax.engine.partitioning import PjitPartitioner
 from mpt_jax.methods.mpt import MPT
 from mpt_jax.models import EncoderDecoderModel
+from mpt_jax.plan.counting import forward_flops
 
 TASKS = ("a", "b", "c", "d", "e", "f")
 
@@ -71,38 +73,6 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def forward_flops(config: T5Config, length: int, targets: int) -> int:
-    """FLOPs of one example's forward pass: 2 per multiply-add of its matrix products.
-
-    Softmax, norms, activations and additions are left out; they are what a good program hides.
-
-    Args:
-        config: the backbone.
-        length: encoder positions, prompt and text (P+T).
-        targets: decoder positions S.
-    """
-    width, joined = config.emb_dim, config.num_heads * config.head_dim
-    mlp = 2 * (len(config.mlp_activations) + 1) * width * config.mlp_dim  # per position
-    projection = 2 * width * joined  # per position; query, key, value, out
-
-    def attended(queries: int, keys: int) -> int:
-        return 2 * 2 * queries * keys * joined  # scores, and their mix of the values
-
-    encoder_layer = length * (4 * projection + mlp) + attended(length, length)
-    decoder_layer = (
-        targets * (4 * projection + mlp)
-        + attended(targets, targets)
-        + (2 * targets + 2 * length) * projection  # keys and values of all encoder positions
-        + attended(targets, length)
-    )
-    logits = 2 * targets * width * config.vocab_size
-    return (
-        config.num_encoder_layers * encoder_layer
-        + config.num_decoder_layers * decoder_layer
-        + logits
-    )
-
-
 def prepare(
     config: T5Config, args: argparse.Namespace, distillation: Distillation | None
 ) -> Callable[[], jax.Array]:
@@ -111,8 +81,8 @@ def prepare(
         config=config,
         method=MPT(prompt_length=args.prompt),
         tasks=TASKS,
-        input_vocabulary=None,
-        output_vocabulary=None,
+        input_vocabulary=seqio.ByteVocabulary(),  # tells how a text ends, and no more here
+        output_vocabulary=seqio.ByteVocabulary(),
         optimizer_def=optimizers.adamw({"shared": 0.3, "task": 0.3}),
         distillation=distillation,
     )

@@ -18,7 +18,7 @@ from mpt_jax import feature_lengths, raw_outputs
 from mpt_jax.backbone import decoding
 from mpt_jax.backbone.formats import backbones
 from mpt_jax.engine.inference.predictor import TRUNCATE, Prediction, Predictor, Row, TextReader
-from mpt_jax.engine.initialize import RestoreCheckpointConfig, initial_params, token_shapes
+from mpt_jax.engine.initialize import RestoreCheckpointConfig, batch_shapes, initial_params
 from mpt_jax.engine.partitioning import PjitPartitioner
 from mpt_jax.errors import UserError, did_you_mean
 from mpt_jax.methods.base import FROZEN, Method
@@ -118,7 +118,7 @@ def load(
     partitioner = PjitPartitioner(num_partitions)
     batch_size = batch_size or _ROWS * partitioner.data_partitions
     restore = RestoreCheckpointConfig(backbone, dtype=dtype)
-    shapes = token_shapes(batch_size, lengths)
+    shapes = batch_shapes(batch_size, lengths)
     params = initial_params(model, partitioner, restore, shapes, jax.random.key(0))
     predictor = Predictor(
         model, params, partitioner, lengths=lengths, batch_size=batch_size, seed=seed

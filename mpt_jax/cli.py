@@ -29,14 +29,17 @@ GIN_COMMANDS = {
     "tasks": ("mpt_jax.tasks.listing", "show", "list the tasks, or look into one"),
 }
 # Other sub-commands: name -> (module, help). The module imports nothing heavy; it has
-# `add_arguments(parser)`, their `FLAGS`, and `run(arguments)`, which returns the exit status.
+# `add_arguments(parser)`, their `FLAGS`, and `run(arguments)`, which returns the exit status;
+# that of `PLANNING`, which takes gin's flags too, is given the overrides.
 PLAIN_COMMANDS = {
+    "plan": ("mpt_jax.plan.command", "what a run would need of a described TPU; nothing runs"),
     "sweep": ("mpt_jax.sweep.command", "train and score a plan: methods × tasks × shots × seeds"),
     "bank": ("mpt_jax.bank.command", "add tasks to a prompt bank, list them, remove them"),
     "export": ("mpt_jax.export.command", "a model that runs without this package, with its card"),
     "convert": ("mpt_jax.convert.command", "backbones and prompts into another program's format"),
     "report": ("mpt_jax.report.command", "tables and pictures of finished runs, in one page"),
 }
+PLANNING = "plan"
 COMMANDS = (*GIN_COMMANDS, *PLAIN_COMMANDS)
 # What `t5x tasks` reads before the given gin files, and where none is given.
 TASKS_FILE = "gin/tasks.gin"
@@ -76,6 +79,9 @@ def run(argv: Sequence[str]) -> int:
         KeyboardInterrupt: Ctrl-C or SIGTERM, after the state was saved.
     """
     arguments, overrides = parse_arguments(argv)
+    if arguments.command == PLANNING:
+        _settle_for_gin()
+        return _plain(PLANNING).run(arguments, overrides)
     if arguments.command in PLAIN_COMMANDS:
         return _plain(arguments.command).run(arguments)
     _run_gin(arguments, overrides)
@@ -102,7 +108,7 @@ def parse_arguments(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]
         if "=" not in binding:
             raise UserError(f"--gin_bindings={binding!r} is not NAME = VALUE.")
         overrides.append(binding)
-    if overrides and arguments.command in PLAIN_COMMANDS:
+    if overrides and arguments.command in PLAIN_COMMANDS and arguments.command != PLANNING:
         raise UserError(
             f"t5x {arguments.command} takes no --gin.{overrides[0]}: gin settings are for "
             f"{', '.join(GIN_COMMANDS)}, and in the plan of a sweep."
@@ -127,26 +133,7 @@ def _parser() -> argparse.ArgumentParser:
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
-        command.add_argument(
-            "--gin_file",
-            action="append",
-            default=[],
-            metavar="FILE",
-            help="gin file; repeatable, later files win; found from any folder if shipped",
-        )
-        command.add_argument(
-            "--gin_search_paths",
-            default="",
-            metavar="DIR[,DIR]",
-            help="folders to look for gin files in, after the working directory",
-        )
-        command.add_argument(
-            "--gin_bindings",
-            action="append",
-            default=[],
-            metavar="'NAME = VALUE'",
-            help="as --gin.NAME=VALUE; repeatable, after those",
-        )
+        _add_gin_flags(command)
         if name in ("train", "eval"):
             command.add_argument(
                 "--tfds_data_dir", metavar="DIR", help="where prepared TFDS datasets lie"
@@ -179,8 +166,33 @@ def _parser() -> argparse.ArgumentParser:
         command = commands.add_parser(
             name, help=summary, description=description, allow_abbrev=False
         )
+        if name == PLANNING:
+            _add_gin_flags(command)
         _plain(name).add_arguments(command)
     return parser
+
+
+def _add_gin_flags(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--gin_file",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="gin file; repeatable, later files win; found from any folder if shipped",
+    )
+    command.add_argument(
+        "--gin_search_paths",
+        default="",
+        metavar="DIR[,DIR]",
+        help="folders to look for gin files in, after the working directory",
+    )
+    command.add_argument(
+        "--gin_bindings",
+        action="append",
+        default=[],
+        metavar="'NAME = VALUE'",
+        help="as --gin.NAME=VALUE; repeatable, after those",
+    )
 
 
 def _plain(name: str) -> ModuleType:
@@ -223,7 +235,10 @@ def _unknown_flag(command: str, argument: str) -> str:
         return f"unexpected argument {argument!r}; values belong to flags as --flag=value."
     macro = name.lstrip("-")
     if command in PLAIN_COMMANDS:
-        flags = [*_plain(command).FLAGS, "--help"]
+        gin = (
+            ["--gin_file", "--gin_search_paths", "--gin.NAME=VALUE"] if command == PLANNING else []
+        )
+        flags = [*gin, *_plain(command).FLAGS, "--help"]
         return f"unknown flag {name!r}.{did_you_mean(name, flags)} Flags: {', '.join(flags)}."
     if macro.isupper():
         return f"unknown flag {name!r}: gin macros are set with --gin.{macro}{equals}{value}."
@@ -251,17 +266,20 @@ def _run_gin(arguments: argparse.Namespace, overrides: list[str]) -> None:
             installed.find()
         engines.choose(arguments.engine)
     search_paths = [path for path in arguments.gin_search_paths.split(",") if path]
+    _settle_for_gin()
+    with _joined(arguments):
+        _call_gin(arguments, overrides, search_paths, presets)
+
+
+def _settle_for_gin() -> None:
+    """What must be so before gin files are read and what they name is imported."""
     # A user's own modules, named by a gin file, are found in the working directory, last.
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
     # Read by tensorflow and the C++ libraries when they are first imported.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
-
     logging.getLogger().addFilter(_is_no_search_note)
-
-    with _joined(arguments):
-        _call_gin(arguments, overrides, search_paths, presets)
 
 
 def _call_gin(

@@ -129,16 +129,22 @@ def call(module: str, function: str) -> object:
         gin_errors.raise_clean(error, gin_source.Source())
 
 
-def argument(module: str, function: str, name: str) -> Any:
+def argument(module: str, function: str, name: str, scope: str | None = None) -> Any:
     """What `call` would hand to `module.function` as `name`; None where nothing is bound.
+
+    Args:
+        module, function: as `call`.
+        name: of the argument.
+        scope: gin's, which the call is made in.
 
     Raises:
         UserError: as `call`, of what makes the value.
     """
     plain = getattr(importlib.import_module(module), function)
     try:
-        bound = gin.get_bindings(plain, resolve_references=False).get(name)
-        return copy.deepcopy(bound)  # as gin does: a reference becomes what it refers to
+        with gin.config_scope(scope):
+            bound = gin.get_bindings(plain, resolve_references=False).get(name)
+            return copy.deepcopy(bound)  # as gin does: a reference becomes what it refers to
     except Exception as error:  # whatever was raised, gin has wrapped it
         gin_errors.raise_clean(error, gin_source.Source())
 

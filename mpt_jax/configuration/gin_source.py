@@ -111,7 +111,7 @@ def read(
 def check_all_set(source: Source) -> None:
     """Raises a UserError that lists the macros that are never set."""
     values = source.values()
-    unset = {name: f"required by {b.where}" for name, b in values.items() if _is_required(b.value)}
+    unset = {name: f"required by {b.where}" for name, b in values.items() if is_required(b.value)}
     # Dotted names may be constants of a module, which gin knows after importing it.
     for name, where in _macro_uses(source).items():
         if name not in values and name not in REQUIRED and "." not in name:
@@ -230,7 +230,8 @@ def _macro_uses(source: Source) -> dict[str, str]:
     }
 
 
-def _is_required(value: object) -> bool:
+def is_required(value: object) -> bool:
+    """Whether a macro is `%gin.REQUIRED`: a user must set it."""
     return isinstance(value, Reference) and value.is_macro and value.name in REQUIRED
 
 
@@ -248,4 +249,4 @@ def _file_sets(name: str, macro: str) -> bool:
     except UserError:
         return False
     bindings = (s for s in statements if isinstance(s, config_parser.BindingStatement))
-    return any(_binding(s, name).macro == macro and not _is_required(s.value) for s in bindings)
+    return any(_binding(s, name).macro == macro and not is_required(s.value) for s in bindings)

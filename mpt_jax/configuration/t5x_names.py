@@ -9,7 +9,7 @@ _HERE = {
     "CHECKPOINT_PATH": "set INITIAL_CHECKPOINT_PATH, the backbone, and PROMPTS, what was trained",
     "INFER_OUTPUT_DIR": "set OUTPUT, a file",
     "MODE": "infer.infer decodes and scores; RANK_LABELS = True chooses among label words",
-    "DTYPE": "what trains is saved as it is, in float32",
+    "DTYPE": "DTYPE is of the frozen weights; what trains is saved as it is, in float32",
     "CHECKPOINT_STEPS": "set utils.SaveCheckpointConfig.period",
     "SAVE_DATASET": "a checkpoint always has the position in the data",
     "USE_HARDWARE_RNG": "keys come only from random_seed, so that a run can be repeated",

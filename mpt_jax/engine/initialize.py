@@ -61,11 +61,48 @@ def check_backbone_is_there(model: Any, restore: RestoreCheckpointConfig | None)
         )
 
 
-def token_shapes(batch_size: int, lengths: Mapping[str, int]) -> dict[str, tuple[int, int]]:
-    """Global shapes of an uncut batch's tokens, [B, T] and [B, S], to trace a network with."""
+def batch_shapes(batch_size: int, lengths: Mapping[str, int]) -> dict[str, tuple[int, ...]]:
+    """Global shapes of an uncut batch, all int32: tokens [B, T] and [B, S], task ids [B]."""
+    inputs, targets = (batch_size, lengths["inputs"]), (batch_size, lengths["targets"])
     return {
-        "encoder_input_tokens": (batch_size, lengths["inputs"]),
-        "decoder_input_tokens": (batch_size, lengths["targets"]),
+        "encoder_input_tokens": inputs,
+        "decoder_input_tokens": targets,
+        "decoder_target_tokens": targets,
+        "decoder_loss_weights": targets,
+        "task_ids": (batch_size,),
+    }
+
+
+def param_shapes(
+    model: Any,
+    partitioner: PjitPartitioner,
+    restore: RestoreCheckpointConfig | None,
+    input_shapes: Mapping[str, tuple[int, ...]],
+) -> dict:
+    """What `initial_params` will give, without making or reading it; arguments as there.
+
+    Returns:
+        nested dict of `jax.ShapeDtypeStruct` with a sharding.
+
+    Raises:
+        UserError: a parameter that its mesh axis does not divide.
+    """
+    init = functools.partial(model.get_initial_variables, input_shapes=dict(input_shapes))
+    shapes = jax.eval_shape(lambda key: init(key)["params"], jax.random.key(0))
+    shardings = partitioner.sharding(model.param_axes(shapes), shapes)
+    dtype = None if restore is None else restore.dtype
+
+    def one(leaf: Any, label: str, sharding: Any, tree: str) -> jax.ShapeDtypeStruct:
+        # A step of 3e-4 is lost in bfloat16's eight bits, so what trains keeps its own dtype.
+        rounded = dtype and label == FROZEN and tree in store.BACKBONE_TREES
+        return jax.ShapeDtypeStruct(leaf.shape, dtype if rounded else leaf.dtype, sharding=sharding)
+
+    labels = model.param_labels(shapes)
+    return {
+        tree: jax.tree.map(
+            functools.partial(one, tree=tree), shapes[tree], labels[tree], shardings[tree]
+        )
+        for tree in shapes
     }
 
 
@@ -96,14 +133,13 @@ def initial_params(
         UserError: no backbone given to a method that needs one, or one that does not fit.
     """
     check_backbone_is_there(model, restore)
-    init = functools.partial(model.get_initial_variables, input_shapes=dict(input_shapes))
     init_rng, start_rng = jax.random.split(rng)
-    shapes = jax.eval_shape(lambda key: init(key)["params"], init_rng)
-    shardings = partitioner.sharding(model.param_axes(shapes), shapes)
+    shapes = param_shapes(model, partitioner, restore, input_shapes)
+    shardings = jax.tree.map(lambda leaf: leaf.sharding, shapes)
     if restore is not None and restore.path:
-        stored = _frozen_as(restore.dtype, shapes, model.param_labels(shapes))
-        params = load_backbone(restore.path, stored, shardings)
+        params = load_backbone(restore.path, shapes, shardings)
     else:
+        init = functools.partial(model.get_initial_variables, input_shapes=dict(input_shapes))
         params = jax.jit(lambda key: init(key)["params"], out_shardings=shardings)(init_rng)
     params = start(model, params, start_rng)
     return partitioner.place(params, model.param_axes(params))
@@ -149,15 +185,3 @@ def start(model: Any, params: Mapping, rng: jax.Array) -> dict:
         added["teacher"] = distillation.load_teachers(model.distillation, context)
     leaves = {**traverse_util.flatten_dict(backbone), **traverse_util.flatten_dict(added)}
     return traverse_util.unflatten_dict(leaves)
-
-
-def _frozen_as(dtype: str, shapes: Mapping, labels: Mapping) -> dict:
-    """The shapes, with `dtype` for the leaves that do not train.
-
-    A step of 3e-4 is lost in bfloat16's eight bits, so what trains keeps its own dtype.
-    """
-
-    def one(leaf: jax.ShapeDtypeStruct, label: str) -> jax.ShapeDtypeStruct:
-        return jax.ShapeDtypeStruct(leaf.shape, dtype) if label == FROZEN else leaf
-
-    return jax.tree.map(one, shapes, labels)

@@ -16,7 +16,7 @@ from mpt_jax.engine import step as step_lib
 from mpt_jax.engine.checkpoints import Checkpointer
 from mpt_jax.engine.data import pipeline
 from mpt_jax.engine.evaluation.evaluator import Evaluator
-from mpt_jax.engine.initialize import initial_params, token_shapes
+from mpt_jax.engine.initialize import batch_shapes, initial_params
 from mpt_jax.engine.interrupt import InterruptFlag
 from mpt_jax.engine.records import backbone_record, history, run_folder, run_record, run_start
 from mpt_jax.engine.records.evaluations import Evaluations
@@ -63,7 +63,7 @@ def train(settings: Training) -> str:
 
     # ------------------------------------------------------------------ parameters, optimizer
     init_rng, step_rng = jax.random.split(jax.random.key(begun.seed))
-    shapes = token_shapes(settings.batch_size, settings.lengths)
+    shapes = batch_shapes(settings.batch_size, settings.lengths)
     params = initial_params(model, partitioner, settings.checkpoint_cfg.restore, shapes, init_rng)
     labels, axes = model.param_labels(params), model.param_axes(params)
     trainable, frozen = step_lib.split(params, labels)

@@ -14,7 +14,8 @@ from mpt_jax.errors import UserError
 # Absl's format before its initialisation: severity, a date of zeros, the time since 1970.
 _NOTE = re.compile(
     rb"WARNING: All log messages before absl::InitializeLog\(\)|[IWE]0000 00:00:\d|"
-    rb"To enable the following instructions:"
+    rb"To enable the following instructions:|"
+    rb"Failed to find host bounds for accelerator type"  # the TPU compiler, away from TPUs
 )
 
 

@@ -5,31 +5,47 @@ mesh, and a project adds its rows from outside. The batch is split over "data"; 
 is small and replicated.
 """
 
+import contextlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
 import jax
 import numpy as np
 from flax import traverse_util
-from jax.experimental import mesh_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from mpt_jax.engine.device_grid import device_grid
 from mpt_jax.errors import UserError, did_you_mean
 
 LogicalAxisRules = Sequence[tuple[str, str | None]]
 
 DATA, MODEL = "data", "model"
 
+_described: Sequence[Any] | None = None
+
+
+@contextlib.contextmanager
+def described(devices: Sequence[Any]) -> Iterator[None]:
+    """Within it "all devices" are these, which are only described; no array can be laid on them."""
+    global _described
+    _described = devices
+    try:
+        yield
+    finally:
+        _described = None
+
 
 def standard_logical_axis_rules(additional_rules: LogicalAxisRules = ()) -> LogicalAxisRules:
-    """Rows (logical axis, mesh axis or None = replicated), T5X's names and then a method's.
+    """Rows (logical axis, mesh axis or None = replicated) for T5X's names and a method's.
 
     Args:
-        additional_rules: rows of further names, after these.
+        additional_rules: rows of further names, or for these names instead; the first row of a
+            name counts, and they come first.
     """
     return (
+        *additional_rules,
         ("batch", DATA),
         ("vocab", MODEL),
         ("mlp", MODEL),
@@ -45,7 +61,6 @@ def standard_logical_axis_rules(additional_rules: LogicalAxisRules = ()) -> Logi
         ("rank", None),
         ("sources", None),
         ("bottleneck", None),
-        *additional_rules,
     )
 
 
@@ -78,11 +93,12 @@ class PjitPartitioner:
         Raises:
             UserError: the mesh is larger than the devices or does not divide them.
         """
-        devices = list(jax.devices() if devices is None else devices)
+        if devices is None:
+            devices = jax.devices() if _described is None else _described
+        devices = list(devices)
         model = _model_partitions(num_partitions, model_parallel_submesh, len(devices))
         self.data_partitions = len(devices) // model
-        grid = mesh_utils.create_device_mesh((self.data_partitions, model), devices=devices)
-        self.mesh = Mesh(grid, (DATA, MODEL))
+        self.mesh = Mesh(device_grid(devices, model), (DATA, MODEL))
         self.replicated = NamedSharding(self.mesh, PartitionSpec())
         self.batch_sharding = NamedSharding(self.mesh, PartitionSpec(DATA))
         self.logical_axis_rules = _checked(logical_axis_rules or standard_logical_axis_rules())

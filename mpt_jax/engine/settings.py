@@ -18,9 +18,9 @@ from mpt_jax.engine.data.pipeline import DatasetConfig
 from mpt_jax.engine.inference.predictor import TRUNCATE
 from mpt_jax.engine.initialize import (
     RestoreCheckpointConfig,
+    batch_shapes,
     check_backbone_is_there,
     initial_params,
-    token_shapes,
 )
 from mpt_jax.engine.partitioning import PjitPartitioner
 from mpt_jax.engine.records import evaluated
@@ -146,7 +146,7 @@ class _WithProduct:
 
     def start(self, rng: jax.Array, lengths: Mapping[str, int], batch_size: int) -> dict:
         """All parameters, on the mesh; see `initial_params`."""
-        shapes = token_shapes(batch_size, lengths)
+        shapes = batch_shapes(batch_size, lengths)
         return initial_params(
             self.model, self.partitioner, self.restore_checkpoint_cfg, shapes, rng
         )

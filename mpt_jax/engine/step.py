@@ -169,38 +169,61 @@ def _microbatches(arrays: Mapping[str, jax.Array], count: int) -> dict[str, jax.
 TrainStep = Callable[[TrainState, Params, Batch, jax.Array], tuple[TrainState, Metrics]]
 
 
-def make_train_step(
-    model: Any, tx: Optimizer, partitioner: PjitPartitioner, *, num_microbatches: int = 1
-) -> TrainStep:
-    """The compiled `(state, frozen, batch, rng) -> (state, metrics)`.
+def jitted_train_step(
+    model: Any,
+    tx: Optimizer,
+    partitioner: PjitPartitioner,
+    state: TrainState,
+    *,
+    num_microbatches: int = 1,
+) -> Any:
+    """`(state, frozen, batch, rng) -> (state, metrics)` for `jax.jit`, not compiled yet.
 
-    Arguments lie on the partitioner's mesh (`place_state`, `place`, `shard_batch`). The state is
-    donated: its buffers are reused, and the new state lies as the given one does.
+    The state is donated: its buffers are reused, and the new state lies as the given one does.
+
+    Args:
+        state: arrays, or their shapes with shardings.
     """
 
     def step(state, frozen, batch, rng):
         return train_step(model, tx, state, frozen, batch, rng, num_microbatches=num_microbatches)
 
+    # Left to itself, XLA may lay out the new state in another way, and compile twice.
+    layout = jax.tree.map(lambda leaf: leaf.sharding, state)
+    return jax.jit(step, donate_argnums=0, out_shardings=(layout, partitioner.replicated))
+
+
+def make_train_step(
+    model: Any, tx: Optimizer, partitioner: PjitPartitioner, *, num_microbatches: int = 1
+) -> TrainStep:
+    """`jitted_train_step`, compiled by the first call.
+
+    Arguments lie on the partitioner's mesh (`place_state`, `place`, `shard_batch`).
+    """
     compiled: TrainStep | None = None
 
     def run(state: TrainState, frozen: Params, batch: Batch, rng: jax.Array):
         nonlocal compiled
         if compiled is None:
-            # Left to itself, XLA may lay out the new state in another way, and compile twice.
-            layout = jax.tree.map(lambda leaf: leaf.sharding, state)
-            out_shardings = (layout, partitioner.replicated)
-            compiled = jax.jit(step, donate_argnums=0, out_shardings=out_shardings)
+            compiled = jitted_train_step(
+                model, tx, partitioner, state, num_microbatches=num_microbatches
+            )
         return compiled(state, frozen, batch, rng)
 
     return run
 
 
+def jitted_eval_step(fn: Callable[..., Any], partitioner: PjitPartitioner) -> Any:
+    """A model's `fn(params, batch, *rest)` for `jax.jit`; the results are replicated."""
+    return jax.jit(fn, out_shardings=partitioner.replicated)
+
+
 def make_eval_step(fn: Callable[..., Any], partitioner: PjitPartitioner) -> Callable[..., Any]:
     """Compiles a model's `fn(params, batch, *rest)`, e.g. `predict_batch`.
 
-    Batches come whole to every host, as numpy; results are replicated, so that each can read them.
+    Batches come whole to every host, as numpy; each can read the results.
     """
-    compiled = jax.jit(fn, out_shardings=partitioner.replicated)
+    compiled = jitted_eval_step(fn, partitioner)
 
     @functools.wraps(compiled)
     def run(params: Params, batch: Batch, *rest: Any) -> Any:

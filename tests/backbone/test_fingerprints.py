@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from mpt_jax.backbone import fingerprints
+from mpt_jax.plan import hlo
 
 VALUES = np.random.default_rng(0).normal(size=(12, 8)).astype(np.float32)
 EDGES = [1e-42, -1e-39, 3.3e38, 0.0, -0.0, 1.00390625, 1.01171875]  # the last two halfway
@@ -64,6 +65,19 @@ def test_the_sums_do_not_depend_on_where_the_parts_lie(axes, stacked):
     name = "encoder/layers/mlp" if stacked else "encoder/layers_0/mlp"
     found = fingerprints.of_leaves({name: jax.device_put(values, sharding)})[name]
     assert found == [_by_hand(layer) for layer in (values if stacked else [values])]
+
+
+def test_no_weight_is_gathered_on_an_accelerator():
+    """What another device than a CPU computes, where the weights are split: sums travel."""
+    mesh = jax.sharding.Mesh(np.array(jax.devices()[:4]), ("model",))
+    for axes in ((None, None, "model"), (None, "model", None)):
+        sharding = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(*axes))
+        leaf = jax.ShapeDtypeStruct((3, 64, 256), "float32", sharding=sharding)
+        matrix = leaf.shape[1:]
+        lowered = fingerprints._on_device.lower(leaf, leaf.shape, fingerprints._weights(matrix))
+        found = hlo.Program(lowered.compile().as_text(), devices=4).collectives()
+        assert {each.kind for each in found} == {"all-reduce"}
+        assert sum(each.bytes for each in found) < 0.1 * 4 * leaf.size
 
 
 def _identity(values):

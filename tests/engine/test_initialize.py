@@ -25,13 +25,13 @@ class Model:
 
     def get_initial_variables(self, rng, input_shapes, input_types=None):
         kernel = jax.random.normal(rng, (input_shapes["encoder_input_tokens"][1], 8))
-        return {"params": {"dense": {"kernel": kernel}, "bank": {"shared": jnp.zeros((3, 8))}}}
+        return {"params": {"encoder": {"kernel": kernel}, "bank": {"shared": jnp.zeros((3, 8))}}}
 
     def param_axes(self, params):
-        return {"dense": {"kernel": ("embed", "mlp")}, "bank": {"shared": ("rank", "embed")}}
+        return {"encoder": {"kernel": ("embed", "mlp")}, "bank": {"shared": ("rank", "embed")}}
 
     def param_labels(self, params):
-        return {"dense": {"kernel": "frozen"}, "bank": {"shared": "shared"}}
+        return {"encoder": {"kernel": "frozen"}, "bank": {"shared": "shared"}}
 
 
 @pytest.fixture(autouse=True, name="loaded")
@@ -40,12 +40,12 @@ def _loaded(monkeypatch):
     found = []
 
     def load_backbone(path, shapes, shardings):
-        kernel = shapes["dense"]["kernel"]
+        kernel = shapes["encoder"]["kernel"]
         found.append((path, kernel.shape, kernel.dtype))
-        return {"dense": {"kernel": jax.device_put(FILE, shardings["dense"]["kernel"])}}
+        return {"encoder": {"kernel": jax.device_put(FILE, shardings["encoder"]["kernel"])}}
 
     def start(model, params, rng):
-        return {"dense": params["dense"], "bank": {"shared": jax.random.normal(rng, (3, 8))}}
+        return {"encoder": params["encoder"], "bank": {"shared": jax.random.normal(rng, (3, 8))}}
 
     monkeypatch.setattr(initialize, "load_backbone", load_backbone)
     monkeypatch.setattr(initialize, "start", start)
@@ -60,7 +60,7 @@ def _initial(model, path=None, num_partitions=1):
 @pytest.mark.parametrize("num_partitions", [1, 2, 4])
 def test_random_weights_do_not_depend_on_the_mesh(num_partitions):
     params = _initial(Model(), num_partitions=num_partitions)
-    kernel = params["dense"]["kernel"]
+    kernel = params["encoder"]["kernel"]
     init_rng, start_rng = jax.random.split(KEY)
     np.testing.assert_array_equal(kernel, jax.random.normal(init_rng, (4, 8)))
     assert kernel.addressable_shards[0].data.shape == (4, 8 // num_partitions)
@@ -72,8 +72,8 @@ def test_random_weights_do_not_depend_on_the_mesh(num_partitions):
 def test_a_path_is_read_and_the_method_adds_its_part(tmp_path, needs_backbone, loaded):
     params = _initial(Model(needs_backbone), str(tmp_path), num_partitions=2)
     assert loaded == [(str(tmp_path), (4, 8), "bfloat16")]
-    np.testing.assert_array_equal(params["dense"]["kernel"], FILE)
-    assert params["dense"]["kernel"].addressable_shards[0].data.shape == (4, 4)
+    np.testing.assert_array_equal(params["encoder"]["kernel"], FILE)
+    assert params["encoder"]["kernel"].addressable_shards[0].data.shape == (4, 4)
     assert len(params["bank"]["shared"].sharding.device_set) == 4
 
 
@@ -86,7 +86,7 @@ def test_a_method_on_a_frozen_backbone_needs_one(path):
 def test_a_dimension_that_does_not_divide_is_refused_before_anything_is_read(tmp_path, loaded):
     model = Model()
     model.param_axes = lambda params: {
-        "dense": {"kernel": ("embed", None)},
+        "encoder": {"kernel": ("embed", None)},
         "bank": {"shared": ("mlp", None)},
     }
     with pytest.raises(UserError, match="bank/shared.*does not divide"):

@@ -70,6 +70,12 @@ def test_additional_rules_add_names():
     assert sharding.spec == PartitionSpec(None, "model")
 
 
+def test_additional_rules_come_first():
+    rules = standard_logical_axis_rules(additional_rules=[("vocab", None)])
+    sharding = PjitPartitioner(num_partitions=2, logical_axis_rules=rules).sharding(AXES)
+    assert sharding["embedding"].spec == PartitionSpec(None, None)
+
+
 def test_unknown_logical_axis_names_parameter_and_nearest():
     with pytest.raises(UserError, match="mlp/wi.*'embedd'.*Did you mean 'embed'"):
         PjitPartitioner().sharding({"mlp": {"wi": ("embedd", "mlp")}})

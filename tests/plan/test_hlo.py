@@ -1,0 +1,125 @@
+"""The reader of compiled programs: on text written by hand, and on what a compiler wrote."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from mpt_jax.plan.hlo import Array, Program
+
+# A loop of 5 turns around a product and an all-reduce, after a gather; tiles as on a TPU.
+TEXT = """
+HloModule step, is_scheduled=true
+
+%add (a: f32[], b: f32[]) -> f32[] {
+  %a = f32[] parameter(0)
+  %b = f32[] parameter(1)
+  ROOT %sum = f32[] add(%a, %b)
+}
+
+%sliced (stack: bf16[5,16,32], i: s32[]) -> bf16[16,32] {
+  %stack = bf16[5,16,32]{2,1,0:T(8,128)(2,1)} parameter(0)
+  %i = s32[]{:T(128)} parameter(1)
+  %zero = s32[] constant(0)
+  %one = bf16[1,16,32]{2,1,0:T(8,128)(2,1)} dynamic-slice(%stack, %i, %zero, %zero)
+  ROOT %flat = bf16[16,32]{1,0:T(8,128)(2,1)} bitcast(%one)
+}
+
+%body (state: (s32[], f32[8,16], bf16[5,16,32])) -> (s32[], f32[8,16], bf16[5,16,32]) {
+  %state = (s32[], f32[8,16]{1,0}, bf16[5,16,32]{2,1,0}) parameter(0)
+  %i = s32[] get-tuple-element(%state), index=0
+  %x = f32[8,16]{1,0:T(8,128)} get-tuple-element(%state), index=1
+  %stack = bf16[5,16,32]{2,1,0:T(8,128)(2,1)} get-tuple-element(%state), index=2
+  %kernel = bf16[16,32]{1,0:T(8,128)(2,1)} fusion(%stack, %i), kind=kLoop, calls=%sliced
+  %y = f32[8,32]{1,0:T(8,128)} dot(%x, %kernel), lhs_contracting_dims={1}, rhs_contracting_dims={0}
+  %reduced = f32[8,32]{1,0} all-reduce(%y), replica_groups=[4,2]<=[8], to_apply=%add
+  ROOT %next = (s32[], f32[8,16]{1,0}, bf16[5,16,32]{2,1,0}) tuple(%i, %x, %stack)
+}
+
+%condition (state.1: (s32[], f32[8,16], bf16[5,16,32])) -> pred[] {
+  %state.1 = (s32[], f32[8,16]{1,0}, /*index=2*/bf16[5,16,32]{2,1,0}) parameter(0)
+  %i.1 = s32[] get-tuple-element(%state.1), index=0
+  %turns = s32[] constant(5)
+  ROOT %goes_on = pred[] compare(%i.1, %turns), direction=LT
+}
+
+ENTRY %main (p: f32[8,16], w: bf16[5,16,32]) -> f32[8,16] {
+  %p = f32[8,16]{1,0} parameter(0)
+  %w = bf16[5,16,32]{2,1,0} parameter(1)
+  %gathered = f32[8,64]{1,0} all-gather(%p), replica_groups={{0,1,2,3},{4,5,6,7}}, dimensions={1}
+  %zero.1 = s32[] constant(0)
+  %begin = (s32[], f32[8,16]{1,0}, bf16[5,16,32]{2,1,0}) tuple(%zero.1, %p, %w)
+  %loop = (s32[], f32[8,16]{1,0}, bf16[5,16,32]) while(%begin), condition=%condition, body=%body
+  ROOT %result = f32[8,16]{1,0} get-tuple-element(%loop), index=1
+}
+"""
+
+
+def test_what_is_in_a_loop_counts_as_often_as_it_turns():
+    program = Program(TEXT, devices=8)
+    assert program.times == {"main": 1, "body": 5, "sliced": 5}
+    product = 2 * 8 * 32 * 16
+    assert program.flops() == 5 * product and program.flops(repeated=False) == product
+    found = {each.kind: each for each in program.collectives()}
+    reduced, gathered = found["all-reduce"], found["all-gather"]
+    assert (reduced.group, reduced.count, reduced.bytes) == (2, 5, 5 * 8 * 32 * 4)
+    assert reduced.moved == 2 * reduced.bytes / 2
+    assert (gathered.group, gathered.count, gathered.bytes) == (4, 1, 8 * 64 * 4)
+    assert gathered.moved == gathered.bytes * 3 / 4
+
+
+def test_bytes_are_those_of_padded_tiles_and_of_slices():
+    assert Array("bf16", (5, 32), (1, 0), (8, 128)).padded_bytes == 8 * 128 * 2
+    program = Program(TEXT)
+    tile = 8 * 128
+    sliced = 2 * (16 * 128) * 2  # read from the stack, and written
+    dot = tile * 4 + (16 * 128) * 2 + tile * 4
+    reduced = tile * 4 + 8 * 32 * 4
+    gathered = (8 * 16 + 8 * 64) * 4
+    once = sliced + dot + reduced + gathered
+    # The index of the slice is read too: a scalar, in a tile of its own on a TPU.
+    assert program.bytes(repeated=False) == pytest.approx(once, abs=512)
+
+
+def test_a_loop_of_unknown_length_counts_once_and_is_named():
+    text = TEXT.replace("constant(5)", "parameter(7)")
+    assert Program(text).unknown == ["loop"]
+    assert Program(text).flops() == Program(text).flops(repeated=False)
+
+
+def test_a_convolution_counts_without_the_holes_of_its_dilation():
+    dilated = """
+ENTRY %main (q: f32[4,8,84,32], k: f32[4,8,84,32]) -> f32[4,8,84,84] {
+  %q = f32[4,8,84,32]{3,2,1,0} parameter(0)
+  %k = f32[4,8,84,32]{3,2,1,0} parameter(1)
+  ROOT %s = f32[4,8,84,84]{3,2,1,0} convolution(%q, %k), WINDOW
+}
+""".replace("WINDOW", "window={size=4x8 stride=3x7 lhs_dilate=4x8}, dim_labels=01bf_01oi->01bf")
+    assert Program(dilated).flops() == 2 * (4 * 8) * 84 * 84 * 32  # one product per head
+
+
+def test_a_program_of_the_cpu_compiler_counts_as_it_says():
+    """Without a loop the compiler's own FLOPs; with one, those of its body that often."""
+    mesh = Mesh(np.array(jax.devices()), ("model",))
+    columns = NamedSharding(mesh, PartitionSpec(None, None, "model"))
+    rows = NamedSharding(mesh, PartitionSpec(None, "model", None))
+    x = jax.ShapeDtypeStruct((8, 64), "float32", sharding=NamedSharding(mesh, PartitionSpec()))
+    up = jax.ShapeDtypeStruct((3, 64, 256), "float32", sharding=columns)
+    down = jax.ShapeDtypeStruct((3, 256, 64), "float32", sharding=rows)
+
+    def layers(x, up, down, unroll):
+        def layer(x, kernels):
+            return jnp.tanh(x @ kernels[0]) @ kernels[1], None
+
+        return jax.lax.scan(layer, x, (up, down), unroll=unroll)[0]
+
+    products = 3 * 2 * 2 * 8 * 64 * 256 // 4
+    for unroll in (1, 3):
+        compiled = jax.jit(layers, static_argnums=3).lower(x, up, down, unroll).compile()
+        program = Program(compiled.as_text(), devices=4)
+        assert products <= program.flops() < 1.1 * products
+        (reduced,) = [each for each in program.collectives() if each.kind == "all-reduce"]
+        assert (reduced.count, reduced.group, reduced.bytes) == (3, 4, 3 * 8 * 64 * 4)
+    compilers = compiled.cost_analysis()["flops"]
+    assert program.flops() == pytest.approx(compilers, rel=0.1)
