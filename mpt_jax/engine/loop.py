@@ -116,7 +116,7 @@ def train(settings: Training) -> str:
         if history.best_step(means) == step:
             export(results)
         if report:  # last: a step that is in metrics.jsonl is done with
-            reporter.evaluation(step, results, evaluator.collapses())
+            reporter.evaluation(step, results, evaluator.collapses)
 
     def conclude() -> None:
         """What a step ends with once it is saved; a resumed run makes up for it."""

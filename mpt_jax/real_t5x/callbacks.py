@@ -1,5 +1,6 @@
 """What T5X calls back during training: reports, the run's product, a clean stop."""
 
+import functools
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -92,15 +93,15 @@ class Callbacks:
 
     def on_evaluation(self, step: int, found: Mapping | None, evaluator: Evaluator) -> None:
         """Keeps the product of an evaluation if it is the best so far, and reports it."""
-        results, collapses, better = {}, {}, False
+        results, better = {}, False
         if hosts.is_first():
-            collapses = answers.collapses(evaluator, evaluator.texts)
             results = with_mean(found, evaluator.key_metrics)
             self._means[step] = results[history.MEAN][history.KEY_METRIC]
             better = history.best_step(self._means) == step
         self._means.setdefault(step, None)  # the other processes only know that there was one
         if hosts.agree_on_any(better):
             self._export(self._trainer.train_state.params, step, results)
+        collapses = functools.partial(answers.collapses, evaluator, evaluator.texts)
         self._reporter.evaluation(step, results, collapses)  # last, as in our engine
 
     def run(self, train_state: Any, metrics_by_task: Mapping[str, Mapping]) -> bool:
