@@ -122,7 +122,7 @@ def initial_params(
     Args:
         model: the model protocol.
         partitioner: gives the shardings.
-        restore: where the backbone is.
+        restore: where the backbone is (`check_backbone_is_there`).
         input_shapes: feature name -> global shape, to trace the network with.
         rng: PRNG key of the run.
 
@@ -130,9 +130,8 @@ def initial_params(
         nested dict of global arrays.
 
     Raises:
-        UserError: no backbone given to a method that needs one, or one that does not fit.
+        UserError: the backbone does not fit.
     """
-    check_backbone_is_there(model, restore)
     init_rng, start_rng = jax.random.split(rng)
     shapes = param_shapes(model, partitioner, restore, input_shapes)
     shardings = jax.tree.map(lambda leaf: leaf.sharding, shapes)

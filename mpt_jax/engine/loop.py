@@ -122,7 +122,7 @@ def train(settings: Training) -> str:
         if evaluations.improved(step):
             export()
         if report:  # last: a step that is in metrics.jsonl is done with
-            reporter.evaluation(step, results, evaluator.collapses())
+            reporter.evaluation(step, results, evaluator.collapses)
 
     def conclude() -> None:
         """What a step ends with once it is saved; a resumed run makes up for it."""

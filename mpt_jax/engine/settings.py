@@ -144,6 +144,9 @@ class _WithProduct:
     partitioner: PjitPartitioner
     rank_labels: bool = False
 
+    def __post_init__(self):
+        check_backbone_is_there(self.model, self.restore_checkpoint_cfg)
+
     def start(self, rng: jax.Array, lengths: Mapping[str, int], batch_size: int) -> dict:
         """All parameters, on the mesh; see `initial_params`."""
         shapes = batch_shapes(batch_size, lengths)
@@ -174,7 +177,7 @@ class Evaluation(_WithProduct):
             folder = evaluated.folder(self.model.method.path, self.dataset_cfg.split)
             object.__setattr__(self, "output_dir", folder)
         self.partitioner.check_batch_size(self.dataset_cfg.batch_size)
-        check_backbone_is_there(self.model, self.restore_checkpoint_cfg)
+        super().__post_init__()
 
     def params(self, rng: jax.Array) -> dict:
         """All parameters, on the mesh."""
@@ -197,7 +200,7 @@ class Inference(_WithProduct):
         too_long: "truncate" longer texts, and say how many, or "refuse" them.
 
     Raises:
-        UserError: limits or a batch size that cannot be used.
+        UserError: limits or a batch size that cannot be used, no backbone.
     """
 
     inputs: str
@@ -211,6 +214,7 @@ class Inference(_WithProduct):
     def __post_init__(self):
         feature_lengths.check(self.task_feature_lengths)
         self.partitioner.check_batch_size(self.batch_size)
+        super().__post_init__()
 
     def params(self, rng: jax.Array) -> dict:
         """All parameters, on the mesh."""

@@ -111,7 +111,17 @@ class Method(abc.ABC):
 
 
 class PromptMethod(Method):
-    """A method whose trained parameters are a prompt bank; its product is a prompt file."""
+    """A method whose trained parameters are a prompt bank; its product is a prompt file.
+
+    What all tasks share is in one learning-rate group, what belongs to a task in another.
+    """
+
+    groups = (
+        ("prompt_bank/shared", "shared"),
+        ("prompt_bank/task_.*", "task"),
+        ("teacher/.*", FROZEN),
+        (BACKBONE, FROZEN),
+    )
 
     @abc.abstractmethod
     def bank_shapes(self, num_tasks: int, width: int) -> Mapping[str, tuple[int, ...]]:

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from mpt_jax import initializers, prompts
-from mpt_jax.methods.base import BACKBONE, FROZEN, PromptMethod, check_positive
+from mpt_jax.methods.base import PromptMethod, check_positive
 from mpt_jax.methods.prompt_tuning import each_task
 from mpt_jax.product.leaves import AXES
 
@@ -51,11 +51,6 @@ class DPT(PromptMethod):
 
     name = "dpt"
     independent_tasks = True
-    groups = (
-        ("prompt_bank/task_.*", "task"),
-        ("teacher/.*", FROZEN),
-        (BACKBONE, FROZEN),
-    )
     bank_axes = {
         **AXES,
         "task_a": ("tasks", "prompt_length", "rank"),

@@ -8,7 +8,7 @@ import numpy as np
 
 from mpt_jax import initializers, prompts
 from mpt_jax.errors import UserError
-from mpt_jax.methods.base import BACKBONE, FROZEN, PromptMethod
+from mpt_jax.methods.base import PromptMethod, check_positive
 from mpt_jax.product import product_file
 
 MEAN = "mean"
@@ -36,19 +36,9 @@ class MPT(PromptMethod):
     source_factors: str = MEAN
 
     name = "mpt"
-    groups = (
-        ("prompt_bank/shared", "shared"),
-        ("prompt_bank/task_.*", "task"),
-        ("teacher/.*", FROZEN),
-        (BACKBONE, FROZEN),
-    )
 
     def __post_init__(self):
-        if self.rank < 1 or self.prompt_length < 1:
-            raise UserError(
-                f"MPT needs rank >= 1 and prompt_length >= 1, not rank {self.rank} and "
-                f"prompt_length {self.prompt_length}."
-            )
+        check_positive(self, "prompt_length", "rank")
         if self.source_prompts is not None:
             product_file.resolve(self.source_prompts)  # refused before a large backbone is read
 

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from mpt_jax import initializers
-from mpt_jax.methods.base import BACKBONE, FROZEN, PromptMethod, check_positive
+from mpt_jax.methods.base import PromptMethod, check_positive
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,12 +32,6 @@ class PromptTuning(PromptMethod):
     per_task: bool = True
 
     name = "prompt_tuning"
-    groups = (
-        ("prompt_bank/task_prompts", "task"),
-        ("prompt_bank/shared", "shared"),
-        ("teacher/.*", FROZEN),
-        (BACKBONE, FROZEN),
-    )
 
     def __post_init__(self):
         check_positive(self, "prompt_length")

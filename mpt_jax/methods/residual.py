@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mpt_jax import initializers, prompts
-from mpt_jax.methods.base import BACKBONE, FROZEN, PromptMethod, check_positive
+from mpt_jax.methods.base import PromptMethod, check_positive
 from mpt_jax.methods.layer_norm import layer_norm
 from mpt_jax.methods.prompt_tuning import each_task
 from mpt_jax.product.leaves import AXES
@@ -74,11 +74,6 @@ class ResidualPromptTuning(PromptMethod):
 
     name = "residual"
     independent_tasks = True
-    groups = (
-        ("prompt_bank/task_.*", "task"),
-        ("teacher/.*", FROZEN),
-        (BACKBONE, FROZEN),
-    )
     bank_axes = {
         **AXES,
         "task_down": ("tasks", "embed", "bottleneck"),

@@ -1,5 +1,6 @@
 """What T5X calls back during training: reports, the run's product, a clean stop."""
 
+import functools
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -98,13 +99,13 @@ class Callbacks:
 
     def on_evaluation(self, step: int, found: Mapping | None, evaluator: Evaluator) -> None:
         """Keeps the product of an evaluation where it is the best so far, and reports it."""
-        results, collapses = {}, {}
+        results = {}
         if hosts.is_first():
-            collapses = answers.collapses(evaluator, evaluator.texts)
             results = with_mean(found, evaluator.key_metrics)
         self._evaluations.add(step, results)  # the other processes only know that there was one
         if hosts.agree_on_any(hosts.is_first() and bool(self._evaluations.improved(step))):
             self._export(self._trainer.train_state.params, step, self._evaluations)
+        collapses = functools.partial(answers.collapses, evaluator, evaluator.texts)
         self._reporter.evaluation(step, results, collapses)  # last, as in our engine
 
     def run(self, train_state: Any, metrics_by_task: Mapping[str, Mapping]) -> bool:

@@ -10,6 +10,7 @@ import tensorflow as tf
 from seqio.metrics import ModelOutputType
 from t5x import utils
 
+from mpt_jax import hosts
 from mpt_jax.engine.data import pipeline
 from mpt_jax.engine.evaluation import answers
 from mpt_jax.engine.evaluation.task_metrics import check_metrics, failures_named
@@ -77,7 +78,7 @@ class Evaluator(seqio.Evaluator):
 
     Attributes:
         key_metrics: name of the key metric of each evaluated task.
-        texts: what the last answers read, see `answers.texts`.
+        texts: what the last answers read, see `answers.texts`, in the first process.
 
     Raises:
         UserError: no task has a metric (T5X would skip the evaluation), or one fails on right
@@ -116,6 +117,6 @@ class Evaluator(seqio.Evaluator):
             for task, of in outputs.items()
             if ModelOutputType.PREDICTION in of
         }
-        self.texts = answers.texts(self, predicted)
+        self.texts = answers.texts(self, predicted) if hosts.is_first() else {}
         self._told(step, found, self)
         return future, outputs

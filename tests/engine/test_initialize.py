@@ -8,7 +8,11 @@ import numpy as np
 import pytest
 
 from mpt_jax.engine import initialize
-from mpt_jax.engine.initialize import RestoreCheckpointConfig, initial_params
+from mpt_jax.engine.initialize import (
+    RestoreCheckpointConfig,
+    check_backbone_is_there,
+    initial_params,
+)
 from mpt_jax.engine.partitioning import PjitPartitioner
 from mpt_jax.errors import UserError
 
@@ -80,7 +84,8 @@ def test_a_path_is_read_and_the_method_adds_its_part(tmp_path, needs_backbone, l
 @pytest.mark.parametrize("path", [None, ""])
 def test_a_method_on_a_frozen_backbone_needs_one(path):
     with pytest.raises(UserError, match="INITIAL_CHECKPOINT_PATH is not set"):
-        _initial(Model(needs_backbone=True), path)
+        check_backbone_is_there(Model(needs_backbone=True), RestoreCheckpointConfig(path))
+    check_backbone_is_there(Model(), RestoreCheckpointConfig(path))
 
 
 def test_a_dimension_that_does_not_divide_is_refused_before_anything_is_read(tmp_path, loaded):
@@ -98,4 +103,4 @@ def test_a_dimension_that_does_not_divide_is_refused_before_anything_is_read(tmp
 def test_a_path_that_does_not_exist_is_named(tmp_path, needs_backbone):
     missing = str(tmp_path / "nowhere")
     with pytest.raises(UserError, match=f"INITIAL_CHECKPOINT_PATH '{missing}' does not exist"):
-        _initial(Model(needs_backbone), missing)
+        check_backbone_is_there(Model(needs_backbone), RestoreCheckpointConfig(missing))

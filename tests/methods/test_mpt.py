@@ -113,7 +113,7 @@ def test_source_prompts_of_whole_prompts_have_no_shared_one(tmp_path):
 
 @pytest.mark.parametrize("options", [{"rank": 0}, {"prompt_length": 0}])
 def test_sizes_below_one(options):
-    with pytest.raises(UserError, match="rank >= 1 and prompt_length >= 1"):
+    with pytest.raises(UserError, match=rf"MPT.{next(iter(options))} must be >= 1, not 0"):
         MPT(**options)
 
 

@@ -7,6 +7,7 @@ that one evaluation costs the decoding steps and little else.
 
 import contextlib
 import dataclasses
+import functools
 import os
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -58,7 +59,7 @@ class Evaluator:
         self._cfg = cfg
         mixture = load_mixture(cfg)
         self._seqio = _seqio_evaluator(cfg, mixture, converter_cls)
-        self._texts: answers.Texts = {}
+        self._texts: Callable[[], answers.Texts] = dict  # of the last run
         self._rows = {task.name: self._read(task) for task in self._seqio.eval_tasks}
         self.key_metrics = check_metrics(self._seqio)
 
@@ -89,7 +90,9 @@ class Evaluator:
         """
         functions = {ModelOutputType.PREDICTION: predict_fn, ModelOutputType.SCORE: score_fn}
         computed = {kind: self._compute(kind, fn) for kind, fn in functions.items()}
-        self._texts = answers.texts(self._seqio, computed[ModelOutputType.PREDICTION])
+        predicted = computed[ModelOutputType.PREDICTION]
+        # Decoded once, and only in a process that asks.
+        self._texts = functools.cache(lambda: answers.texts(self._seqio, predicted))
         with failures_named(self._seqio):
             future, _ = self._seqio.evaluate(
                 compute_metrics=True,
@@ -103,15 +106,15 @@ class Evaluator:
 
     def answers(self) -> dict[str, dict[str, float]]:
         """How to read the last run's metrics, see `answers.told`."""
-        return answers.told(self._seqio, self.key_metrics, self._texts)
+        return answers.told(self._seqio, self.key_metrics, self._texts())
 
     def collapses(self) -> dict[str, str]:
         """What is to be said of tasks whose last answers are all one, see `answers.collapses`."""
-        return answers.collapses(self._seqio, self._texts)
+        return answers.collapses(self._seqio, self._texts())
 
     def confusions(self) -> dict[str, Confusion]:
         """Which labels the last run has taken for which, see `answers.confusions`."""
-        return answers.confusions(self._seqio, self._texts)
+        return answers.confusions(self._seqio, self._texts())
 
     def check_confusions(self) -> None:
         """Raises UserError as `answers.check_confusions`."""

@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from mpt_jax import hosts
@@ -48,12 +48,16 @@ class Reporter:
             self._progress.update(step, scalars)
 
     def evaluation(
-        self, step: int, results: Mapping[str, Mapping[str, Any]], collapses: Mapping[str, str]
+        self,
+        step: int,
+        results: Mapping[str, Mapping[str, Any]],
+        collapses: Callable[[], Mapping[str, str]],
     ) -> None:
         """Validation metrics {task: {metric: value}} of the state after `step`.
 
         Args:
-            collapses: what is to be said of tasks whose answers are all one, by task.
+            collapses: gives what is to be said of tasks whose answers are all one, by task; asked
+                only where something is said.
         """
         if self._speaks:
             flat = {
@@ -64,5 +68,5 @@ class Reporter:
             values = "  ".join(f"{name} {value:.2f}" for name, value in flat.items())
             self._progress.update(step, {SCORE: score})
             self._progress.log(f"step {step}  validation: {SCORE} {score:.2f}", values)
-            for task, said in collapses.items():
+            for task, said in collapses().items():
                 self._progress.log(f"step {step}  {task}: {said}")
