@@ -56,7 +56,7 @@ def test_counted_numbers(capsys, no_compiler):
     assert longer["counted"]["flops"] == 2 * counted["flops"]
 
 
-@pytest.mark.parametrize(("step", "passes"), [("train", 3), ("teachers", 2), ("predict", 1)])
+@pytest.mark.parametrize(("step", "passes"), [("train", 3), ("teachers", 6 * 2), ("predict", 1)])
 def test_the_steps_of_a_source_run(step, passes, capsys, no_compiler):
     _, facts = planned(capsys, *SMALL, f"--step={step}", "--gin.EVAL_BATCH_SIZE=32")
     _, one = planned(capsys, *SMALL, "--step=predict", "--gin.EVAL_BATCH_SIZE=32")
