@@ -51,6 +51,8 @@ class Weights:
 def load(weights: Weights, shapes: Mapping, shardings: Mapping) -> dict[str, Any]:
     """Read a backbone, tensor by tensor, each device taking only its own slice.
 
+    No more than one parameter is on the host at a time, and no slice of it is read twice.
+
     The largest tensors come first, so that the memory that a tensor needs while it is read is small
     against what is already there.
 
@@ -150,7 +152,7 @@ def _place(weights: Weights, name: str, wanted: jax.ShapeDtypeStruct, sharding: 
     shape, dtype = wanted.shape, wanted.dtype
     parts = [weights.tensors[tensor] for tensor in tensor_names(name, shape)]
 
-    def read(index: Index) -> np.ndarray:
+    def part(index: Index) -> np.ndarray:
         if parts[0].shape == shape:
             return _read(parts[0], index, dtype)
         layers, within = parts[index[0]], index[1:]
@@ -159,6 +161,15 @@ def _place(weights: Weights, name: str, wanted: jax.ShapeDtypeStruct, sharding: 
         for row, layer in zip(out, layers, strict=True):
             row[...] = first if layer is layers[0] else _read(layer, within, dtype)
         return out
+
+    taken: dict[tuple, np.ndarray] = {}
+
+    def read(index: Index) -> np.ndarray:
+        """A part, from the file once for all devices that hold it."""
+        key = tuple((span.start, span.stop) for span in index)
+        if key not in taken:
+            taken[key] = part(index)
+        return taken[key]
 
     # Awaited, or what is read for devices that are slower than the disk would pile up.
     return jax.block_until_ready(jax.make_array_from_callback(shape, sharding, read))

@@ -1,5 +1,6 @@
 """Backbone folders: exact round trips, fingerprints, and each way a file can be wrong."""
 
+import dataclasses
 import os
 
 import jax
@@ -118,6 +119,24 @@ def test_each_device_gets_its_slice_of_the_same_values(folder, num_partitions):
     assert len(shards) == 4
     assert {shard.data.shape for shard in shards} == {(12 // num_partitions, 4)}
     assert store.identify(loaded).fingerprint == store.identify(_params()).fingerprint
+
+
+def test_a_slice_is_read_once_for_all_devices_that_hold_it(folder):
+    """Of data 2 x model 2, half of the devices hold the same."""
+    read, opened = [], store.open_weights(str(folder))
+
+    def counted(tensor):
+        def take(index):
+            read.append(tensor.read(index))
+            return read[-1]
+
+        return dataclasses.replace(tensor, read=take)
+
+    tensors = {name: counted(tensor) for name, tensor in opened.tensors.items()}
+    shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, "float32"), _params())
+    shardings = PjitPartitioner(2).sharding(axes.param_axes(shapes), shapes)
+    weights.load(dataclasses.replace(opened, tensors=tensors), shapes, shardings)
+    assert sum(part.size for part in read) == sum(leaf.size for leaf in jax.tree.leaves(shapes))
 
 
 def test_every_change_gives_another_fingerprint():
