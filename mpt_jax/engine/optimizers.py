@@ -51,10 +51,13 @@ class OptimizerDef:
         rule: the optax transformation of a group at a learning rate of 1; its updates are
             proportional to the rate.
         learning_rates: one peak rate for all groups, or one for each.
+        clip_norm: if given, gradients are scaled down to this norm over all that trains; where all
+            leaves are of single tasks, over those of each task, as in a run of its own.
     """
 
     rule: optax.GradientTransformation
     learning_rates: float | Mapping[str, float]
+    clip_norm: float | None = None
 
     def build(
         self, labels: Mapping[str, Any], axes: Mapping[str, Any], schedule: Schedule
@@ -78,7 +81,9 @@ class OptimizerDef:
             by_task = flat_axes[path][:1] == (TASKS_AXIS,)
             keys[path] = f"{group}_per_task" if by_task else group
             rules[keys[path]] = per_task(self.rule) if by_task else self.rule
-        tx = optax.multi_transform(rules, traverse_util.unflatten_dict(keys))
+        by_group = optax.multi_transform(rules, traverse_util.unflatten_dict(keys))
+        are_independent = all(key.endswith("_per_task") for key in rules)
+        tx = optax.chain(self._clip(are_independent), by_group)
         trained = traverse_util.unflatten_dict(groups)
 
         def learning_rates(step: jax.Array | int) -> dict[str, jax.Array]:
@@ -91,6 +96,12 @@ class OptimizerDef:
             return jax.tree.map(lambda u, group: applied[group] * u, updates, trained), state
 
         return Optimizer(tx.init, update, learning_rates)
+
+    def _clip(self, are_independent: bool) -> optax.GradientTransformation:
+        if self.clip_norm is None:
+            return optax.identity()
+        clip = optax.clip_by_global_norm(self.clip_norm)
+        return per_task(clip) if are_independent else clip
 
     def _rates(self, groups: Sequence[str]) -> dict[str, float]:
         """The peak rate of each group."""
@@ -130,12 +141,10 @@ def adamw(
         b1: decay of the first moment.
         b2: decay of the second moment.
         eps: added to the root of the second moment.
-        clip_norm: if given, gradients are scaled down to this global norm, in each group by
-            itself; leaves of tasks, in each task by itself.
+        clip_norm: see `OptimizerDef`.
     """
-    clip = optax.identity() if clip_norm is None else optax.clip_by_global_norm(clip_norm)
     adam = optax.adamw(1.0, b1=b1, b2=b2, eps=eps, weight_decay=weight_decay)
-    return OptimizerDef(optax.chain(clip, adam), learning_rates)
+    return OptimizerDef(adam, learning_rates, clip_norm)
 
 
 def adafactor(

@@ -122,8 +122,7 @@ class Callbacks:
         if not (math.isfinite(values["loss"]) and math.isfinite(values["grad_norm"])):
             raise UserError(
                 f"the loss or its gradient is not finite in the steps up to {step} (mean loss "
-                f"{values['loss']}). The last checkpoint is kept; lower the learning rates or set "
-                "optimizers.adamw.clip_norm."
+                f"{values['loss']}). The last checkpoint is kept; lower the learning rates."
             )
         shown = {
             name: value

@@ -96,21 +96,27 @@ def test_a_rate_of_zero_leaves_a_group_as_it_is_to_the_bit(rule):
     assert np.all(result["bank"]["task_u"] != params["bank"]["task_u"])
 
 
-def test_clip_norm_is_by_group_and_by_task():
+TASK_GRADS = np.asarray([[3.0, 4.0, 0, 0], [0.3, 0.4, 0, 0], [0, 0, 30.0, 40.0]], np.float32)
+
+
+@pytest.mark.parametrize("shared", [None, 2.0])
+def test_clip_norm_is_over_all_that_trains_or_over_each_independent_task(shared):
     definition = optimizers.adamw(1.0, weight_decay=0.0, b1=0.0, b2=0.0, eps=1.0, clip_norm=1.0)
-    tx = definition.build(LABELS, AXES, lambda count: jnp.ones(()))
-    params = {"bank": {"shared": jnp.zeros((P, D)), "task_u": jnp.zeros((K, P))}}
-    task_grad = jnp.asarray([[3.0, 4.0, 0, 0], [0.3, 0.4, 0, 0], [0, 0, 30.0, 40.0]])
-    grads = {"bank": {"shared": jnp.full((P, D), 100.0), "task_u": task_grad}}
+    grads = {"bank": {"task_u": TASK_GRADS}}
+    if shared is not None:
+        grads["bank"]["shared"] = np.full((P, D), shared, np.float32)
+    labels = {"bank": {name: LABELS["bank"][name] for name in grads["bank"]}}
+    tx = definition.build(labels, AXES, lambda count: jnp.ones(()))
+    params = jax.tree.map(jnp.zeros_like, grads)
     updates, _ = tx.update(grads, tx.init(params), params, 0)
-
-    def adam_without_memory(g):
-        return -g / (np.abs(g) + 1.0)
-
-    clipped = np.asarray([[0.6, 0.8, 0, 0], [0.3, 0.4, 0, 0], [0, 0, 0.6, 0.8]])
-    np.testing.assert_allclose(updates["bank"]["task_u"], adam_without_memory(clipped), rtol=1e-5)
-    shared = np.full((P, D), 1 / np.sqrt(P * D))
-    np.testing.assert_allclose(updates["bank"]["shared"], adam_without_memory(shared), rtol=1e-5)
+    if shared is None:
+        clipped = {"task_u": [[0.6, 0.8, 0, 0], [0.3, 0.4, 0, 0], [0, 0, 0.6, 0.8]]}
+    else:
+        norm = np.sqrt(5**2 + 0.5**2 + 50**2 + P * D * shared**2)
+        clipped = {name: leaf / norm for name, leaf in grads["bank"].items()}
+    for name, leaf in clipped.items():
+        expected = -np.asarray(leaf) / (np.abs(leaf) + 1.0)  # Adam without memory
+        np.testing.assert_allclose(updates["bank"][name], expected, rtol=1e-5)
 
 
 PRESENT = np.asarray(  # [steps, K]: which tasks a batch holds

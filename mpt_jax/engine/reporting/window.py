@@ -44,7 +44,7 @@ class MetricWindow:
                 raise UserError(
                     f"the loss or its gradient is not finite at step {step} (loss "
                     f"{float(metrics['loss'])}); tasks of its batch: {names}. The last checkpoint "
-                    "is kept; lower the learning rates or set optimizers.adamw.clip_norm."
+                    "is kept; lower the learning rates."
                 )
         return self._average(fetched)
 
