@@ -35,12 +35,18 @@ def search(monkeypatch, no_compiler):
         estimate, "counted", lambda built, on: types.SimpleNamespace(arguments=built.arguments)
     )
 
-    def run(weights, states, step="train", name="v5e:4x4"):
+    def run(weights, states, step="train", name="v5e:4x4", given=()):
         tried = []
 
         def read(overrides):
             return types.SimpleNamespace(
-                step=step, overrides=overrides, weights=weights * 2**30, states=states * 2**30
+                step=step,
+                overrides=overrides,
+                weights=weights * 2**30,
+                states=states * 2**30,
+                model=types.SimpleNamespace(config=frozenset([*given, *overrides[1:3]])),
+                restore=None,
+                num_microbatches=tuple(overrides[3:]),
             )
 
         found = suggest.search(read, topology.parse(name), lambda *told: tried.append(told))
@@ -78,6 +84,11 @@ def test_what_cannot_be_built_is_passed_over(search):
     assert {o for flags, o in tried if flags[0].endswith("=1")} == {
         "the arguments alone do not fit"
     }
+
+
+def test_what_the_files_say_already_is_compiled_once(search):
+    _, tried = search(25, 50, given=("DTYPE=bfloat16", "config.T5Config.remat=True"))
+    assert [len(flags) for flags, _ in tried][:2] == [1, 4]
 
 
 def test_decoding_has_neither_remat_nor_microbatches(search):
