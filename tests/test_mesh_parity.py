@@ -12,7 +12,7 @@ from mpt_jax import distillation
 from mpt_jax.backbone import store
 from mpt_jax.engine import initialize, optimizers, saving
 from mpt_jax.engine.initialize import RestoreCheckpointConfig, initial_params
-from mpt_jax.engine.partitioning import PjitPartitioner
+from mpt_jax.engine.partitioning import PjitPartitioner, standard_logical_axis_rules
 from mpt_jax.methods.full import FullTraining
 from mpt_jax.methods.lora import LoRA
 from mpt_jax.methods.mpt import MPT
@@ -44,11 +44,12 @@ def _train(model, partitioner, restore):
     return losses, run.trainable, run
 
 
-def _assert_parity(model, restore=None):
-    runs = {name: _train(model, mesh, restore) for name, mesh in _meshes().items()}
+def _assert_parity(model, restore=None, **more_meshes):
+    meshes = {**_meshes(), **more_meshes}
+    runs = {name: _train(model, mesh, restore) for name, mesh in meshes.items()}
     losses, trained, _ = runs["one device"]
     assert abs(losses[0] - losses[-1]) > 0.01
-    for name in ("data 4", "data 2 x model 2"):
+    for name in [name for name in meshes if name != "one device"]:
         np.testing.assert_allclose(runs[name][0], losses, rtol=1e-5, err_msg=name)
         jax.tree.map(
             lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4), runs[name][1], trained
@@ -70,10 +71,15 @@ def _folder(tmp_path_factory):
 
 def test_mpt_with_distillation(folder):
     model = _model(MPT(prompt_length=4), distillation=distillation.Distillation(folder))
-    runs = _assert_parity(model, RestoreCheckpointConfig(folder))
-    kernel = runs["data 2 x model 2"].frozen["encoder"]["layers_0"]["mlp"]["wi_0"]["kernel"]
-    assert kernel.shape == (16, 24)
-    assert kernel.addressable_shards[0].data.shape == (16, 12)
+    both = PjitPartitioner(
+        num_partitions=2,
+        logical_axis_rules=standard_logical_axis_rules(parameter_partitioning_dims=2),
+    )
+    runs = _assert_parity(model, RestoreCheckpointConfig(folder), both=both)
+    for name, shape in (("data 2 x model 2", (16, 12)), ("both", (8, 12))):
+        kernel = runs[name].frozen["encoder"]["layers_0"]["mlp"]["wi_0"]["kernel"]
+        assert kernel.shape == (16, 24)
+        assert kernel.addressable_shards[0].data.shape == shape
 
 
 def test_adapters_of_tasks_are_split_as_what_they_adapt(folder):

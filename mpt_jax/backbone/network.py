@@ -12,7 +12,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from mpt_jax.backbone import layers
+from mpt_jax.backbone import layers, layout
 from mpt_jax.backbone.config import T5Config
 
 PAD_ID = 0
@@ -33,6 +33,7 @@ class EncoderLayer(nn.Module):
         x = x + layers.dropout(cfg, deterministic)(y)
         y = layers.Mlp(cfg, deterministic, name="mlp")(_norm(cfg, "pre_mlp_layer_norm")(x))
         x = x + layers.dropout(cfg, deterministic)(y)
+        x = layout.states(x)
         self.sow("hidden_states", "output", x)
         return x, None
 
@@ -77,6 +78,7 @@ class DecoderLayer(nn.Module):
 
         y = layers.Mlp(cfg, deterministic, name="mlp")(_norm(cfg, "pre_mlp_layer_norm")(x))
         x = x + layers.dropout(cfg, deterministic)(y)
+        x = layout.states(x)
         self.sow("hidden_states", "output", x)
         return x, None
 

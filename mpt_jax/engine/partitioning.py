@@ -37,13 +37,30 @@ def described(devices: Sequence[Any]) -> Iterator[None]:
         _described = None
 
 
-def standard_logical_axis_rules(additional_rules: LogicalAxisRules = ()) -> LogicalAxisRules:
+def standard_logical_axis_rules(
+    activation_partitioning_dims: int = 1,
+    parameter_partitioning_dims: int = 1,
+    additional_rules: LogicalAxisRules = (),
+) -> LogicalAxisRules:
     """Rows (logical axis, mesh axis or None = replicated) for T5X's names and a method's.
 
     Args:
+        activation_partitioning_dims: 1, as in T5X: activations are split over the batch, and over
+            heads or the feed-forward width. T5X's 2 splits their width D too; not here.
+        parameter_partitioning_dims: 1: parameters are split over the model axis; 2: over the data
+            axis too, by their width D. A chip then holds less, and gathers what it needs.
         additional_rules: rows of further names, or for these names instead; the first row of a
             name counts, and they come first.
+
+    Raises:
+        UserError: other numbers of dimensions.
     """
+    if activation_partitioning_dims != 1 or parameter_partitioning_dims not in (1, 2):
+        raise UserError(
+            "standard_logical_axis_rules takes activation_partitioning_dims = 1 and "
+            "parameter_partitioning_dims = 1 or 2, not "
+            f"{activation_partitioning_dims!r} and {parameter_partitioning_dims!r}."
+        )
     return (
         *additional_rules,
         ("batch", DATA),
@@ -51,7 +68,7 @@ def standard_logical_axis_rules(additional_rules: LogicalAxisRules = ()) -> Logi
         ("mlp", MODEL),
         ("heads", MODEL),
         ("joined_kv", MODEL),
-        ("embed", None),
+        ("embed", DATA if parameter_partitioning_dims == 2 else None),
         ("kv", None),
         ("relpos_buckets", None),
         ("length", None),

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import optax
 from flax import traverse_util
 
+from mpt_jax.backbone import layout
 from mpt_jax.engine.optimizers import FROZEN, Optimizer
 from mpt_jax.engine.partitioning import PjitPartitioner
 from mpt_jax.errors import UserError
@@ -186,11 +187,14 @@ def jitted_train_step(
     """
 
     def step(state, frozen, batch, rng):
-        return train_step(model, tx, state, frozen, batch, rng, num_microbatches=num_microbatches)
+        with layout.split_over_batch(partitioner.batch_sharding):
+            return train_step(
+                model, tx, state, frozen, batch, rng, num_microbatches=num_microbatches
+            )
 
     # Left to itself, XLA may lay out the new state in another way, and compile twice.
-    layout = jax.tree.map(lambda leaf: leaf.sharding, state)
-    return jax.jit(step, donate_argnums=0, out_shardings=(layout, partitioner.replicated))
+    shardings = jax.tree.map(lambda leaf: leaf.sharding, state)
+    return jax.jit(step, donate_argnums=0, out_shardings=(shardings, partitioner.replicated))
 
 
 def make_train_step(
@@ -215,7 +219,13 @@ def make_train_step(
 
 def jitted_eval_step(fn: Callable[..., Any], partitioner: PjitPartitioner) -> Any:
     """A model's `fn(params, batch, *rest)` for `jax.jit`; the results are replicated."""
-    return jax.jit(fn, out_shardings=partitioner.replicated)
+
+    @functools.wraps(fn)
+    def step(*arguments):
+        with layout.split_over_batch(partitioner.batch_sharding):
+            return fn(*arguments)
+
+    return jax.jit(step, out_shardings=partitioner.replicated)
 
 
 def make_eval_step(fn: Callable[..., Any], partitioner: PjitPartitioner) -> Callable[..., Any]:

@@ -84,7 +84,6 @@ class Instruction:
     operands: tuple[str, ...]
     attributes: str
     argument: str  # between the parentheses
-    is_root: bool
 
     @property
     def bytes(self) -> int:
@@ -167,16 +166,18 @@ class Program:
         return max(limits, default=1)
 
     def _limits(self, name: str) -> Iterator[int]:
+        """The whole numbers that a condition, or what is fused in it, compares with."""
         instructions = self.computations[name]
-        for instruction in instructions.values():
-            if instruction.opcode == "fusion":
-                called = self.computations[instruction.called("calls")]
-                constants = [instructions.get(operand) for operand in instruction.operands]
-                if any(each.opcode == "compare" for each in called.values()):
-                    yield from (int(c.argument) for c in constants if c and c.opcode == "constant")
-            elif instruction.opcode == "compare" and "direction=LT" in instruction.attributes:
-                limit = instructions.get(instruction.operands[1])
-                if limit and limit.opcode == "constant" and limit.argument.isdigit():
+        for each in instructions.values():
+            if each.opcode == "fusion":
+                called = each.called("calls")
+                compares = any(i.opcode == "compare" for i in self.computations[called].values())
+                given = self._operands(name, each) if compares else []
+                yield from (int(i.argument) for i in given if _is_number(i))
+                yield from self._limits(called)
+            elif each.opcode == "compare" and "direction=LT" in each.attributes:
+                limit = instructions.get(each.operands[1])
+                if limit and _is_number(limit):
                     yield int(limit.argument)
 
     def _all(self) -> Iterator[tuple[int, str, Instruction]]:
@@ -296,22 +297,25 @@ def _parse(text: str) -> tuple[dict[str, dict[str, Instruction]], str | None]:
             current = computations.setdefault(found[2], {})
             entry = found[2] if found[1] else entry
         elif current is not None and (found := _INSTRUCTION.match(line)):
-            instruction = _instruction(found[1], found[2], "ROOT " in line[:12])
+            instruction = _instruction(found[1], found[2])
             current[instruction.name] = instruction
     return computations, entry
 
 
-def _instruction(name: str, rest: str, is_root: bool) -> Instruction:
+def _instruction(name: str, rest: str) -> Instruction:
     end = _closing(rest, 0) if rest.startswith("(") else rest.index(" ")
     results, rest = rest[: end + 1], rest[end + 1 :].strip()
     opcode, _, _ = rest.partition("(")
     start = len(opcode)
     end = _closing(rest, start)
     argument = rest[start + 1 : end]
-    return Instruction(
-        name, opcode, _arrays(results), tuple(_OPERAND.findall(argument)), rest[end + 1 :],
-        argument, is_root,
-    )  # fmt: skip
+    operands = tuple(_OPERAND.findall(argument))
+    return Instruction(name, opcode, _arrays(results), operands, rest[end + 1 :], argument)
+
+
+def _is_number(each: Instruction) -> bool:
+    """Whether it is a constant, a whole number."""
+    return each.opcode == "constant" and each.argument.isdigit()
 
 
 def _closing(text: str, start: int) -> int:

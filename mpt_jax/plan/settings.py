@@ -50,6 +50,13 @@ def read(
         return _infer(step) if command == "infer" else _from_data(command, step)
 
 
+def remat_name(files: Sequence[str], search_paths: Sequence[str]) -> str:
+    """How the flag is called that has layers computed again in the backward pass."""
+    names = gin_source.read(files, (), search_paths).names()
+    owner = "backbones.config_of" if "backbones.config_of" in names else "config.T5Config"
+    return f"{owner}.remat"
+
+
 def _from_data(command: str, step: str) -> Setup:
     """The setup of a run of `t5x train` or `t5x eval`."""
     names = {"train": ("train", "train"), "eval": ("eval", "evaluate")}

@@ -15,7 +15,7 @@ ORDER = (
 )
 _PARTITIONS = "partitioning.PjitPartitioner.num_partitions"
 _MICROBATCHES = "trainer.Trainer.num_microbatches"
-_FEWER_BITS, _REMAT = ["DTYPE=bfloat16"], ["config.T5Config.remat=True"]
+_FEWER_BITS = ["DTYPE=bfloat16"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +36,7 @@ def search(
     read: Callable[[Sequence[str]], Setup],
     topology: Topology,
     told: Callable[[list[str], str], None],
+    remat: str = "config.T5Config.remat",
 ) -> Suggestion:
     """The first setting that fits, in the order of `ORDER`.
 
@@ -43,13 +44,20 @@ def search(
         read: gives the setup with further overrides.
         topology: what it must fit on.
         told: is called with each setting and what came of it.
+        remat: the name of that setting, which is another where a checkpoint tells the sizes.
 
     Raises:
         UserError: none fits.
     """
-    for overrides in _settings(topology, read([]).step):
+    seen = set()
+    for overrides in _settings(topology, read([]).step, [f"{remat}=True"]):
         try:
-            built = program.build(read(overrides))
+            setup = read(overrides)
+            key = (overrides[0], setup.model.config, setup.restore, setup.num_microbatches)
+            if key in seen:  # the gin files say so already
+                continue
+            seen.add(key)
+            built = program.build(setup)
         except UserError as error:  # a batch or a parameter that this mesh does not divide
             told(overrides, str(error).split(":")[0])
             continue
@@ -67,16 +75,16 @@ def search(
     )
 
 
-def _settings(topology: Topology, step: str) -> Iterator[list[str]]:
+def _settings(topology: Topology, step: str, remat: list[str]) -> Iterator[list[str]]:
     sizes = [size for size in range(1, topology.chips + 1) if topology.chips % size == 0]
     for size in filter(lambda size: _has_mesh(topology, size), sizes):
         partitions = [f"{_PARTITIONS}={size}"]
         yield partitions
         yield partitions + _FEWER_BITS
         if step == program.TRAIN:
-            yield partitions + _FEWER_BITS + _REMAT
+            yield partitions + _FEWER_BITS + remat
             for parts in (2, 4, 8):
-                yield partitions + _FEWER_BITS + _REMAT + [f"{_MICROBATCHES}={parts}"]
+                yield partitions + _FEWER_BITS + remat + [f"{_MICROBATCHES}={parts}"]
 
 
 def _has_mesh(topology: Topology, size: int) -> bool:

@@ -76,6 +76,15 @@ def test_additional_rules_come_first():
     assert sharding["embedding"].spec == PartitionSpec(None, None)
 
 
+def test_parameters_over_both_axes_of_the_mesh():
+    rules = standard_logical_axis_rules(parameter_partitioning_dims=2)
+    partitioner = PjitPartitioner(num_partitions=2, logical_axis_rules=rules)
+    assert partitioner.sharding(AXES)["mlp"]["wi"].spec == PartitionSpec("data", "model")
+    for dims in ((2, 1), (1, 3), (1, 0)):
+        with pytest.raises(UserError, match="parameter_partitioning_dims = 1 or 2"):
+            standard_logical_axis_rules(*dims)
+
+
 def test_unknown_logical_axis_names_parameter_and_nearest():
     with pytest.raises(UserError, match="mlp/wi.*'embedd'.*Did you mean 'embed'"):
         PjitPartitioner().sharding({"mlp": {"wi": ("embedd", "mlp")}})

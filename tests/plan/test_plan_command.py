@@ -6,9 +6,11 @@ import subprocess
 import sys
 
 import pytest
+import toy_prompts
 
 from mpt_jax import cli
 from mpt_jax.errors import UserError
+from mpt_jax.plan import counting
 from mpt_jax.plan.chips import CHIPS
 
 SMALL = ("--gin_file=gin/mpt_source.gin", "--topology=v5e:2x2")
@@ -61,6 +63,26 @@ def test_the_steps_of_a_source_run(step, passes, capsys, no_compiler):
     _, facts = planned(capsys, *SMALL, f"--step={step}", "--gin.EVAL_BATCH_SIZE=32")
     _, one = planned(capsys, *SMALL, "--step=predict", "--gin.EVAL_BATCH_SIZE=32")
     assert facts["counted"]["flops"] == passes * one["counted"]["flops"]
+
+
+@pytest.mark.parametrize("command", ["eval", "infer"])
+def test_files_of_evaluation_and_inference(command, tmp_path, capsys, no_compiler):
+    """Their step is decoding, of what a product says of its lengths."""
+    folder = toy_prompts.write(tmp_path)
+    arguments = (
+        f"--gin_file=gin/mpt_{command}.gin",
+        "--gin_file=gin/models/checkpoint.gin",
+        "--topology=v5e:2x2",
+        f"--gin.PROMPTS={folder}",
+        f"--gin.INITIAL_CHECKPOINT_PATH={folder}",
+    )
+    assert cli.run(["plan", *arguments]) == 0
+    assert "predict, method restored; batch 100, inputs 20, targets 4" in capsys.readouterr().out
+    _, facts = planned(capsys, *arguments)
+    flops = counting.forward_flops(toy_prompts.CONFIG, length=3 + 20, targets=4)
+    assert facts["counted"]["flops"] == 100 / 4 * flops
+    with pytest.raises(UserError, match="--step=train: the gin files configure no such step"):
+        planned(capsys, *arguments, "--step=train")
 
 
 @pytest.mark.parametrize(
