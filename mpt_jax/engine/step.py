@@ -190,7 +190,8 @@ def make_train_step(
             layout = jax.tree.map(lambda leaf: leaf.sharding, state)
             out_shardings = (layout, partitioner.replicated)
             compiled = jax.jit(step, donate_argnums=0, out_shardings=out_shardings)
-        return compiled(state, frozen, batch, rng)
+        with jax.set_mesh(partitioner.mesh):  # which fused attention asks for
+            return compiled(state, frozen, batch, rng)
 
     return run
 
@@ -204,6 +205,8 @@ def make_eval_step(fn: Callable[..., Any], partitioner: PjitPartitioner) -> Call
 
     @functools.wraps(compiled)
     def run(params: Params, batch: Batch, *rest: Any) -> Any:
-        return compiled(params, partitioner.shard_whole_batch(batch), *rest)
+        sharded = partitioner.shard_whole_batch(batch)
+        with jax.set_mesh(partitioner.mesh):
+            return compiled(params, sharded, *rest)
 
     return run
