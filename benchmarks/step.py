@@ -77,19 +77,7 @@ def prepare(
     config: T5Config, args: argparse.Namespace, distillation: Distillation | None
 ) -> Callable[[], jax.Array]:
     """A function that runs one step of MPT on random weights and tokens, and returns its loss."""
-    model = EncoderDecoderModel(
-        config=config,
-        method=MPT(prompt_length=args.prompt),
-        tasks=TASKS,
-        input_vocabulary=seqio.ByteVocabulary(),  # tells how a text ends, and no more here
-        output_vocabulary=seqio.ByteVocabulary(),
-        optimizer_def=optimizers.adamw({"shared": 0.3, "task": 0.3}),
-        distillation=distillation,
-    )
-    shapes = {
-        "encoder_input_tokens": (args.batch, args.inputs),
-        "decoder_input_tokens": (args.batch, args.targets),
-    }
+    model, shapes = model_of(config, args, distillation)
     init = jax.jit(lambda key: model.get_initial_variables(key, shapes)["params"])
     params = init(jax.random.key(0))
     labels, axes = model.param_labels(params), model.param_axes(params)
@@ -109,6 +97,26 @@ def prepare(
         return metrics["loss"]
 
     return run
+
+
+def model_of(
+    config: T5Config, args: argparse.Namespace, distillation: Distillation | None = None
+) -> tuple[EncoderDecoderModel, dict[str, tuple[int, int]]]:
+    """MPT over a backbone, and the shapes of its batch."""
+    model = EncoderDecoderModel(
+        config=config,
+        method=MPT(prompt_length=args.prompt),
+        tasks=TASKS,
+        input_vocabulary=seqio.ByteVocabulary(),  # no text is read
+        output_vocabulary=seqio.ByteVocabulary(),
+        optimizer_def=optimizers.adamw({"shared": 0.3, "task": 0.3}),
+        distillation=distillation,
+    )
+    shapes = {
+        "encoder_input_tokens": (args.batch, args.inputs),
+        "decoder_input_tokens": (args.batch, args.targets),
+    }
+    return model, shapes
 
 
 def random_batch(config: T5Config, args: argparse.Namespace) -> dict[str, np.ndarray]:

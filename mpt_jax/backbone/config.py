@@ -9,6 +9,7 @@ from mpt_jax import checksums, files
 from mpt_jax.errors import UserError, did_you_mean
 
 ACTIVATIONS = ("relu", "gelu", "silu", "linear")
+ATTENTIONS = ("auto", "fused", "dense")
 DTYPES = ("float32", "bfloat16")
 _LARGEST = 2**31 - 1  # what an index can hold
 
@@ -42,6 +43,9 @@ class T5Config:
         dropout_rate: of every dropout, active only where a call enables it.
         dtype: of the computation. Parameters, layer norm statistics, softmax and logits
             are float32 in any case.
+        attention: "dense" holds all scores in memory; "fused" is a kernel that does not, for TPUs
+            and a position bias that is not trained, and an error elsewhere; "auto" is "fused"
+            where that can run.
         relpos_buckets: buckets of the relative position bias.
         relpos_max_distance: distances from here on share the last bucket.
         remat: recompute each layer in the backward pass instead of keeping its activations.
@@ -65,6 +69,7 @@ class T5Config:
     logits_via_embedding: bool = True
     dropout_rate: float = 0.0
     dtype: str = "float32"
+    attention: str = "auto"
     relpos_buckets: int = 32
     relpos_max_distance: int = 128
     remat: bool = False
@@ -80,6 +85,10 @@ class T5Config:
         object.__setattr__(self, "mlp_activations", tuple(self.mlp_activations))
         if self.dtype not in DTYPES:
             raise UserError(f"T5Config.dtype must be one of {DTYPES}, got {self.dtype!r}.")
+        if self.attention not in ATTENTIONS:
+            raise UserError(
+                f"T5Config.attention must be one of {ATTENTIONS}, got {self.attention!r}."
+            )
         if not (_is_real(self.dropout_rate) and 0.0 <= self.dropout_rate < 1.0):
             raise UserError(f"T5Config.dropout_rate must be in [0, 1), got {self.dropout_rate!r}.")
         if not (_is_real(self.layer_norm_epsilon) and 0.0 < self.layer_norm_epsilon < 1.0):

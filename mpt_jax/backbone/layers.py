@@ -1,8 +1,8 @@
 """The layers of T5, with T5X's parameter names.
 
 Two choices are made for speed on every backend: a projection is one 2-D product over all
-positions of the batch, [B * T, D] @ [D, F], and attention runs per head on [B, H, T, d].
-There is no 1/sqrt(d) in attention: T5 folds it into the initialisation of the query kernel.
+positions of the batch, [B * T, D] @ [D, F], and attention is the fused one where that can run
+(`fused_attention`).
 """
 
 import math
@@ -12,11 +12,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from mpt_jax.backbone import attention, fused_attention
 from mpt_jax.backbone.config import T5Config
-
-# Added to the attention scores of masked positions: finite, so that a row without any valid
-# key (an all-padding example) gives a uniform average and no NaN.
-MASKED = -1e9
 
 # Cached variables that belong to one hypothesis; the others belong to one example.
 CACHE_PER_HYPOTHESIS = ("cached_key", "cached_value")
@@ -156,8 +153,8 @@ class Attention(nn.Module):
         self.key = Dense(joined, dtype, normal)
         self.value = Dense(joined, dtype, normal)
         self.out = Dense(cfg.emb_dim, dtype, normal)
-        # One mask for all queries, as in T5X: broadcast over query positions.
-        self.dropout = nn.Dropout(cfg.dropout_rate, broadcast_dims=(-2,))
+        # Of weights [B, H, Q, K], one mask for all queries, as in T5X: so it may be of values.
+        self.dropout = nn.Dropout(cfg.dropout_rate, broadcast_dims=(-1,))
 
     def __call__(
         self,
@@ -178,8 +175,19 @@ class Attention(nn.Module):
         Returns:
             [B, Q, D]
         """
-        keys, values = self._split(self.key(memory)), self._split(self.value(memory))
-        return self._attend(x, keys, values, bias, valid)
+        cfg = self.config
+        values = self.value(memory).reshape(*memory.shape[:2], cfg.num_heads, cfg.head_dim)
+        values = self.dropout(values, deterministic=self.deterministic)
+        mixed = fused_attention.attend(
+            "dense" if self.is_initializing() else cfg.attention,  # only shapes are asked for
+            self.query(x),
+            self.key(memory),
+            values.reshape(*memory.shape[:2], -1),
+            bias,
+            valid,
+            cfg.head_dim,
+        )
+        return self.out(mixed)
 
     def step_self(
         self, x: jax.Array, *, position: jax.Array | None, length: int, bias: jax.Array
@@ -210,7 +218,7 @@ class Attention(nn.Module):
             ]
             for name, value in zip(CACHE_PER_HYPOTHESIS, earlier, strict=True):
                 self.put_variable("cache", name, value)
-        return self._attend(x, *earlier, bias, None)
+        return self._step(x, *earlier, bias, None)
 
     def step_cross(self, x: jax.Array, memory: jax.Array, *, valid: jax.Array) -> jax.Array:
         """Attends from new tokens to the encoder, whose keys and values are cached once.
@@ -225,7 +233,7 @@ class Attention(nn.Module):
         """
         keys = self._cached("cross_key", lambda: self._split(self.key(memory)))
         values = self._cached("cross_value", lambda: self._split(self.value(memory)))
-        return self._attend(x, keys, values, None, valid)
+        return self._step(x, keys, values, None, valid)
 
     def _cached(self, name: str, create: Callable[[], jax.Array]) -> jax.Array:
         if not self.has_variable("cache", name):
@@ -233,12 +241,9 @@ class Attention(nn.Module):
         return self.get_variable("cache", name)
 
     def _split(self, x: jax.Array) -> jax.Array:
-        """[B, T, H * d] -> [B, H, T, d]."""
-        batch, length, _ = x.shape
-        cfg = self.config
-        return x.reshape(batch, length, cfg.num_heads, cfg.head_dim).transpose(0, 2, 1, 3)
+        return attention.split(x, self.config.head_dim)
 
-    def _attend(
+    def _step(
         self,
         x: jax.Array,
         keys: jax.Array,
@@ -246,18 +251,9 @@ class Attention(nn.Module):
         bias: jax.Array | None,
         valid: jax.Array | None,
     ) -> jax.Array:
-        """Queries' states [B, Q, D], keys and values [B, H, K, d] -> [B, Q, D]."""
-        batch, length, _ = x.shape
-        queries = self._split(self.query(x))
-        scores = jnp.einsum("bhqd,bhkd->bhqk", queries, keys).astype(jnp.float32)
-        if bias is not None:
-            scores = scores + bias[None]
-        if valid is not None:
-            scores = scores + jnp.where(valid, 0.0, MASKED)[:, None, None, :]
-        weights = nn.softmax(scores).astype(values.dtype)
-        weights = self.dropout(weights, deterministic=self.deterministic)
-        mixed = jnp.einsum("bhqk,bhkd->bhqd", weights, values)
-        return self.out(mixed.transpose(0, 2, 1, 3).reshape(batch, length, -1))
+        """Few queries' states [B, Q, D], keys and values [B, H, K, d] -> [B, Q, D]."""
+        mixed = attention.mix(self._split(self.query(x)), keys, values, bias, valid)
+        return self.out(attention.join(mixed))
 
 
 class Mlp(nn.Module):

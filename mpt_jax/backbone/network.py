@@ -12,7 +12,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from mpt_jax.backbone import layers, layout
+from mpt_jax.backbone import attention, layers, layout
 from mpt_jax.backbone.config import T5Config
 
 PAD_ID = 0
@@ -60,17 +60,17 @@ class DecoderLayer(nn.Module):
         [H, S, L], and x stands at `position` (see `layers.Attention.step_self`).
         """
         cfg, deterministic = self.config, self.deterministic
-        attention = layers.Attention(cfg, deterministic, name="self_attention")
+        to_itself = layers.Attention(cfg, deterministic, name="self_attention")
         y = _norm(cfg, "pre_self_attention_layer_norm")(x)
         if self.cache_length is None:
-            y = attention(y, y, bias=bias)
+            y = to_itself(y, y, bias=bias)
         else:
-            y = attention.step_self(y, position=position, length=self.cache_length, bias=bias)
+            y = to_itself.step_self(y, position=position, length=self.cache_length, bias=bias)
         x = x + layers.dropout(cfg, deterministic)(y)
 
-        attention = layers.Attention(cfg, deterministic, name="encoder_decoder_attention")
+        to_encoder = layers.Attention(cfg, deterministic, name="encoder_decoder_attention")
         y = _norm(cfg, "pre_cross_attention_layer_norm")(x)
-        attend = attention if self.cache_length is None else attention.step_cross
+        attend = to_encoder if self.cache_length is None else to_encoder.step_cross
         # Rows of one example are laid side by side as queries: nothing of the encoder is repeated.
         queries = y.reshape(encoded.shape[0], -1, y.shape[-1])
         y = attend(queries, encoded, valid=valid).reshape(y.shape)
@@ -125,7 +125,7 @@ class Decoder(nn.Module):
         relpos_bias = layers.RelativePositionBias(cfg, bidirectional=False, name="relpos_bias")
         seen = key_positions[None, :] <= query_positions[:, None]
         bias = relpos_bias(query_positions, key_positions)
-        bias = jnp.where(seen[None], bias, layers.MASKED)
+        bias = jnp.where(seen[None], bias, attention.MASKED)
 
         x = layers.dropout(cfg, deterministic)(x)
         settings = {"config": cfg, "deterministic": deterministic, "cache_length": cache_length}

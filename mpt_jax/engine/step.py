@@ -212,7 +212,8 @@ def make_train_step(
             compiled = jitted_train_step(
                 model, tx, partitioner, state, num_microbatches=num_microbatches
             )
-        return compiled(state, frozen, batch, rng)
+        with jax.set_mesh(partitioner.mesh):  # which fused attention asks for
+            return compiled(state, frozen, batch, rng)
 
     return run
 
@@ -237,6 +238,8 @@ def make_eval_step(fn: Callable[..., Any], partitioner: PjitPartitioner) -> Call
 
     @functools.wraps(compiled)
     def run(params: Params, batch: Batch, *rest: Any) -> Any:
-        return compiled(params, partitioner.shard_whole_batch(batch), *rest)
+        sharded = partitioner.shard_whole_batch(batch)
+        with jax.set_mesh(partitioner.mesh):
+            return compiled(params, sharded, *rest)
 
     return run

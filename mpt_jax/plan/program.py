@@ -84,8 +84,13 @@ def build(setup: Setup) -> Program:
         key = jax.eval_shape(lambda: jax.random.key(0))
         rng = jax.ShapeDtypeStruct(key.shape, key.dtype, sharding=partitioner.replicated)
         arguments = (*state_and_frozen, batch, rng)
+
+    def lower() -> Any:
+        with jax.set_mesh(partitioner.mesh):  # which fused attention asks for
+            return jitted.lower(*arguments)
+
     return Program(
-        lower=functools.partial(jitted.lower, *arguments),
+        lower=lower,
         parameters=bytes_per_chip(params),
         arguments=bytes_per_chip(arguments),
         flops=flops,

@@ -79,7 +79,8 @@ def config_of(path: str, **choices: Any) -> T5Config:
 
     Args:
         path: INITIAL_CHECKPOINT_PATH.
-        **choices: fields of `T5Config` that are not sizes: dtype, dropout_rate, remat, scan_layers.
+        **choices: fields of `T5Config` that are not sizes: attention, dtype, dropout_rate, remat,
+            scan_layers.
 
     Raises:
         UserError: no backbone there, or a config.json that is not of these tensors.

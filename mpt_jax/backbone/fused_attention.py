@@ -1,0 +1,151 @@
+"""Which attention runs, by `T5Config.attention`, and the fused one on a mesh.
+
+The fused kernel needs to know what it is compiled for: the mesh that is in use (`jax.set_mesh`),
+which it splits heads and examples over, because XLA cannot split a kernel by itself.
+"""
+
+import functools
+import math
+from collections.abc import Callable
+
+import jax
+from jax.custom_derivatives import SymbolicZero
+from jax.sharding import AxisType, PartitionSpec
+
+from mpt_jax.backbone import attention, attention_kernel
+from mpt_jax.errors import UserError
+
+INTERPRET = False  # runs the kernel without a TPU, slowly: for tests
+
+_BATCH, _HEADS = "data", "model"  # axes of the mesh, T5X's names
+
+
+def attend(
+    choice: str,
+    queries: jax.Array,
+    keys: jax.Array,
+    values: jax.Array,
+    bias: jax.Array | None,
+    valid: jax.Array | None,
+    head_dim: int,
+) -> jax.Array:
+    """`attention.dense`, or the same by the fused kernel.
+
+    Args:
+        choice: "dense"; "fused"; "auto": fused where it can run.
+        queries, keys, values, bias, valid, head_dim: as `attention.dense`.
+
+    Returns:
+        [B, Q, H * d]
+
+    Raises:
+        UserError: "fused" where it cannot run, or where the bias is differentiated.
+    """
+    arrays = (queries, keys, values, bias, valid)
+    if choice == "dense":
+        return attention.dense(*arrays, head_dim)
+    if obstacle := _obstacle(queries, keys, head_dim):
+        if choice == "fused":
+            raise _refusal(obstacle)
+        return attention.dense(*arrays, head_dim)
+    return _fused(*arrays, head_dim, choice)
+
+
+def _obstacle(queries: jax.Array, keys: jax.Array, head_dim: int) -> str | None:
+    """Why the fused kernel cannot run on these arrays; None: it can."""
+    mesh = jax.sharding.get_abstract_mesh()
+    known = not mesh.empty and mesh.abstract_device is not None
+    platform = mesh.abstract_device.platform if known else jax.default_backend()
+    if platform != "tpu" and not INTERPRET:
+        return f"it needs a TPU, and this is a {platform}"
+    if mesh.empty and jax.device_count() > 1 and not INTERPRET:
+        return "of several devices it needs to know the mesh (jax.set_mesh)"
+    if head_dim % 128 and 128 % head_dim:
+        return f"heads of {head_dim} columns neither divide a register of 128 nor fill some"
+    if not attention_kernel.block(queries, keys, head_dim)[0]:
+        return f"{keys.shape[1]} keys in {keys.dtype} are too many for the memory of a kernel"
+    return None
+
+
+def _refusal(obstacle: str) -> UserError:
+    return UserError(
+        f"config.T5Config.attention = 'fused' cannot run: {obstacle}. Set it to 'auto', which "
+        "takes 'dense' there."
+    )
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(5, 6))
+def _fused(queries, keys, values, bias, valid, head_dim, choice):
+    return _forward(queries, keys, values, bias, valid, head_dim=head_dim)
+
+
+def _fused_forward(queries, keys, values, bias, valid, head_dim, choice):
+    arrays = tuple(x and x.value for x in (queries, keys, values, bias, valid))
+    if bias is not None and bias.perturbed:
+        if choice == "fused":
+            raise _refusal("it has no gradient of the position bias, which trains here")
+        dense = functools.partial(attention.dense, valid=arrays[4], head_dim=head_dim)
+        return jax.vjp(dense, *arrays[:4])
+    return _forward(*arrays, head_dim=head_dim), arrays
+
+
+def _fused_backward(head_dim, choice, kept, gradient):
+    if isinstance(gradient, SymbolicZero):
+        return (None,) * 5
+    if callable(kept):
+        return *kept(gradient), None
+    return *_backward(*kept, gradient, head_dim=head_dim), None, None
+
+
+_fused.defvjp(_fused_forward, _fused_backward, symbolic_zeros=True)
+
+
+def _forward(*arrays: jax.Array | None, head_dim: int) -> jax.Array:
+    """`attention_kernel.forward` on the mesh: of queries, keys, values, bias, valid."""
+    return _on_mesh(attention_kernel.forward, arrays, 1, head_dim)[0]
+
+
+def _backward(*arrays: jax.Array | None, head_dim: int) -> tuple[jax.Array, ...]:
+    """`attention_kernel.backward` on the mesh: of the same, and the gradient."""
+    return _on_mesh(attention_kernel.backward, arrays, 3, head_dim)
+
+
+def _on_mesh(
+    kernel: Callable, arrays: tuple[jax.Array | None, ...], results: int, head_dim: int
+) -> tuple[jax.Array, ...]:
+    """Runs a kernel on each device's own examples and heads; no device needs another's.
+
+    What the mesh does not divide is whole on each of its devices.
+    """
+
+    def run(*arrays):
+        found = kernel(*arrays, head_dim=head_dim, interpret=INTERPRET)
+        return found if isinstance(found, tuple) else (found,)
+
+    mesh = jax.sharding.get_abstract_mesh()
+    free = {
+        name: size
+        for name, size, kind in zip(mesh.axis_names, mesh.axis_sizes, mesh.axis_types, strict=True)
+        if kind != AxisType.Manual  # a surrounding shard_map has split the others
+    }
+    if not free:
+        return run(*arrays)
+    batch, _, joined = arrays[0].shape
+    data = _BATCH if batch % free.get(_BATCH, math.inf) == 0 else None
+    model = _HEADS if joined // head_dim % free.get(_HEADS, math.inf) == 0 else None
+    joined_heads, bias, valid = (
+        PartitionSpec(data, None, model),
+        PartitionSpec(model),
+        PartitionSpec(data),
+    )
+    specs = (joined_heads, joined_heads, joined_heads, bias, valid, joined_heads)
+    specs = tuple(
+        None if x is None else spec for x, spec in zip(arrays, specs[: len(arrays)], strict=True)
+    )
+    return jax.shard_map(
+        run,
+        in_specs=specs,
+        out_specs=(joined_heads,) * results,
+        axis_names=set(free),
+        check_vma=False,  # Pallas does not say how its results vary
+    )(*arrays)

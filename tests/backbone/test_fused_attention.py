@@ -1,0 +1,165 @@
+"""Which attention runs where, and the fused one within a model and on a mesh."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import t5_golden
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from mpt_jax.backbone import attention, fused_attention
+from mpt_jax.backbone.network import Transformer
+from mpt_jax.engine.partitioning import PjitPartitioner
+from mpt_jax.errors import UserError
+
+interpreted = pytest.mark.usefixtures("_interpreted")
+
+
+@pytest.fixture
+def _interpreted(monkeypatch):
+    monkeypatch.setattr(fused_attention, "INTERPRET", True)
+
+
+def given(batch=4, length=6, heads=2, head_dim=8):
+    rng = np.random.default_rng(0)
+    q, k, v = rng.normal(size=(3, batch, length, heads * head_dim)).astype(np.float32) / 2
+    bias = rng.normal(size=(heads, length, length)).astype(np.float32)
+    return q, k, v, bias, rng.random((batch, length)) < 0.8
+
+
+def attend(choice, head_dim=8):
+    return lambda *arrays: fused_attention.attend(choice, *arrays, head_dim)
+
+
+def kernels(function, *arrays):
+    return str(jax.make_jaxpr(function)(*arrays)).count("pallas_call")
+
+
+# ---------------------------------------------------------------- the choice
+
+
+def test_auto_is_dense_on_a_cpu():
+    assert kernels(attend("auto"), *given()) == 0
+
+
+@interpreted
+def test_auto_is_fused_where_that_can_run():
+    assert kernels(attend("auto"), *given()) == 1
+    assert kernels(attend("dense"), *given()) == 0
+    assert kernels(attend("auto", head_dim=6), *given(head_dim=6)) == 0
+
+
+def test_fused_says_why_it_cannot_run_on_a_cpu():
+    with pytest.raises(UserError, match="T5Config.attention = 'fused'.* a cpu.* 'auto'") as error:
+        attend("fused")(*given())
+    assert "\n" not in str(error.value)
+
+
+@interpreted
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [(dict(head_dim=48), "heads of 48"), (dict(batch=1, length=30_000), "30000 keys in float32")],
+)
+def test_fused_says_why_it_cannot_take_such_arrays(changes, reason):
+    shapes = dict(batch=2, length=6, heads=2, head_dim=8) | changes
+    x = jax.ShapeDtypeStruct(
+        (shapes["batch"], shapes["length"], shapes["heads"] * shapes["head_dim"]), jnp.float32
+    )
+    with pytest.raises(UserError, match=f"'fused' cannot run: {reason}"):
+        jax.eval_shape(lambda x: attend("fused", shapes["head_dim"])(x, x, x, None, None), x)
+
+
+@interpreted
+def test_a_bias_that_trains_makes_auto_dense_and_fused_an_error():
+    q, k, v, bias, valid = given()
+
+    def gradient(choice):
+        return jax.grad(lambda bias: (attend(choice)(q, k, v, bias, valid) ** 2).sum())(bias)
+
+    np.testing.assert_allclose(gradient("auto"), gradient("dense"), atol=1e-5)
+    with pytest.raises(UserError, match="no gradient of the position bias, which trains"):
+        gradient("fused")
+
+
+# ---------------------------------------------------------------- within a model
+
+
+def loss_and_gradient(**changes):
+    """Of the prompts, in a T5 of one layer each, with dropout."""
+    golden = t5_golden.load("v1_0")
+    small = dict(num_encoder_layers=1, num_decoder_layers=1, dropout_rate=0.1)
+    config = dataclasses.replace(golden.module.config, **small, **changes)
+
+    def loss(prompts):
+        logits = Transformer(config).apply(
+            {"params": golden.params},
+            golden.arrays["encoder_input_tokens"],
+            golden.arrays["decoder_input_tokens"],
+            prompts,
+            enable_dropout=True,
+            rngs={"dropout": jax.random.key(3)},
+        )
+        return jnp.mean(jax.nn.log_softmax(logits)[..., 5])
+
+    return jax.jit(jax.value_and_grad(loss))(golden.arrays["prompts"])
+
+
+@interpreted
+def test_a_model_s_loss_and_gradient_are_the_same():
+    dense = loss_and_gradient(attention="dense")
+    fused = loss_and_gradient(attention="fused", remat=True)
+    for found, expected in zip(fused, dense, strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+# ---------------------------------------------------------------- on a mesh
+
+
+@interpreted
+def test_a_mesh_of_data_and_model_needs_no_exchange():
+    partitioner = PjitPartitioner(num_partitions=2)  # data 2 x model 2
+    specs = [P("data", None, "model")] * 3 + [P("model"), P("data")]
+    arrays = [
+        jax.device_put(x, NamedSharding(partitioner.mesh, spec))
+        for x, spec in zip(given(), specs, strict=True)
+    ]
+
+    def both(q, k, v, bias, valid):
+        out, pull = jax.vjp(lambda q, k, v: attend("fused")(q, k, v, bias, valid), q, k, v)
+        return out, *pull(out)
+
+    with jax.set_mesh(partitioner.mesh):
+        compiled = jax.jit(both).lower(*arrays).compile()
+    found = compiled(*arrays)
+    for exchange in ("all-gather", "all-reduce", "all-to-all", "collective-permute"):
+        assert exchange not in compiled.as_text()
+    assert found[0].sharding.spec == P("data", None, "model")
+    dense = lambda q, k, v: attention.dense(q, k, v, *given()[3:], 8)  # noqa: E731
+    out, pull = jax.vjp(dense, *given()[:3])
+    for ours, theirs in zip(found, (out, *pull(out)), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-5)
+
+
+@interpreted
+def test_what_a_mesh_does_not_divide_is_whole_on_each_device():
+    arrays = given(batch=3, heads=3)
+    with jax.set_mesh(PjitPartitioner(num_partitions=2).mesh):
+        found = jax.jit(attend("fused"))(*arrays)
+    np.testing.assert_allclose(found, attention.dense(*arrays, 8), atol=1e-5)
+
+
+@interpreted
+def test_within_a_shard_map_each_device_has_its_part_already():
+    mesh = PjitPartitioner(num_partitions=2).mesh
+    q, k, v, _, _ = given()
+    spec = P("data", None, "model")
+
+    def own(q, k, v):
+        return attend("fused")(q, k, v, None, None)
+
+    split = jax.shard_map(own, mesh=mesh, in_specs=spec, out_specs=spec, check_vma=False)
+    expected = attention.dense(q, k, v, None, None, 8)
+    np.testing.assert_allclose(jax.jit(split)(q, k, v), expected, atol=1e-5)
