@@ -103,3 +103,17 @@ def test_full_training_from_random_weights():
     assert [leaf.addressable_shards[0].data.shape for leaf in wo] == [(12, 16)] * 6
     whole = runs["data 4"].state.trainable["encoder"]["layers_0"]["mlp"]["wo"]["kernel"]
     assert whole.addressable_shards[0].data.shape == (24, 16)
+
+
+def test_a_bank_of_tasks_may_be_split_over_the_data_axis(folder):
+    model = _model(PromptTuning(prompt_length=4, per_task=True), tasks=(*toy.TASKS, "more"))
+    restore = RestoreCheckpointConfig(folder)
+    by_task = PjitPartitioner(
+        logical_axis_rules=standard_logical_axis_rules(additional_rules=[("tasks", "data")])
+    )
+    losses, trained, _ = _train(model, PjitPartitioner(devices=jax.devices()[:1]), restore)
+    split_losses, split_trained, run = _train(model, by_task, restore)
+    np.testing.assert_allclose(split_losses, losses, rtol=1e-5)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4), split_trained, trained)
+    prompts = run.state.trainable["prompt_bank"]["task_prompts"]
+    assert prompts.addressable_shards[0].data.shape == (1, 4, 16)
