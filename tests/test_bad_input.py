@@ -17,7 +17,6 @@ import pytest
 import toy
 
 from mpt_jax import cli, errors
-from mpt_jax.backbone import store
 from mpt_jax.engine.data import pipeline
 from mpt_jax.product import product_file
 
@@ -38,7 +37,7 @@ def _work(tmp_path_factory):
     work = tmp_path_factory.mktemp("work")
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.chdir(work)
-        store.save("backbone", toy.backbone(), toy.CONFIG)
+        toy.save("backbone")
         finished = argv(
             SOURCE, MODEL_DIR="source", TRAIN_STEPS=2, INITIAL_CHECKPOINT_PATH="backbone"
         )

@@ -16,7 +16,7 @@ from mpt_jax.errors import UserError
 from mpt_jax.product import product_file
 
 FLIPS = 100  # of each kind
-CONFIG = dataclasses.replace(toy.CONFIG, vocab_size=64, num_encoder_layers=1, num_decoder_layers=1)
+CONFIG = dataclasses.replace(toy.ONE_LAYER, vocab_size=64)
 PROMPTED = dataclasses.replace(CONFIG, emb_dim=toy_start.WIDTH)
 WORDS = {"a": ["good", "bad"], "b": ["true", "false"]}
 

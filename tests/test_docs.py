@@ -36,7 +36,7 @@ SOURCES = "MIXTURE_OR_TASK_NAME=['mini_nli', 'mini_sentiment']"  # of six
 UNEVALUATED = "train.train.infer_eval_dataset_cfg=None"  # half of a tiny run's time
 # What these do needs several processes: tests/test_several_hosts.py.
 PROCESS_FLAGS = ("--multiprocess", "--coordinator_address", "--process_count", "--process_index")
-T5_BASE = dataclasses.replace(toy.CONFIG, vocab_size=1152)  # stands in for the real one
+T5_BASE = dataclasses.replace(toy.ONE_LAYER, vocab_size=1152)  # stands in for the real one
 TINY_MODEL = [f"config.T5Config.{n}={v!r}" for n, v in vars(T5_BASE).items()]
 
 

@@ -19,7 +19,6 @@ import toy
 import xla
 
 from mpt_jax import assets, cli, files
-from mpt_jax.backbone import store
 from mpt_jax.backbone.formats import backbones
 from mpt_jax.configuration import config
 from mpt_jax.product import product_file
@@ -158,7 +157,7 @@ def test_a_signal_while_a_command_starts_ends_it_with_a_line(start, tmp_path):
 
 def test_a_signal_saves_and_the_same_command_goes_on(start, t5x, tmp_path):
     """Ctrl-C while it traces its first step; SIGTERM later is in tests/stress."""
-    store.save(str(tmp_path / "backbone"), toy.backbone(), toy.CONFIG)
+    toy.save(tmp_path / "backbone")
     run = tmp_path / "run"
 
     def arguments(steps):

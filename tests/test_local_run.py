@@ -8,7 +8,6 @@ import pytest
 import toy
 
 from mpt_jax import cli, errors
-from mpt_jax.backbone import store
 from mpt_jax.product import product_file
 
 TESTS = pathlib.Path(__file__).parent
@@ -27,7 +26,7 @@ INFER = ("infer", "--gin_file=gin/mpt_infer.gin", "--gin.PROMPTS=run")
 def _work(tmp_path_factory):
     """A folder with the files of the document, a toy backbone, and a finished run."""
     work = tmp_path_factory.mktemp("local")
-    store.save(str(work / "backbone"), toy.backbone(), toy.CONFIG)
+    toy.save(work / "backbone")
     for name, content in re.findall(r"```\w+ (\S+)\n(.+?)```", DOCUMENT, re.S):
         (work / name).write_text(content, encoding="utf-8")
     with pytest.MonkeyPatch.context() as monkeypatch:

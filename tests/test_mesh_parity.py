@@ -18,14 +18,13 @@ from mpt_jax.methods.lora import LoRA
 from mpt_jax.methods.mpt import MPT
 from mpt_jax.methods.prompt_tuning import PromptTuning
 
-ONE_LAYER = dataclasses.replace(toy.CONFIG, num_encoder_layers=1, num_decoder_layers=1)
 BATCHES = [toy.batch([0, 2, 2, 1, 0, 2, 1, 1], seed) for seed in range(3)]
 
 
 def _model(method, learning_rate=0.1, **fields):
     optimizer = optimizers.adamw(learning_rate)
-    model = toy.model(method, **fields)
-    return dataclasses.replace(model, config=ONE_LAYER, optimizer_def=optimizer)
+    model = toy.model(method, config=toy.ONE_LAYER, **fields)
+    return dataclasses.replace(model, optimizer_def=optimizer)
 
 
 def _meshes():
@@ -63,7 +62,7 @@ def _folder(tmp_path_factory):
     folder = str(tmp_path_factory.mktemp("run"))
     full, teachers = _model(FullTraining(from_scratch=True)), _model(PromptTuning(prompt_length=4))
     backbone = initial_params(full, PjitPartitioner(), None, toy.SHAPES, jax.random.key(7))
-    store.save(folder, backbone, ONE_LAYER)
+    store.save(folder, backbone, toy.ONE_LAYER)
     params = initialize.start(teachers, backbone, jax.random.key(8))
     saving.save(teachers, folder, params, step=0, results={}, feature_lengths={})
     return folder

@@ -22,7 +22,6 @@ import toy
 import xla
 
 from mpt_jax import hosts
-from mpt_jax.backbone import store
 from mpt_jax.configuration import config
 from mpt_jax.engine.data import pipeline
 from mpt_jax.errors import UserError
@@ -85,7 +84,7 @@ def product(folder: pathlib.Path) -> dict[str, np.ndarray]:
 @pytest.fixture(name="backbone", scope="module")
 def _backbone(tmp_path_factory) -> str:
     folder = str(tmp_path_factory.mktemp("backbone"))
-    store.save(folder, toy.backbone(), toy.CONFIG)
+    toy.save(folder)
     return folder
 
 

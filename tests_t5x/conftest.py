@@ -14,7 +14,6 @@ import gin
 import pytest
 import toy
 
-from mpt_jax.backbone import store
 from mpt_jax.errors import UserError
 from mpt_jax.real_t5x import installed
 from mpt_jax.t5x import engines
@@ -32,7 +31,7 @@ def pytest_collection_modifyitems(items):
 def _backbone(tmp_path_factory):
     """A folder with the toy backbone."""
     folder = tmp_path_factory.mktemp("toy") / "backbone"
-    store.save(str(folder), toy.backbone(), toy.CONFIG)
+    toy.save(folder)
     return folder
 
 

@@ -12,7 +12,6 @@ import pytest
 import toy
 
 from mpt_jax import files
-from mpt_jax.backbone import store
 from mpt_jax.engine import initialize, saving
 from mpt_jax.engine import settings as settings_lib
 from mpt_jax.engine.data.pipeline import DatasetConfig
@@ -34,9 +33,9 @@ LENGTHS = {"inputs": 12, "targets": 6}
 
 def write(folder, **fields):
     """A backbone, and prompts whose tasks differ."""
-    store.save(str(folder), toy.backbone(), toy.CONFIG)
-    model = toy.model(MPT(prompt_length=4), TASKS, **fields)
-    params = initialize.start(model, toy.backbone(), jax.random.key(3))
+    toy.save(folder)
+    model = toy.model(MPT(prompt_length=4), TASKS, toy.ONE_LAYER, **fields)
+    params = initialize.start(model, toy.one_layer(), jax.random.key(3))
     for leaf in ("task_u", "task_v"):
         shape = params["prompt_bank"][leaf].shape
         params["prompt_bank"][leaf] = 3 * jax.random.normal(jax.random.key(4), shape)
@@ -66,7 +65,7 @@ class Echo(EncoderDecoderModel):
 @pytest.fixture(name="echo")
 def _echo(infer, folder, monkeypatch):
     """As `infer`, of a model that needs no parameters."""
-    model = toy.model(Restored(folder), TASKS)
+    model = toy.model(Restored(folder), TASKS, toy.ONE_LAYER)
     fields = {field.name: getattr(model, field.name) for field in dataclasses.fields(model)}
     monkeypatch.setattr(settings_lib, "initial_params", lambda *_: {})
     return functools.partial(infer, model=Echo(**fields))
@@ -75,7 +74,7 @@ def _echo(infer, folder, monkeypatch):
 @pytest.fixture(name="infer")
 def _infer(folder, tmp_path):
     """`infer` of given lines, as a function that returns the records."""
-    model = toy.model(Restored(folder), TASKS)
+    model = toy.model(Restored(folder), TASKS, toy.ONE_LAYER)
     names = (f"out_{number}.jsonl" for number in itertools.count())
 
     def run(text, output="", batch_size=4, model=model, restore=folder, **changes):
@@ -103,7 +102,7 @@ def records(path):
 
 def test_infer_predicts_what_evaluation_did(folder, infer, tmp_path, capsys):
     settings = Evaluation(
-        model=toy.model(Restored(folder), TASKS),
+        model=toy.model(Restored(folder), TASKS, toy.ONE_LAYER),
         dataset_cfg=DatasetConfig(
             mixture_or_task_name=bind_tasks(list(TASKS), module="toy_tasks"),
             task_feature_lengths=LENGTHS,

@@ -6,7 +6,6 @@ import json
 import pathlib
 import statistics
 
-import first_layers
 import numpy as np
 import pytest
 import sklearn.metrics
@@ -14,7 +13,6 @@ import toy
 import toy_tasks
 
 from mpt_jax import cli, files
-from mpt_jax.backbone import store
 from mpt_jax.product import product_file
 from mpt_jax.tasks import info
 
@@ -38,7 +36,6 @@ METHODS = {
 def t5x(command, *files, **macros):
     """Runs `t5x COMMAND` on the toy in this process; a dot in a name is written as two _."""
     arguments = [f"--gin_file={file}" for file in files]
-    arguments += [f"--gin.{setting}" for setting in first_layers.SETTINGS]
     arguments += [f"--gin.{name.replace('__', '.')}={value}" for name, value in macros.items()]
     return cli.main([command, *arguments])
 
@@ -50,8 +47,7 @@ def _work(tmp_path_factory):
     common = {"INITIAL_CHECKPOINT_PATH": "backbone", "TRAIN_STEPS": 2}
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.chdir(work)
-        store.save("toy", toy.backbone(), toy.CONFIG)
-        first_layers.copy("toy", work / "backbone")
+        toy.save("backbone")
         assert t5x("train", "gin/mpt_source.gin", TOY, MODEL_DIR="source", **common) == 0
         first = ("gin/mpt_target.gin", "gin/methods/prompt_tuning.gin", TOY)
         assert t5x("train", *first, MODEL_DIR="first", **common) == 0

@@ -1,8 +1,5 @@
 """LoRA and (IA)³ of several tasks in one run: their start, and that each is as if it were alone."""
 
-import dataclasses
-import functools
-
 import jax
 import numpy as np
 import pytest
@@ -17,21 +14,13 @@ from mpt_jax.methods.ia3 import IA3
 from mpt_jax.methods.lora import LoRA
 
 KEY = jax.random.key(0)
-CONFIG = dataclasses.replace(toy.CONFIG, num_encoder_layers=1, num_decoder_layers=1)
 METHODS = [LoRA(rank=3, alpha=5), IA3()]
 BATCHES = [toy.batch(ids, seed) for seed, ids in enumerate(([0, 2, 2, 1], [0, 1, 0, 1]))]
 methods = pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
 
 
-@functools.cache
-def _backbone():
-    """Of one layer."""
-    trees = toy.backbone().items()
-    return {t: {n: leaf for n, leaf in tree.items() if n != "layers_1"} for t, tree in trees}
-
-
 def _model(method, tasks=toy.TASKS):
-    return dataclasses.replace(toy.model(method, tasks), config=CONFIG)
+    return toy.model(method, tasks, toy.ONE_LAYER)
 
 
 def _leaves(params):
@@ -41,14 +30,14 @@ def _leaves(params):
 @methods
 def test_it_starts_at_the_backbone(method):
     model = _model(method)
-    params = initialize.start(model, _backbone(), KEY)
+    params = initialize.start(model, toy.one_layer(), KEY)
     scores = jax.jit(model.score_batch)(params, BATCHES[0])
-    plain = jax.jit(_model(FullTraining()).score_batch)(_backbone(), BATCHES[0])
+    plain = jax.jit(_model(FullTraining()).score_batch)(toy.one_layer(), BATCHES[0])
     np.testing.assert_array_equal(scores, plain)
 
 
 def test_how_lora_starts():
-    found = _leaves(initialize.start(_model(LoRA(rank=3, alpha=5)), _backbone(), KEY))
+    found = _leaves(initialize.start(_model(LoRA(rank=3, alpha=5)), toy.one_layer(), KEY))
     drawn = {n: np.asarray(leaf) for n, leaf in found.items() if n.endswith("lora_a")}
     assert len(drawn) == 2 * 3  # query and value of three attentions
     assert {leaf.shape for leaf in drawn.values()} == {(3, 16, 3)}
@@ -69,14 +58,14 @@ def test_together_equals_alone(method, num_microbatches):
     """Two steps on batches that mix three tasks, against a run for each task."""
     model = _model(method)
     run = toy_run.Run(
-        model, initialize.start(model, _backbone(), KEY), num_microbatches=num_microbatches
+        model, initialize.start(model, toy.one_layer(), KEY), num_microbatches=num_microbatches
     )
     for batch in BATCHES:
         run.step(batch)
     together = _leaves(run.trainable)
     for index, task in enumerate(toy.TASKS):
         alone = _model(method, (task,))
-        own_run = toy_run.Run(alone, initialize.start(alone, _backbone(), KEY))
+        own_run = toy_run.Run(alone, initialize.start(alone, toy.one_layer(), KEY))
         for batch in BATCHES:
             rows = batch["task_ids"] == index
             if rows.any():
@@ -91,7 +80,7 @@ def test_together_equals_alone(method, num_microbatches):
 @methods
 def test_only_what_a_task_has_of_its_own_moves(method):
     model = _model(method)
-    run = toy_run.Run(model, initialize.start(model, _backbone(), KEY))
+    run = toy_run.Run(model, initialize.start(model, toy.one_layer(), KEY))
     before = _leaves(run.trainable)
     run.step(BATCHES[1])  # without the task sst
     assert run.trainable.keys() == {"per_task"}
@@ -116,4 +105,4 @@ def test_settings_of_lora_that_mean_nothing(settings, message):
 
 def test_projections_that_the_backbone_lacks():
     with pytest.raises(UserError, match="this backbone has none of them .*wi_0 and wi_1"):
-        LoRA(projections=("wi",)).added_shapes(1, _backbone())
+        LoRA(projections=("wi",)).added_shapes(1, toy.one_layer())

@@ -47,7 +47,7 @@ def run(model_dir, backbone, *, learning_rate=0.3, num_microbatches=1, period=3,
         base_learning_rate=learning_rate, warmup_steps=2, total_steps=STEPS
     )
     arguments = {
-        "model": toy.model(MPT(prompt_length=4), TASKS),
+        "model": toy.model(MPT(prompt_length=4), TASKS, toy.ONE_LAYER),
         "train_dataset_cfg": dataset("train"),
         "infer_eval_dataset_cfg": dataset("validation"),
         "checkpoint_cfg": CheckpointConfig(

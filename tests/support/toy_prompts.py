@@ -15,9 +15,7 @@ from mpt_jax.backbone.network import Transformer
 from mpt_jax.engine import initialize, saving
 from mpt_jax.methods.mpt import MPT
 
-CONFIG = dataclasses.replace(
-    toy.CONFIG, vocab_size=1024, num_encoder_layers=1, num_decoder_layers=1
-)
+CONFIG = dataclasses.replace(toy.ONE_LAYER, vocab_size=1024)
 TASKS = ("nli", "qa", "sst")
 LABEL_WORDS = {"nli": ("entailment", "neutral"), "sst": ("good", "very bad")}
 LENGTHS = {"inputs": 20, "targets": 4}

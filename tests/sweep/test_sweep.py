@@ -14,7 +14,6 @@ import toy
 import xla
 
 from mpt_jax import cli, lock
-from mpt_jax.backbone import store
 from mpt_jax.sweep import cells, data_check, plan_file
 
 TESTS = pathlib.Path(__file__).resolve().parents[1]
@@ -216,7 +215,7 @@ def test_a_mistake_answers_without_jax(tmp_path):
 def test_from_the_plan_to_the_scores(sweep, tmp_path):
     """A source run fails, and two cells; the others are finished, and kept by the next call."""
     (tmp_path / "toy.toml").write_text(TOY)
-    store.save(str(tmp_path / "backbone"), toy.backbone(), toy.CONFIG)
+    toy.save(tmp_path / "backbone")
     status, out, err = sweep("toy.toml", "--processes=2")
     assert status == 1, err
     folder = tmp_path / "runs" / "toy"

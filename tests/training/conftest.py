@@ -5,7 +5,6 @@ import pytest
 import toy
 from toy_loop import TASKS, Fetched, run
 
-from mpt_jax.backbone import store
 from mpt_jax.engine import loop
 
 
@@ -17,7 +16,7 @@ def _no_configuration():
 @pytest.fixture(scope="session", name="backbone")
 def _backbone(tmp_path_factory):
     folder = tmp_path_factory.mktemp("backbone")
-    store.save(str(folder), toy.backbone(), toy.CONFIG)
+    toy.save(folder)
     return str(folder)
 
 

@@ -116,13 +116,13 @@ def test_a_run_does_not_go_on_with_another_backbone(backbone, scores, fetched, t
     fetched.at = {3: interrupt}
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "run", str(changed))
-    params = jax.tree.map(np.array, toy.backbone())
+    params = jax.tree.map(np.array, toy.one_layer())
     embedding = params["token_embedder"]["embedding"]
     embedding[7, 3] = np.nextafter(embedding[7, 3], np.inf)
-    store.save(str(changed), params, toy.CONFIG)
+    store.save(str(changed), params, toy.ONE_LAYER)
     with pytest.raises(UserError, match="another backbone.*changed or damaged"):
         run(tmp_path / "run", str(changed))
-    store.save(str(changed), toy.backbone(), toy.CONFIG)
+    toy.save(changed)
     run(tmp_path / "run", str(changed))
 
 

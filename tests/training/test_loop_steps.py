@@ -77,7 +77,7 @@ def test_metrics_of_scores_are_computed(backbone, tmp_path, monkeypatch):
     cfg = functools.partial(
         dataset, mixture_or_task_name=bind_tasks(["toy_ranked"], module="toy_tasks")
     )
-    model = toy.model(MPT(prompt_length=4), ("toy_ranked",))
+    model = toy.model(MPT(prompt_length=4), ("toy_ranked",), toy.ONE_LAYER)
     run(
         tmp_path,
         backbone,
