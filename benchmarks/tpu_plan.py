@@ -122,7 +122,7 @@ def table(rows: list[dict[str, str]]) -> str:
     """In Markdown; GB and ms per chip."""
     titles = (
         "size", "slice", "data × model", "batch", "step", "weights, GB", "peak, GB",
-        "TFLOP (counted)", "GB moved", "GB sent", "at least, ms",
+        "TFLOP (counted)", "GB moved", "GB sent", "roofline, ms",
     )  # fmt: skip
     lines = [f"| {' | '.join(titles)} |", f"|{'---|' * len(titles)}"]
     for row in rows:

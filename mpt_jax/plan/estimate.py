@@ -1,4 +1,4 @@
-"""What one chip does in a step: memory, arithmetic, traffic; and the least time that this takes."""
+"""What one chip does in a step: memory, arithmetic, traffic; and the roofline's time for it."""
 
 import dataclasses
 import re

@@ -70,7 +70,7 @@ def body(screen: Screen, counts: Counted, compiled: Compiled | None, topology: T
         times = ", ".join(f"{_KINDS[k]} {v * 1e3:.3g} ms" for k, v in compiled.seconds.items())
         screen.line(f"at full speed: {times}")
         bound = compiled.seconds[compiled.bound]
-        screen.line(f"a step takes at least {bound * 1e3:.3g} ms, for {_KINDS[compiled.bound]}")
+        screen.line(f"roofline {bound * 1e3:.3g} ms, bound by {_KINDS[compiled.bound]}")
     if compiled.unknown_loops:
         screen.line(f"{compiled.unknown_loops} loop(s) of unknown length are counted once")
     if topology.slices > 1:
