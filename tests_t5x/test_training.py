@@ -71,10 +71,10 @@ def test_a_run_that_stopped_in_its_last_evaluation_makes_up_for_it(
 
     evaluation = Reporter.evaluation
 
-    def fails_at_8(reporter, step, results):
+    def fails_at_8(reporter, step, *found):
         if step == 8:
             raise UserError("no space.")
-        evaluation(reporter, step, results)
+        evaluation(reporter, step, *found)
 
     monkeypatch.setattr(Reporter, "evaluation", fails_at_8)
     assert cli.main(command("t5x", tmp_path)) == 2
