@@ -122,9 +122,9 @@ def test_each_save_exports_until_there_is_an_evaluation(command, tmp_path):
     steps = []
     saved = product_file.save
 
-    def noted(directory, bank, info, *name):
+    def noted(directory, bank, info, *name, **options):
         steps.append(info.step)
-        return saved(directory, bank, info, *name)
+        return saved(directory, bank, info, *name, **options)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(product_file, "save", noted)
