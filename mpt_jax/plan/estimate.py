@@ -44,7 +44,8 @@ class Compiled:
         peak: bytes of HBM, of arguments, temporaries, results that take no argument's place, and
             the program itself.
         flops: products and other arithmetic.
-        bytes: read and written.
+        bytes: read and written, in the memories on the chip too.
+        hbm_bytes: those of HBM.
         moved: bytes sent to other chips.
         collectives: by kind and group.
         unknown_loops: loops of unknown length; they count once.
@@ -62,6 +63,7 @@ class Compiled:
     code: int | None = None
     flops: float | None = None
     bytes: float | None = None
+    hbm_bytes: float | None = None
     moved: float | None = None
     collectives: list[hlo.Collective] = dataclasses.field(default_factory=list)
     unknown_loops: int = 0
@@ -97,7 +99,9 @@ def compile_program(program: Program, topology: Topology) -> Compiled:
     code = memory.generated_code_size_in_bytes
     peak = memory.argument_size_in_bytes + memory.temp_size_in_bytes + new + code
     flops = _repeated(cost["flops"], text.flops(), text.flops(repeated=False))
-    moved_bytes = _repeated(cost["bytes accessed"], text.bytes(), text.bytes(repeated=False))
+    once = cost["bytes accessed"] - text.stated_bytes()
+    all_bytes = _repeated(once, text.bytes(), text.bytes(repeated=False))
+    hbm_bytes = text.bytes(only_hbm=True)
     collectives = text.collectives()
     moved = sum(each.moved for each in collectives)
     chip = topology.chip
@@ -110,13 +114,14 @@ def compile_program(program: Program, topology: Topology) -> Compiled:
         outputs=new,
         code=code,
         flops=flops,
-        bytes=moved_bytes,
+        bytes=all_bytes,
+        hbm_bytes=hbm_bytes,
         moved=moved,
         collectives=collectives,
         unknown_loops=len(text.unknown),
         seconds={
             "arithmetic": flops / chip.flops,
-            "memory": moved_bytes / chip.bandwidth,
+            "memory": hbm_bytes / chip.bandwidth,
             "links": moved / chip.links,
         },
     )

@@ -8,15 +8,19 @@ import collections
 import dataclasses
 import functools
 import math
+import operator
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 COLLECTIVES = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute")
 
 _BITS = {"pred": 8, "token": 0, "opaque": 0}  # others end with their number of bits: bf16, s32
 _COMPUTATION = re.compile(r"^(ENTRY )?%?([\w.\-]+) \(.*\{$")
 _INSTRUCTION = re.compile(r"^\s+(?:ROOT )?%?([\w.\-]+) = (.*)$")
-_ARRAY = re.compile(r"\b([a-z]\w*?)\[([\d,]*)\](?:\{([\d,]*)(?::T\(([\d,]+)\))?)?")
+_ARRAY = re.compile(r"\b([a-z]\w*?)\[([\d,]*)\](?:\{([\d,]*)(?::([^}]*))?)?")
+_TILE = re.compile(r"T\(([\d,]+)\)")
+_SPACE = re.compile(r"S\((\d+)\)")
 _OPERAND = re.compile(r"%([\w.\-]+)")
 _CALLED = re.compile(r"\b(?:calls|to_apply|body|condition|branch_computations)=\{?([^,{}]+)")
 
@@ -53,6 +57,7 @@ class Array:
     shape: tuple[int, ...]
     order: tuple[int, ...] = ()  # axes, the one whose elements are neighbours first
     tile: tuple[int, ...] = ()
+    space: int = 0  # of memory: 0 is the large one (HBM), others are on the chip itself
 
     @property
     def size(self) -> int:
@@ -72,6 +77,11 @@ class Array:
         for axis, size in zip(self.order, reversed(self.tile), strict=False):
             shape[axis] = -(-shape[axis] // size) * size
         return Array(self.dtype, tuple(shape)).bytes
+
+    @property
+    def hbm_bytes(self) -> int:
+        """`padded_bytes`, if it lies in the large memory."""
+        return 0 if self.space else self.padded_bytes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,6 +104,11 @@ class Instruction:
     def padded_bytes(self) -> int:
         """Of all results, as they lie in memory."""
         return sum(array.padded_bytes for array in self.results)
+
+    @property
+    def hbm_bytes(self) -> int:
+        """Of the results that lie in the large memory."""
+        return sum(array.hbm_bytes for array in self.results)
 
     def called(self, role: str) -> str | None:
         """The computation that an attribute (`calls`, `body`, `condition`) names."""
@@ -241,38 +256,59 @@ class Program:
             return self._operands(name, each)[0].results[0].size
         return each.results[0].size if each.opcode in _ARITHMETIC else 0
 
-    def bytes(self, repeated: bool = True) -> int:
-        """Bytes read and written per chip, of what is not fused away; `repeated` as `flops`."""
+    def bytes(self, repeated: bool = True, only_hbm: bool = False) -> int:
+        """Bytes read and written per chip, of what is not fused away.
+
+        Args:
+            repeated: as `flops`.
+            only_hbm: without traffic to the memories on the chip itself.
+        """
         fused = {c for name in self.times for c in self._fusions(name)}
+        size = operator.attrgetter("hbm_bytes" if only_hbm else "padded_bytes")
         return sum(
-            (times if repeated else 1) * self._bytes(name, each)
+            (times if repeated else 1) * self._bytes(name, each, size)
             for times, name, each in self._all()
             if name not in fused
         )
+
+    def stated_bytes(self) -> int:
+        """What kernels say of themselves, which the compiler's count adds to their arrays."""
+        text = (each.attributes for name in self.times for each in self.computations[name].values())
+        return sum(int(n) for found in text for n in re.findall(r'"bytes_accessed":"(\d+)"', found))
 
     def _fusions(self, name: str) -> list[str]:
         each = self.computations[name].values()
         return [i.called("calls") for i in each if i.opcode == "fusion"]
 
-    def _bytes(self, name: str, each: Instruction) -> int:
+    def _bytes(self, name: str, each: Instruction, size: Callable[[Any], int]) -> int:
+        """Those of one instruction; `size` is of an array, or of an instruction's results."""
         operands = self._operands(name, each)
         if each.opcode in _FREE or each.opcode.endswith("-done"):
             return 0
+        if each.opcode == "custom-call" and "ConcatBitcast" in each.attributes:
+            return 0
+        if each.opcode in ("copy-start", "slice-start"):  # to or from a memory on the chip
+            ends = each.results[:2]
+            moved = min(end.padded_bytes for end in ends)
+            return sum(moved for end in ends if size(end))
         if each.opcode in ("dynamic-slice", "slice", "gather"):
-            return 2 * each.padded_bytes
+            return size(each) + (each.padded_bytes if size(operands[0]) else 0)
         if each.opcode == "dynamic-update-slice":
-            return 2 * operands[1].padded_bytes
-        if each.opcode == "copy-start":
-            return 2 * operands[0].padded_bytes
+            return 2 * operands[1].padded_bytes if size(operands[0]) else size(operands[1])
         if each.opcode == "fusion":
-            return self._fusion_bytes(each)
-        return each.padded_bytes + sum(operand.padded_bytes for operand in operands)
+            return self._fusion_bytes(each, operands, size)
+        return size(each) + sum(map(size, operands))
 
-    def _fusion_bytes(self, fusion: Instruction) -> int:
+    def _fusion_bytes(
+        self, fusion: Instruction, given: Sequence[Instruction], size: Callable[[Any], int]
+    ) -> int:
         """Of what is only sliced the slices count, and of a buffer that is updated the updates."""
         inside = self.computations[fusion.called("calls")]
-        read, written = 0, fusion.padded_bytes
+        read, written = 0, size(fusion)
         for parameter in [i for i in inside.values() if i.opcode == "parameter"]:
+            number = int(parameter.argument)
+            if number < len(given) and not size(given[number]):
+                continue
             users = [i for i in inside.values() if parameter.name in i.operands]
             as_whole = [i for i in users if i.operands.index(parameter.name)]
             kinds = {i.opcode for i in users}
@@ -333,10 +369,17 @@ def _arrays(text: str) -> tuple[Array, ...]:
     def numbers(listed: str) -> tuple[int, ...]:
         return tuple(int(number) for number in listed.split(",") if number)
 
-    return tuple(
-        Array(dtype, numbers(sizes), numbers(order), numbers(tile))
-        for dtype, sizes, order, tile in _ARRAY.findall(text)
-    )
+    def array(dtype: str, sizes: str, order: str, layout: str) -> Array:
+        tile, space = _TILE.search(layout), _SPACE.search(layout)
+        return Array(
+            dtype,
+            numbers(sizes),
+            numbers(order),
+            numbers(tile[1]) if tile else (),
+            int(space[1]) if space else 0,
+        )
+
+    return tuple(array(*found) for found in _ARRAY.findall(text))
 
 
 def _convolution_flops(each: Instruction, left: Instruction, right: Instruction) -> int:

@@ -52,6 +52,7 @@ def body(screen: Screen, counts: Counted, compiled: Compiled | None, topology: T
             "program": gib(compiled.code),
             "compiled FLOPs": f"{compiled.flops:.4g}",
             "bytes accessed": f"{compiled.bytes:.4g}",
+            "bytes of HBM": f"{compiled.hbm_bytes:.4g}",
             "bytes sent": f"{compiled.moved:.4g}",
         }
     facts["peak"] = f"{gib(compiled.peak)} of {gib(chip.memory)}"

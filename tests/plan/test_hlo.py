@@ -82,6 +82,23 @@ def test_bytes_are_those_of_padded_tiles_and_of_slices():
     assert program.bytes(repeated=False) == pytest.approx(once, abs=512)
 
 
+def test_bytes_of_hbm_leave_out_the_memory_on_the_chip():
+    on_the_chip = """
+ENTRY %main (p: f32[8,128], w: f32[8,128]) -> f32[8,128] {
+  %p = f32[8,128]{1,0:T(8,128)} parameter(0)
+  %w = f32[8,128]{1,0:T(8,128)S(1)} parameter(1)
+  %fetch = (f32[8,128]{1,0:T(8,128)S(1)}, f32[8,128]{1,0:T(8,128)}, u32[]{:S(2)}) copy-start(%p)
+  %fetched = f32[8,128]{1,0:T(8,128)S(1)} copy-done(%fetch)
+  %sum = f32[8,128]{1,0:T(8,128)S(1)} add(%fetched, %w)
+  ROOT %result = f32[8,128]{1,0:T(8,128)} custom-call(%sum), backend_config={"bytes_accessed":"77"}
+}
+"""
+    array, program = 8 * 128 * 4, Program(on_the_chip)
+    assert program.bytes() == (2 + 3 + 2) * array
+    assert program.bytes(only_hbm=True) == (1 + 0 + 1) * array
+    assert program.stated_bytes() == 77
+
+
 def test_a_loop_of_unknown_length_counts_once_and_is_named():
     text = TEXT.replace("constant(5)", "parameter(7)")
     assert Program(text).unknown == ["loop"]
