@@ -84,6 +84,32 @@ def test_a_bias_that_trains_makes_auto_dense_and_fused_an_error():
         gradient("fused")
 
 
+# ---------------------------------------------------------------- one example after the other
+
+
+def test_many_scores_are_taken_one_example_after_the_other_on_a_cpu(monkeypatch):
+    monkeypatch.setattr(fused_attention, "MANY_SCORES", 4 * 2 * 6 * 6)
+    arrays = given()
+
+    def both(choice):
+        def run(q, k, v, bias, valid):
+            out, pull = jax.vjp(lambda *x: attend(choice)(*x, bias, valid), q, k, v)
+            return out, *pull(out)
+
+        return run
+
+    def loops(*arrays):
+        return str(jax.make_jaxpr(both("auto"))(*arrays)).count("scan[")
+
+    for partitions in (1, 2):  # data 4, and data 2 x model 2
+        with jax.set_mesh(PjitPartitioner(num_partitions=partitions).mesh):
+            assert loops(*arrays) == 2
+            assert loops(*given(length=5)) == 0
+            found = jax.jit(both("auto"))(*arrays)
+        for ours, theirs in zip(found, both("dense")(*arrays), strict=True):
+            np.testing.assert_allclose(ours, theirs, atol=1e-5)
+
+
 # ---------------------------------------------------------------- within a model
 
 
