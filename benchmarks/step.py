@@ -9,6 +9,7 @@ real ones: `engine.step` over `models.EncoderDecoderModel`, optimizer included.
 """
 
 import argparse
+import dataclasses
 import time
 from collections.abc import Callable
 
@@ -44,6 +45,13 @@ def main() -> None:
     print(f"{args.size}, {config.dtype}, {jax.device_count()} x {jax.devices()[0].device_kind}:")
     print(f"batch {args.batch}, inputs {args.inputs}, prompt {args.prompt}, targets {args.targets}")
 
+    if args.memory:
+        for attention in ("dense", "auto"):
+            chosen = dataclasses.replace(config, attention=attention)
+            memory = compile_step(chosen, args, PjitPartitioner()).memory_analysis()
+            print(f"attention {attention}: temporaries {memory.temp_size_in_bytes / 1e6:.0f} MB")
+        return
+
     plain = prepare(config, args, None)
     source = prepare(config, args, Distillation(teacher_prompts=""))
     # Interleaved, so that a change of the machine's load or clock meets all three alike.
@@ -69,6 +77,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--inputs", type=int, default=128, help="input tokens per example")
     parser.add_argument("--prompt", type=int, default=100, help="prompt length")
     parser.add_argument("--targets", type=int, default=8, help="target tokens per example")
+    parser.add_argument("--memory", action="store_true", help="compile only, and print bytes")
     parser.add_argument("--repeats", type=int, default=10, help="the fastest of so many counts")
     return parser.parse_args()
 
@@ -97,6 +106,47 @@ def prepare(
         return metrics["loss"]
 
     return run
+
+
+def compile_step(
+    config: T5Config, args: argparse.Namespace, partitioner: PjitPartitioner
+) -> jax.stages.Compiled:
+    """The step of `engine.step`, compiled for the partitioner's devices, which need not exist."""
+    model, shapes = model_of(config, args)
+    params = jax.eval_shape(lambda key: model.get_initial_variables(key, shapes), jax.random.key(0))
+    params = params["params"]
+    labels, axes = model.param_labels(params), model.param_axes(params)
+    trainable, frozen = step_lib.split(params, labels)
+    trainable_axes, frozen_axes = step_lib.split(axes, labels)
+    optimizer = model.optimizer_def.build(labels, axes, lambda count: jnp.ones(()))
+    state = jax.eval_shape(lambda tree: step_lib.init_state(optimizer, tree), trainable)
+    state = placed(state, partitioner.state_sharding(state, trainable_axes))
+    frozen = in_dtype(frozen, config.dtype)
+    frozen = placed(frozen, partitioner.sharding(frozen_axes, frozen))
+    batch = random_batch(config, args)
+    batch = placed(batch, dict.fromkeys(batch, partitioner.batch_sharding))
+    key = jax.eval_shape(lambda: jax.random.key(1))
+    rng = placed(key, partitioner.replicated)
+
+    def step(state, frozen, batch, rng):
+        return step_lib.train_step(model, optimizer, state, frozen, batch, rng)
+
+    with jax.set_mesh(partitioner.mesh):
+        return jax.jit(step, donate_argnums=0).lower(state, frozen, batch, rng).compile()
+
+
+def in_dtype(shapes: object, dtype: str) -> object:
+    """As `utils.RestoreCheckpointConfig.dtype` stores the frozen weights."""
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, dtype), shapes)
+
+
+def placed(arrays: object, shardings: object) -> object:
+    """The shapes of a tree of arrays, and where they lie."""
+    return jax.tree.map(
+        lambda x, sharding: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding),
+        arrays,
+        shardings,
+    )
 
 
 def model_of(

@@ -17,12 +17,9 @@ import math
 import re
 import time
 
-import jax
-import jax.numpy as jnp
 from jax.experimental import topologies
-from step import model_of, random_batch, sizes
+from step import compile_step, sizes
 
-from mpt_jax.engine import step as step_lib
 from mpt_jax.engine.partitioning import PjitPartitioner
 
 
@@ -71,33 +68,6 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def compile_step(
-    config: object, args: argparse.Namespace, partitioner: PjitPartitioner
-) -> jax.stages.Compiled:
-    """The step of `engine.step`, compiled for the partitioner's devices."""
-    model, shapes = model_of(config, args)
-    params = jax.eval_shape(lambda key: model.get_initial_variables(key, shapes), jax.random.key(0))
-    params = params["params"]
-    labels, axes = model.param_labels(params), model.param_axes(params)
-    trainable, frozen = step_lib.split(params, labels)
-    trainable_axes, frozen_axes = step_lib.split(axes, labels)
-    optimizer = model.optimizer_def.build(labels, axes, lambda count: jnp.ones(()))
-    state = jax.eval_shape(lambda tree: step_lib.init_state(optimizer, tree), trainable)
-    state = placed(state, partitioner.state_sharding(state, trainable_axes))
-    frozen = in_dtype(frozen, args.dtype)
-    frozen = placed(frozen, partitioner.sharding(frozen_axes, frozen))
-    batch = random_batch(config, args)
-    batch = placed(batch, dict.fromkeys(batch, partitioner.batch_sharding))
-    key = jax.eval_shape(lambda: jax.random.key(1))
-    rng = placed(key, partitioner.replicated)
-
-    def step(state, frozen, batch, rng):
-        return step_lib.train_step(model, optimizer, state, frozen, batch, rng)
-
-    with jax.set_mesh(partitioner.mesh):
-        return jax.jit(step, donate_argnums=0).lower(state, frozen, batch, rng).compile()
-
-
 def collectives(hlo: str) -> str:
     """How many there are of each kind and shape."""
     pattern = r"= \(?(\w+\[[\d,]*\]).* (all-\w+|reduce-scatter|collective-permute)(?:-start)?\("
@@ -140,20 +110,6 @@ def hbm_bytes(hlo: str) -> int:
 def _size(array: tuple[str, str, str]) -> int:
     dtype, shape, _ = array
     return _BYTES.get(dtype, 0) * math.prod(int(n) for n in shape.split(",") if n)
-
-
-def in_dtype(shapes: object, dtype: str) -> object:
-    """As `utils.RestoreCheckpointConfig.dtype` stores the frozen weights."""
-    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, dtype), shapes)
-
-
-def placed(arrays: object, shardings: object) -> object:
-    """The shapes of a tree of arrays, and where they lie."""
-    return jax.tree.map(
-        lambda x, sharding: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding),
-        arrays,
-        shardings,
-    )
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ class T5Config:
             are float32 in any case.
         attention: "dense" holds all scores in memory; "fused" is a kernel that does not, for TPUs
             and a position bias that is not trained, and an error elsewhere; "auto" is "fused"
-            where that can run.
+            where that can run, and on a CPU dense, one example at a time where they are large.
         relpos_buckets: buckets of the relative position bias.
         relpos_max_distance: distances from here on share the last bucket.
         remat: recompute each layer in the backward pass instead of keeping its activations.

@@ -1,7 +1,8 @@
-"""Which attention runs, by `T5Config.attention`, and the fused one on a mesh.
+"""Which attention runs, by `T5Config.attention`, and how it lies on a mesh.
 
 The fused kernel needs to know what it is compiled for: the mesh that is in use (`jax.set_mesh`),
-which it splits heads and examples over, because XLA cannot split a kernel by itself.
+over which heads and examples are split, because XLA cannot split a kernel (or a loop over
+examples) by itself.
 """
 
 import functools
@@ -12,10 +13,11 @@ import jax
 from jax.custom_derivatives import SymbolicZero
 from jax.sharding import AxisType, PartitionSpec
 
-from mpt_jax.backbone import attention, attention_kernel
+from mpt_jax.backbone import attention, attention_by_example, attention_kernel
 from mpt_jax.errors import UserError
 
 INTERPRET = False  # runs the kernel without a TPU, slowly: for tests
+MANY_SCORES = 2**22  # 16 MB: from here on their memory matters, even to a CPU
 
 _BATCH, _HEADS = "data", "model"  # axes of the mesh, T5X's names
 
@@ -32,7 +34,8 @@ def attend(
     """`attention.dense`, or the same by the fused kernel.
 
     Args:
-        choice: "dense"; "fused"; "auto": fused where it can run.
+        choice: "dense"; "fused"; "auto": fused where it can run, and on a CPU one example after
+            the other where there are many scores.
         queries, keys, values, bias, valid, head_dim: as `attention.dense`.
 
     Returns:
@@ -44,22 +47,31 @@ def attend(
     arrays = (queries, keys, values, bias, valid)
     if choice == "dense":
         return attention.dense(*arrays, head_dim)
-    if obstacle := _obstacle(queries, keys, head_dim):
-        if choice == "fused":
-            raise _refusal(obstacle)
-        return attention.dense(*arrays, head_dim)
-    return _fused(*arrays, head_dim, choice)
+    platform = _platform()
+    obstacle = _obstacle(platform, queries, keys, head_dim)
+    if not obstacle:
+        return _fused(*arrays, head_dim, choice)
+    if choice == "fused":
+        raise _refusal(obstacle)
+    scores = queries.size // head_dim * keys.shape[1]
+    known = not jax.sharding.get_abstract_mesh().empty
+    if known and platform == "cpu" and scores >= MANY_SCORES:
+        return _fused(*arrays, head_dim, _BY_EXAMPLE)
+    return attention.dense(*arrays, head_dim)
 
 
-def _obstacle(queries: jax.Array, keys: jax.Array, head_dim: int) -> str | None:
+def _platform() -> str:
+    """What the program is compiled for: where the mesh lies, or jax's default."""
+    device = jax.sharding.get_abstract_mesh().abstract_device
+    return device.platform if device else jax.default_backend()
+
+
+def _obstacle(platform: str, queries: jax.Array, keys: jax.Array, head_dim: int) -> str | None:
     """Why the fused kernel cannot run on these arrays; None: it can."""
-    mesh = jax.sharding.get_abstract_mesh()
-    known = not mesh.empty and mesh.abstract_device is not None
-    platform = mesh.abstract_device.platform if known else jax.default_backend()
     if platform != "tpu" and not INTERPRET:
         return f"it needs a TPU, and this is a {platform}"
-    if mesh.empty and jax.device_count() > 1 and not INTERPRET:
-        return "of several devices it needs to know the mesh (jax.set_mesh)"
+    if jax.sharding.get_abstract_mesh().empty and not INTERPRET:
+        return "it needs to know the mesh (jax.set_mesh)"
     if head_dim % 128 and 128 % head_dim:
         return f"heads of {head_dim} columns neither divide a register of 128 nor fill some"
     if not attention_kernel.block(queries, keys, head_dim)[0]:
@@ -74,9 +86,12 @@ def _refusal(obstacle: str) -> UserError:
     )
 
 
+_BY_EXAMPLE = "by example"
+
+
 @functools.partial(jax.custom_vjp, nondiff_argnums=(5, 6))
 def _fused(queries, keys, values, bias, valid, head_dim, choice):
-    return _forward(queries, keys, values, bias, valid, head_dim=head_dim)
+    return _forward(queries, keys, values, bias, valid, head_dim=head_dim, choice=choice)
 
 
 def _fused_forward(queries, keys, values, bias, valid, head_dim, choice):
@@ -86,7 +101,7 @@ def _fused_forward(queries, keys, values, bias, valid, head_dim, choice):
             raise _refusal("it has no gradient of the position bias, which trains here")
         dense = functools.partial(attention.dense, valid=arrays[4], head_dim=head_dim)
         return jax.vjp(dense, *arrays[:4])
-    return _forward(*arrays, head_dim=head_dim), arrays
+    return _forward(*arrays, head_dim=head_dim, choice=choice), arrays
 
 
 def _fused_backward(head_dim, choice, kept, gradient):
@@ -94,34 +109,35 @@ def _fused_backward(head_dim, choice, kept, gradient):
         return (None,) * 5
     if callable(kept):
         return *kept(gradient), None
-    return *_backward(*kept, gradient, head_dim=head_dim), None, None
+    return *_backward(*kept, gradient, head_dim=head_dim, choice=choice), None, None
 
 
 _fused.defvjp(_fused_forward, _fused_backward, symbolic_zeros=True)
 
 
-def _forward(*arrays: jax.Array | None, head_dim: int) -> jax.Array:
-    """`attention_kernel.forward` on the mesh: of queries, keys, values, bias, valid."""
-    return _on_mesh(attention_kernel.forward, arrays, 1, head_dim)[0]
+def _forward(*arrays: jax.Array | None, head_dim: int, choice: str) -> jax.Array:
+    """Of queries, keys, values, bias and valid."""
+    run = attention_by_example.forward
+    if choice != _BY_EXAMPLE:
+        run = functools.partial(attention_kernel.forward, interpret=INTERPRET)
+    return _on_mesh(lambda *own: (run(*own, head_dim=head_dim),), arrays, 1, head_dim)[0]
 
 
-def _backward(*arrays: jax.Array | None, head_dim: int) -> tuple[jax.Array, ...]:
-    """`attention_kernel.backward` on the mesh: of the same, and the gradient."""
-    return _on_mesh(attention_kernel.backward, arrays, 3, head_dim)
+def _backward(*arrays: jax.Array | None, head_dim: int, choice: str) -> tuple[jax.Array, ...]:
+    """Of the same and the gradient."""
+    run = attention_by_example.backward
+    if choice != _BY_EXAMPLE:
+        run = functools.partial(attention_kernel.backward, interpret=INTERPRET)
+    return _on_mesh(functools.partial(run, head_dim=head_dim), arrays, 3, head_dim)
 
 
 def _on_mesh(
-    kernel: Callable, arrays: tuple[jax.Array | None, ...], results: int, head_dim: int
+    run: Callable, arrays: tuple[jax.Array | None, ...], results: int, head_dim: int
 ) -> tuple[jax.Array, ...]:
-    """Runs a kernel on each device's own examples and heads; no device needs another's.
+    """Runs `run` on each device's own examples and heads; no device needs another's.
 
     What the mesh does not divide is whole on each of its devices.
     """
-
-    def run(*arrays):
-        found = kernel(*arrays, head_dim=head_dim, interpret=INTERPRET)
-        return found if isinstance(found, tuple) else (found,)
-
     mesh = jax.sharding.get_abstract_mesh()
     free = {
         name: size

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import t5_golden
+from jax.experimental import topologies
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
@@ -82,6 +83,32 @@ def test_a_bias_that_trains_makes_auto_dense_and_fused_an_error():
     np.testing.assert_allclose(gradient("auto"), gradient("dense"), atol=1e-5)
     with pytest.raises(UserError, match="no gradient of the position bias, which trains"):
         gradient("fused")
+
+
+# ---------------------------------------------------------------- one example after the other
+
+
+def test_many_scores_are_taken_one_example_after_the_other_on_a_cpu(monkeypatch):
+    monkeypatch.setattr(fused_attention, "MANY_SCORES", 4 * 2 * 6 * 6)
+    arrays = given()
+
+    def both(choice):
+        def run(q, k, v, bias, valid):
+            out, pull = jax.vjp(lambda *x: attend(choice)(*x, bias, valid), q, k, v)
+            return out, *pull(out)
+
+        return run
+
+    def loops(*arrays):
+        return str(jax.make_jaxpr(both("auto"))(*arrays)).count("scan[")
+
+    for partitions in (1, 2):  # data 4, and data 2 x model 2
+        with jax.set_mesh(PjitPartitioner(num_partitions=partitions).mesh):
+            assert loops(*arrays) == 2
+            assert loops(*given(length=5)) == 0
+            found = jax.jit(both("auto"))(*arrays)
+        for ours, theirs in zip(found, both("dense")(*arrays), strict=True):
+            np.testing.assert_allclose(ours, theirs, atol=1e-5)
 
 
 # ---------------------------------------------------------------- within a model
@@ -163,3 +190,32 @@ def test_within_a_shard_map_each_device_has_its_part_already():
     split = jax.shard_map(own, mesh=mesh, in_specs=spec, out_specs=spec, check_vma=False)
     expected = attention.dense(q, k, v, None, None, 8)
     np.testing.assert_allclose(jax.jit(split)(q, k, v), expected, atol=1e-5)
+
+
+def test_the_tpu_s_compiler_takes_the_kernels_and_gathers_nothing(monkeypatch):
+    """Compiles for a described TPU; nothing runs."""
+    pytest.importorskip("libtpu", reason="needs the libtpu that jax[tpu] names")
+    for name, value in (
+        ("TPU_SKIP_MDS_QUERY", "1"),
+        ("TPU_WORKER_HOSTNAMES", "localhost"),
+        ("ALLOW_MULTIPLE_LIBTPU_LOAD", "true"),
+    ):
+        monkeypatch.setenv(name, value)
+    devices = topologies.get_topology_desc(platform="tpu", topology_name="v5e:2x2").devices
+    mesh = PjitPartitioner(num_partitions=2, devices=devices).mesh
+
+    def shape(dims, dtype, *spec):
+        return jax.ShapeDtypeStruct(dims, dtype, sharding=NamedSharding(mesh, P(*spec)))
+
+    x = shape((4, 356, 4 * 64), jnp.bfloat16, "data", None, "model")
+    bias = shape((4, 356, 356), jnp.float32, "model")
+    valid = shape((4, 356), jnp.bool_, "data")
+
+    def both(q, k, v, bias, valid):
+        out, pull = jax.vjp(lambda q, k, v: attend("fused", 64)(q, k, v, bias, valid), q, k, v)
+        return out, *pull(out)
+
+    with jax.set_mesh(mesh):
+        hlo = jax.jit(both).lower(x, x, x, bias, valid).compile().as_text()
+    assert hlo.count('custom_call_target="tpu_custom_call"') == 2
+    assert "all-gather" not in hlo and "all-reduce" not in hlo
