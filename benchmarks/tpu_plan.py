@@ -45,7 +45,7 @@ RUNS = (
 KEYS = ("size", "topology", "model", "batch", "step")
 COLUMNS = (
     *KEYS, "fits", "parameters", "temporaries", "peak", "memory", "counted_flops", "flops", "bytes",
-    "sent", "arithmetic_s", "memory_s", "links_s", "bound", "compile_s",
+    "hbm_bytes", "sent", "arithmetic_s", "memory_s", "links_s", "bound", "compile_s",
 )  # fmt: skip
 
 
@@ -91,6 +91,7 @@ def planned(named: dict[str, str], flags: tuple[str, ...]) -> dict[str, str]:
         "counted_flops": counted["flops"],
         "flops": compiled["flops"],
         "bytes": compiled["bytes"],
+        "hbm_bytes": compiled["hbm_bytes"],
         "sent": compiled["moved"],
         **{f"{name}_s": seconds.get(name) for name in ("arithmetic", "memory", "links")},
         "compile_s": compiled["compile_seconds"],
@@ -122,7 +123,7 @@ def table(rows: list[dict[str, str]]) -> str:
     """In Markdown; GB and ms per chip."""
     titles = (
         "size", "slice", "data × model", "batch", "step", "weights, GB", "peak, GB",
-        "TFLOP (counted)", "GB moved", "GB sent", "roofline, ms",
+        "TFLOP (counted)", "GB of HBM", "GB sent", "roofline, ms",
     )  # fmt: skip
     lines = [f"| {' | '.join(titles)} |", f"|{'---|' * len(titles)}"]
     for row in rows:
@@ -148,7 +149,7 @@ def cells(row: dict[str, str]) -> list[str]:
         scaled("parameters", 1e9),
         f"{scaled('peak', 1e9)} of {scaled('memory', 1e9)}{fits}",
         f"{scaled('flops', 1e12)} ({scaled('counted_flops', 1e12)})",
-        scaled("bytes", 1e9),
+        scaled("hbm_bytes", 1e9),
         scaled("sent", 1e9),
         f"{scaled(row['bound'] + '_s', 1e-3)} ({bound})" if bound else "-",
     ]

@@ -25,7 +25,8 @@ def head(screen: Screen, setup: Setup, topology: Topology) -> None:
             + f"; batch {setup.batch_size}, inputs {setup.lengths['inputs']}, targets "
             f"{setup.lengths['targets']}",
             "settings": f"weights {setup.restore.dtype if setup.restore else 'float32'}, "
-            f"computation {config.dtype}, remat {config.remat}, scan_layers {config.scan_layers}, "
+            f"computation {config.dtype}, attention {config.attention}, remat {config.remat}, "
+            f"scan_layers {config.scan_layers}, "
             f"{setup.num_microbatches} microbatch(es)",
         }
     )
