@@ -28,10 +28,11 @@ STEPS = {
     "target": ("--gin_file=gin/mpt_target.gin",),
     "decoding": ("--gin_file=gin/mpt_target.gin", "--step=predict"),
 }
+UNROLLED = "--gin.config.T5Config.scan_layers=False"
 REMAT = "--gin.config.T5Config.remat=True"
 # size, topology, model partitions, batch, steps, further flags
 RUNS = (
-    ("t5_base", "v5e:2x2", 1, 32, ("source", "target"), ()),
+    ("t5_base", "v5e:2x2", 1, 32, ("source", "target"), (UNROLLED,)),
     ("t5_large", "v5e:2x2", 1, 32, ("source", "target"), (REMAT,)),
     ("t5_xl", "v5e:4x4", 4, 64, ("source", "target"), (REMAT,)),
     ("t5_xl", "v5p:2x2x1", 1, 32, ("source", "target"), (REMAT,)),
