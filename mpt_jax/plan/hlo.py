@@ -252,6 +252,8 @@ class Program:
             contracted = re.search(r"lhs_contracting_dims=\{([\d,]*)\}", each.attributes)[1]
             axes = [int(axis) for axis in contracted.split(",") if axis]
             return 2 * result.size * math.prod(left.results[0].shape[axis] for axis in axes)
+        if each.opcode == "custom-call":
+            return _stated(each, "flops")
         if each.opcode == "reduce":
             return self._operands(name, each)[0].results[0].size
         return each.results[0].size if each.opcode in _ARITHMETIC else 0
@@ -273,8 +275,7 @@ class Program:
 
     def stated_bytes(self) -> int:
         """What kernels say of themselves, which the compiler's count adds to their arrays."""
-        text = (each.attributes for name in self.times for each in self.computations[name].values())
-        return sum(int(n) for found in text for n in re.findall(r'"bytes_accessed":"(\d+)"', found))
+        return sum(_stated(each, "bytes_accessed") for _, _, each in self._all())
 
     def _fusions(self, name: str) -> list[str]:
         each = self.computations[name].values()
@@ -320,6 +321,12 @@ class Program:
             else:
                 read += parameter.padded_bytes
         return read + max(0, written)
+
+
+def _stated(each: Instruction, what: str) -> int:
+    """What a kernel says of itself, in its attributes."""
+    found = re.search(rf'"{what}":"(\d+)"', each.attributes)
+    return int(found[1]) if found else 0
 
 
 def _parse(text: str) -> tuple[dict[str, dict[str, Instruction]], str | None]:
