@@ -90,7 +90,7 @@ ENTRY %main (p: f32[8,128], w: f32[8,128]) -> f32[8,128] {
   %fetch = (f32[8,128]{1,0:T(8,128)S(1)}, f32[8,128]{1,0:T(8,128)}, u32[]{:S(2)}) copy-start(%p)
   %fetched = f32[8,128]{1,0:T(8,128)S(1)} copy-done(%fetch)
   %sum = f32[8,128]{1,0:T(8,128)S(1)} add(%fetched, %w)
-  ROOT %result = f32[8,128]{1,0:T(8,128)} custom-call(%sum), backend_config={"flops":"9","bytes_accessed":"77"}
+  ROOT %result = f32[8,128]{1,0:T(8,128)} custom-call(%sum), X={"flops":"9","bytes_accessed":"77"}
 }
 """
     array, program = 8 * 128 * 4, Program(on_the_chip)
