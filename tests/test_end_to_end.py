@@ -99,6 +99,7 @@ def test_from_source_training_to_predictions(t5x, tmp_path):
         "schedule_steps": 2,
         "batch_size": 16,
         "tasks": ["mini_rte"],
+        "independent_tasks": False,
         "key_metrics": {"mini_rte": "accuracy"},
         "tuned_parameters": 20 * 128 + 20 + 128,
         "backbone": backbones.identify(str(tmp_path / "backbone"))._asdict(),

@@ -40,8 +40,9 @@ def _batches():
 
 
 def _start(tasks, optimizer_def=RULE):
-    model = dataclasses.replace(toy.model(METHOD, tasks), optimizer_def=optimizer_def)
-    return model, initialize.start(model, toy.backbone(), jax.random.key(1))
+    model = toy.model(METHOD, tasks, toy.ONE_LAYER)
+    model = dataclasses.replace(model, optimizer_def=optimizer_def)
+    return model, initialize.start(model, toy.one_layer(), jax.random.key(1))
 
 
 def _run(tasks=toy.TASKS, method=METHOD, optimizer_def=RULE, **options):

@@ -4,6 +4,7 @@ This takes SeqIO and the tasks' modules, and reads the data, so it is done in a 
 the sweep itself stays small compared with its workers.
 """
 
+import gc
 import json
 import os
 import pathlib
@@ -61,6 +62,7 @@ def main() -> None:
     """Answers the jobs on standard input with a line of JSON: fault -> the first that has it."""
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
+    gc.set_threshold(50_000)  # as `mpt_jax.cli`
     with tempfile.TemporaryDirectory() as products:
         faults = _faults(json.load(sys.stdin), pathlib.Path(products))
     print(json.dumps(faults), flush=True)

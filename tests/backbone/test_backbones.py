@@ -135,5 +135,5 @@ def test_the_overlay_reads_sizes_and_vocabulary_from_the_folder():
     import gin
 
     config = gin.query_parameter("models.EncoderDecoderModel.config").scoped_configurable_fn()
-    assert config == backbones.config_of(MINI, dtype="bfloat16")
+    assert config == backbones.config_of(MINI, dtype="bfloat16", dropout_rate=0.1)
     assert gin.query_parameter("VOCABULARY/macro.value").scoped_configurable_fn() == vocabulary()

@@ -36,9 +36,9 @@ def test_it_starts_near_the_backbone():
 
 
 def test_only_adapters_and_layer_norms_move():
-    model = toy.model(METHOD)
+    model = toy.model(METHOD, config=toy.ONE_LAYER)
     # A copy: a step reuses the buffers of what trains, here some of the backbone's.
-    params = initialize.start(model, jax.tree.map(jnp.array, toy.backbone()), KEY)
+    params = initialize.start(model, jax.tree.map(jnp.array, toy.one_layer()), KEY)
     before = jax.tree.map(np.array, params)
     run = toy_run.Run(model, params)
     run.step(toy.batch([0, 1, 2, 0]))
@@ -69,9 +69,9 @@ def test_a_bottleneck_of_nothing(reduction):
 
 def test_rematerialised_layers_are_adapted_too():
     batch = toy.batch([0, 1, 2, 0])
-    plain = toy.model(METHOD)
-    remat = dataclasses.replace(plain, config=dataclasses.replace(toy.CONFIG, remat=True))
-    params = initialize.start(plain, toy.backbone(), KEY)
+    plain = toy.model(METHOD, config=toy.ONE_LAYER)
+    remat = dataclasses.replace(plain, config=dataclasses.replace(toy.ONE_LAYER, remat=True))
+    params = initialize.start(plain, toy.one_layer(), KEY)
     params["adapter"] = jax.tree.map(lambda leaf: leaf + 0.1, params["adapter"])
 
     def gradient(model):

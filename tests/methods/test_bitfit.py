@@ -29,8 +29,8 @@ def test_it_starts_at_the_backbone():
 
 
 def test_only_biases_move():
-    model = toy.model(BitFit())
-    run = toy_run.Run(model, initialize.start(model, toy.backbone(), KEY))
+    model = toy.model(BitFit(), config=toy.ONE_LAYER)
+    run = toy_run.Run(model, initialize.start(model, toy.one_layer(), KEY))
     run.step(toy.batch([0, 1, 2, 0]))
     assert run.trainable.keys() == {"bias"}
     assert all(leaf.any() for leaf in jax.tree.leaves(run.trainable))

@@ -28,9 +28,9 @@ EACH = pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name
 
 def _trained(method, task_ids, tasks=toy.TASKS, rows=slice(None)):
     """The bank before and after two steps on the rows of a batch."""
-    model = toy.model(method, tasks)
+    model = toy.model(method, tasks, toy.ONE_LAYER)
     model = dataclasses.replace(model, optimizer_def=optimizers.adamw(0.1, weight_decay=0.0))
-    params = initialize.start(model, toy.backbone(), KEY)
+    params = initialize.start(model, toy.one_layer(), KEY)
     batch = {name: leaf[rows] for name, leaf in toy.batch(task_ids).items()}
     before = jax.tree.map(np.array, params["prompt_bank"])
     run = toy_run.Run(model, params)

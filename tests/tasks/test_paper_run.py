@@ -1,10 +1,11 @@
-"""The paper's suites from source training to evaluation, on a few stored rows and the mini T5."""
+"""The paper's suites from source training to evaluation, on a few rows and one layer."""
 
 import json
 
+import first_layers
 import pytest
 
-from mpt_jax import cli
+from mpt_jax import assets, cli
 from mpt_jax.product import product_file
 from mpt_jax.tasks import paper
 
@@ -31,12 +32,14 @@ def lines_of(path):
 def _t5x(paper_data_dir, tmp_path, monkeypatch):
     """Runs `t5x COMMAND` on gin files and arguments in an empty folder."""
     monkeypatch.chdir(tmp_path)
+    first_layers.copy(assets.path("mini"), tmp_path / "backbone")
+    backbone = ["INITIAL_CHECKPOINT_PATH=backbone", *first_layers.SETTINGS]
+    given = [f"--gin.{setting}" for setting in (f"DATA_DIR={paper_data_dir}", *backbone)]
 
     def run(command, *arguments):
-        data = f"--gin.DATA_DIR={paper_data_dir}"
         files = [f"--gin_file=gin/{a}" if a.endswith(".gin") else a for a in arguments]
         few = (*FEW, *TRAINING) if command == "train" else FEW
-        return cli.main([command, *files, data, *few])
+        return cli.main([command, *files, *given, *few])
 
     return run
 
