@@ -6,8 +6,9 @@ import json
 import numpy as np
 import pytest
 import toy
-from toy_loop import dataset, interrupt, is_finished, run, settings, steps_saved
+from toy_loop import dataset, interrupt, is_finished, settings, steps_saved
 
+from mpt_jax import lock
 from mpt_jax.engine import group, loop, optimizers
 from mpt_jax.engine.settings import Trainer
 from mpt_jax.errors import UserError
@@ -32,7 +33,8 @@ def of(folder, backbone, case, method=METHODS["mpt"], rate=None, **changes):
     """The arguments of `toy_loop.run` for one of the cases."""
     task, seed, own_rate = CASES[case]
     model = toy.model(method, (task,), toy.ONE_LAYER)
-    rule = optimizers.adamw(rate or own_rate, clip_norm=1.0)
+    # With less, Adam makes steps of the rounding of gradients that are zero (of biases of keys).
+    rule = optimizers.adamw(rate or own_rate, clip_norm=1.0, eps=1e-3)
     buckets = {"length_buckets": {"inputs": (9, 10, 11)}}
     arguments = {
         "model": dataclasses.replace(model, optimizer_def=rule),
@@ -54,7 +56,8 @@ def product(folder):
 
 
 def metrics(folder):
-    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    lines = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
+    return [{name: x for name, x in line.items() if name != "checksum"} for line in lines]
 
 
 def assert_same(folder, other):
@@ -64,10 +67,12 @@ def assert_same(folder, other):
     for name, leaf in leaves.items():
         np.testing.assert_allclose(leaf, others[name], atol=1e-4, err_msg=name)
     for line, expected in zip(metrics(folder), metrics(other), strict=True):
+        assert line.pop("kind") == expected.pop("kind")
         assert line == pytest.approx(expected, rel=1e-3, abs=1e-3)
     record, expected = (json.loads((f / "run.json").read_text()) for f in (folder, other))
-    assert record.pop("cost").keys() == expected.pop("cost").keys()
-    assert record == expected and record["finished"]
+    assert record["finished"] and record["cost"].keys() == expected["cost"].keys()
+    for name in record.keys() - {"cost", "checksum"}:
+        assert record[name] == expected[name], name
     assert steps_saved(folder) == steps_saved(other)
 
 
@@ -101,7 +106,7 @@ def test_runs_of_other_methods_equal_those_alone(name, backbone, tmp_path):
 
 def test_a_run_that_fails_ends_and_the_others_go_on(alone, backbone, tmp_path):
     cases = [(0, {}), (1, {"rate": 1e30, "period": 1}), (2, {})]
-    with pytest.raises(loop.RunsFailedError, match="1 of the runs.*not finite at step") as failed:
+    with pytest.raises(loop.RunsFailedError, match="(?s)1 of the runs.*not finite at step") as failed:
         loop.train_together(of(tmp_path, backbone, case, **changes) for case, changes in cases)
     assert list(failed.value.failures) == [str(tmp_path / "1")]
     for case in "02":
@@ -138,15 +143,17 @@ def test_stopped_runs_go_on_together_or_alone_from_where_each_is(
     ],
 )
 def test_runs_of_other_programs_are_refused(changes, message, backbone, tmp_path):
-    arguments = [of(tmp_path, backbone, 0), of(tmp_path, backbone, 1, **changes)]
+    both = {"infer_eval_dataset_cfg": None}
+    arguments = [of(tmp_path, backbone, 0, **both), of(tmp_path, backbone, 1, **both, **changes)]
     with pytest.raises(UserError, match=message):
         loop.train_together(arguments)
-    run(tmp_path / "0", backbone, total_steps=1, infer_eval_dataset_cfg=None)  # let go of
+    with lock.held(tmp_path / "0" / "run.lock", "let go of."):
+        pass
 
 
 def test_runs_that_train_the_backbone_are_refused(backbone, tmp_path):
     with pytest.raises(UserError, match="the method 'full' .* trains the backbone itself"):
-        together(tmp_path, backbone, cases=(0, 1), method=FullTraining())
+        together(tmp_path, backbone, (0, 1), method=FullTraining(), infer_eval_dataset_cfg=None)
 
 
 def test_batches_are_padded_to_the_longest_of_them():
