@@ -106,7 +106,9 @@ def test_runs_of_other_methods_equal_those_alone(name, backbone, tmp_path):
 
 def test_a_run_that_fails_ends_and_the_others_go_on(alone, backbone, tmp_path):
     cases = [(0, {}), (1, {"rate": 1e30, "period": 1}), (2, {})]
-    with pytest.raises(loop.RunsFailedError, match="(?s)1 of the runs.*not finite at step") as failed:
+    with pytest.raises(
+        loop.RunsFailedError, match="(?s)1 of the runs.*not finite at step"
+    ) as failed:
         loop.train_together(of(tmp_path, backbone, case, **changes) for case, changes in cases)
     assert list(failed.value.failures) == [str(tmp_path / "1")]
     for case in "02":
