@@ -7,7 +7,6 @@ schedule by its own step, and keeps its own state where its own loss is not fini
 """
 
 import functools
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -20,9 +19,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from mpt_jax.backbone import store
 from mpt_jax.engine import step as step_lib
 from mpt_jax.engine.data.length_buckets import PAD_ID, Batch
-from mpt_jax.engine.initialize import batch_shapes
 from mpt_jax.engine.run import Run
-from mpt_jax.errors import UserError
 
 
 class Group:
@@ -31,7 +28,7 @@ class Group:
     A run that has ended keeps its place, and what is computed there is thrown away.
 
     Args:
-        runs: started, and able to share (`check_can_share`).
+        runs: started, and able to share (`sharing.Sharing`).
     """
 
     def __init__(self, runs: Sequence[Run]):
@@ -144,71 +141,3 @@ def stacked_batch(batches: Sequence[Batch]) -> Batch:
 def _slice(state: step_lib.TrainState, index: int) -> step_lib.TrainState:
     """The state of one run of several."""
     return jax.tree.map(lambda leaf: leaf[index], state)
-
-
-def check_can_share(run: Run, first: Run) -> None:
-    """Refuses a run that another program than that of the first would be needed for.
-
-    Raises:
-        UserError: says what differs, or which parameter of the backbone trains.
-    """
-    tuned = [tree for tree in store.BACKBONE_TREES if tree in run.state().trainable]
-    if tuned:
-        raise UserError(
-            f"the method {run.model.method.name!r} of {run.settings.model_dir} trains the "
-            "backbone itself, which runs that are trained together share: train it by itself."
-        )
-    ours, others = _facts(run), _facts(first)
-    for name, value in ours.items():
-        if value != others[name]:
-            raise UserError(
-                f"{run.settings.model_dir} and {first.settings.model_dir} cannot be trained "
-                f"together, because they differ in {name}{_shown(value, others[name])}: train "
-                "them by themselves."
-            )
-
-
-def _facts(run: Run) -> dict[str, Any]:
-    """What runs that share a program must have in common, by what it is called."""
-    settings, restore = run.settings, run.settings.checkpoint_cfg.restore
-    shapes = [
-        {
-            "/".join(path): (leaf.shape, leaf.dtype.name)
-            for path, leaf in traverse_util.flatten_dict(tree).items()
-        }
-        for tree in (run.state().trainable, run.frozen)
-    ]
-    return {
-        "INITIAL_CHECKPOINT_PATH": restore and restore.path,
-        "the mesh": (settings.partitioner.mesh, settings.partitioner.logical_axis_rules),
-        "BATCH_SIZE": settings.batch_size,
-        "TASK_FEATURE_LENGTHS": dict(settings.lengths),
-        "num_microbatches": settings.trainer.num_microbatches,
-        "the number of tasks": len(run.model.tasks),
-        "the method": run.model.method.name,
-        "what is trained": shapes[0],
-        "what is frozen": shapes[1],
-        "what a step computes (method, optimizer, schedule, losses)": _program(run),
-    }
-
-
-def _program(run: Run) -> str:
-    """The training step, as text in which nothing is left out but the values of its arguments."""
-    settings = run.settings
-    shapes = batch_shapes(settings.batch_size, settings.lengths)
-    batch = {name: jax.ShapeDtypeStruct(shape, "int32") for name, shape in shapes.items()}
-    step = functools.partial(
-        step_lib.train_step,
-        run.model,
-        run.optimizer,
-        num_microbatches=settings.trainer.num_microbatches,
-    )
-    rates = dict.fromkeys(run.optimizer.rates, jnp.float32(0))
-    program = jax.make_jaxpr(step)(run.state(), run.frozen, batch, run.rng, rates)
-    return re.sub(r" at 0x[0-9a-f]+", "", str(program))
-
-
-def _shown(value: Any, other: Any) -> str:
-    """Both, where they are short."""
-    texts = [str(value), str(other)]
-    return f" ({texts[0]} and {texts[1]})" if max(map(len, texts)) < 100 else ""

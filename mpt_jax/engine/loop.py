@@ -13,6 +13,7 @@ from mpt_jax.engine.interrupt import InterruptFlag
 from mpt_jax.engine.reporting.progress import Progress
 from mpt_jax.engine.run import Run
 from mpt_jax.engine.settings import Training
+from mpt_jax.engine.sharing import Sharing
 from mpt_jax.errors import UserError
 
 
@@ -73,6 +74,7 @@ def _train(settings: Iterable[Training]) -> dict[str, Exception]:
     failures: dict[str, Exception] = {}
     with contextlib.ExitStack() as stack:
         runs: list[Run] = []
+        sharing = None
         for each in settings:
             if any(run.settings.model_dir == each.model_dir for run in runs):
                 raise UserError(f"two of the runs have the folder {each.model_dir}.")
@@ -81,10 +83,11 @@ def _train(settings: Iterable[Training]) -> dict[str, Exception]:
                 if run.open():
                     run.start(*runs[:1])
                     runs.append(run)
-        if len(runs) > 1:
-            for run in runs:
-                group.check_can_share(run, runs[0])
-                run.meter.share([each.meter for each in runs])
+                    sharing = sharing or Sharing(run)
+            if run in runs[1:]:
+                sharing.check(run)
+        for run in runs:
+            run.meter.share([each.meter for each in runs])
         if runs:
             _go(runs, failures)
     return failures

@@ -15,6 +15,9 @@ _OF_A_RUN = re.compile(
 def of(runs: Sequence[Run], most: int) -> list[tuple[Run, ...]]:
     """The runs in groups that can be expected to share a program, and each source run by itself.
 
+    Cells of one task are in one group where they can be: their texts are of like length, and the
+    batches of a step are padded to the longest.
+
     Args:
         runs: each behind the one that it needs, as the groups are then.
         most: runs of a group; 1: each by itself.
@@ -22,7 +25,12 @@ def of(runs: Sequence[Run], most: int) -> list[tuple[Run, ...]]:
     alike: dict[tuple, list[Run]] = {}
     for run in runs:
         alike.setdefault(_program(run) if run.scores and most > 1 else (run.name,), []).append(run)
-    groups = [part for members in alike.values() for part in _parts(members, most)]
+    tasks = {run.name: _task(run) for run in runs}
+    groups = [
+        part
+        for members in alike.values()
+        for part in _parts(sorted(members, key=lambda run: tasks[run.name]), most)
+    ]
     place = {run.name: number for number, run in enumerate(runs)}
     return sorted(groups, key=lambda group: max(place[run.name] for run in group))
 
@@ -31,6 +39,10 @@ def _program(run: Run) -> tuple:
     """The files and settings of the training, without those of a run."""
     step = run.steps[0]
     return (*step.files, *(each for each in step.overrides if not _OF_A_RUN.match(each)))
+
+
+def _task(run: Run) -> str:
+    return next((s for s in run.steps[0].overrides if s.startswith("MIXTURE_OR_TASK_NAME=")), "")
 
 
 def _parts(members: Sequence[Run], most: int) -> Iterator[tuple[Run, ...]]:

@@ -140,7 +140,7 @@ def test_stopped_runs_go_on_together_or_alone_from_where_each_is(
     ("changes", "message"),
     [
         ({"method": MPT(prompt_length=3)}, "they differ in what is trained"),
-        ({"trainer_cls": Trainer}, "they differ in what a step computes"),
+        ({"trainer_cls": Trainer}, "they differ in what the optimizer computes"),
         ({"train_dataset_cfg": dataset("train", tasks=("toy_b",), batch_size=4)}, "BATCH_SIZE"),
     ],
 )
