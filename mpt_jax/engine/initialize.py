@@ -133,15 +133,44 @@ def initial_params(
         UserError: the backbone does not fit.
     """
     init_rng, start_rng = jax.random.split(rng)
+    loaded = backbone(model, partitioner, restore, input_shapes, init_rng)
+    return start_on_mesh(model, partitioner, loaded, start_rng)
+
+
+def backbone(
+    model: Any,
+    partitioner: PjitPartitioner,
+    restore: RestoreCheckpointConfig | None,
+    input_shapes: Mapping[str, tuple[int, ...]],
+    rng: jax.Array,
+) -> dict:
+    """The first part of `initial_params`, whose arguments it has; `rng` is of random weights."""
     shapes = param_shapes(model, partitioner, restore, input_shapes)
     shardings = jax.tree.map(lambda leaf: leaf.sharding, shapes)
     if restore is not None and restore.path:
-        params = load_backbone(restore.path, shapes, shardings)
-    else:
-        init = functools.partial(model.get_initial_variables, input_shapes=dict(input_shapes))
-        params = jax.jit(lambda key: init(key)["params"], out_shardings=shardings)(init_rng)
-    params = start(model, params, start_rng)
-    return partitioner.place(params, model.param_axes(params))
+        return load_backbone(restore.path, shapes, shardings)
+    init = functools.partial(model.get_initial_variables, input_shapes=dict(input_shapes))
+    return jax.jit(lambda key: init(key)["params"], out_shardings=shardings)(rng)
+
+
+def start_on_mesh(
+    model: Any, partitioner: PjitPartitioner, params: Mapping, rng: jax.Array
+) -> dict:
+    """`start`, the second part of `initial_params`, laid out on the mesh.
+
+    What lies there already is the same array afterwards, for all runs that share it.
+    """
+    started = start(model, params, rng)
+    flat, before = traverse_util.flatten_dict(started), traverse_util.flatten_dict(params)
+    kept = {path for path, leaf in flat.items() if before.get(path) is leaf}
+    axes = traverse_util.flatten_dict(model.param_axes(started))
+    added = {path: leaf for path, leaf in flat.items() if path not in kept}
+    placed = partitioner.place(
+        traverse_util.unflatten_dict(added),
+        traverse_util.unflatten_dict({path: axes[path] for path in added}),
+    )
+    flat.update(traverse_util.flatten_dict(placed))
+    return traverse_util.unflatten_dict(flat)
 
 
 def load_backbone(path: str, shapes: Mapping, shardings: Mapping) -> dict:

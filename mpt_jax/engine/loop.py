@@ -3,30 +3,33 @@ differ in the model, its method and the gin file.
 """
 
 import contextlib
-import functools
-import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import jax
-import seqio
 
-from mpt_jax import hosts, run_layout
-from mpt_jax.configuration import config
-from mpt_jax.engine import saving
-from mpt_jax.engine import step as step_lib
-from mpt_jax.engine.checkpoints import Checkpointer
-from mpt_jax.engine.data import pipeline
-from mpt_jax.engine.evaluation.evaluator import Evaluator
-from mpt_jax.engine.initialize import batch_shapes, initial_params
+from mpt_jax import hosts
+from mpt_jax.engine import group
 from mpt_jax.engine.interrupt import InterruptFlag
-from mpt_jax.engine.records import backbone_record, history, run_folder, run_record, run_start
-from mpt_jax.engine.records.evaluations import Evaluations
-from mpt_jax.engine.reporting import announce
-from mpt_jax.engine.reporting.reporter import Reporter
-from mpt_jax.engine.reporting.window import MetricWindow
+from mpt_jax.engine.reporting.progress import Progress
+from mpt_jax.engine.run import Run
 from mpt_jax.engine.settings import Training
+from mpt_jax.engine.sharing import Sharing
+from mpt_jax.errors import UserError
 
 
-@run_folder.one_run_at_a_time
+class RunsFailedError(UserError):
+    """Some of the runs that were trained together have failed; the others are finished.
+
+    Attributes:
+        failures: what went wrong, by run folder.
+    """
+
+    def __init__(self, failures: Mapping[str, Exception]):
+        self.failures = failures
+        said = "".join(f"\n  {folder}: {error}" for folder, error in failures.items())
+        super().__init__(f"{len(failures)} of the runs that were trained together failed:{said}")
+
+
 def train(settings: Training) -> str:
     """Train what the model's method declares trainable; T5X's `train.train`.
 
@@ -42,178 +45,131 @@ def train(settings: Training) -> str:
             product is lost and of another step than its checkpoints.
         KeyboardInterrupt: Ctrl-C or SIGTERM, after a checkpoint was saved.
     """
-    # ------------------------------------------------------------------ the folder
-    model, partitioner, model_dir = settings.model, settings.partitioner, settings.model_dir
-    total_steps, period = settings.total_steps, settings.save.period
-    hosts.on_first(lambda: run_folder.prepare(model_dir, config.operative_config()))
-    checkpointer = Checkpointer(os.path.join(model_dir, run_layout.CHECKPOINTS), settings.save)
-    step = checkpointer.latest_step() or 0
-    finished = step >= total_steps and run_layout.is_finished(model_dir)
-    if finished and saving.saved_steps(model_dir):
-        checkpointer.close()
-        announce.already_finished(model_dir, step)
-        return model_dir
-    pipeline.check_vocabularies(
-        settings.train_dataset_cfg, model.input_vocabulary, model.output_vocabulary
-    )
-    evaluator = None
-    if settings.infer_eval_dataset_cfg is not None:
-        evaluator = Evaluator(settings.infer_eval_dataset_cfg, model.FEATURE_CONVERTER_CLS)
-    begun = run_start.settle(settings, step)
+    for error in _train([settings]).values():
+        raise error
+    return settings.model_dir
 
-    # ------------------------------------------------------------------ parameters, optimizer
-    init_rng, step_rng = jax.random.split(jax.random.key(begun.seed))
-    shapes = batch_shapes(settings.batch_size, settings.lengths)
-    params = initial_params(model, partitioner, settings.checkpoint_cfg.restore, shapes, init_rng)
-    labels, axes = model.param_labels(params), model.param_axes(params)
-    trainable, frozen = step_lib.split(params, labels)
-    facts = {
-        **begun.facts,
-        "backbone": backbone_record.checked(model, params, begun.before, model_dir),
-        "key_metrics": evaluator.key_metrics if evaluator else {},
-    }
-    optimizer = model.optimizer_def.build(labels, axes, begun.schedule)
-    state = partitioner.place_state(
-        step_lib.init_state(optimizer, trainable), step_lib.split(axes, labels)[0]
-    )
-    train_step = step_lib.make_train_step(
-        model, optimizer, partitioner, num_microbatches=settings.trainer.num_microbatches
-    )
-    predict, score = (
-        step_lib.make_eval_step(fn, partitioner) for fn in (model.predict_batch, model.score_batch)
-    )
 
-    # ------------------------------------------------------------------ data
-    batches = pipeline.train_batches(
-        settings.train_dataset_cfg,
-        model.FEATURE_CONVERTER_CLS,
-        shard=seqio.ShardInfo(*partitioner.data_shard),
-        seed=begun.seed,
-    )
+def train_together(settings: Iterable[Training]) -> None:
+    """Train several runs of one backbone and of one method's shapes in one program.
 
-    # ------------------------------------------------------------------ checkpoint to resume from
-    lines = []
-    if step:
-        step, state = checkpointer.resume(state, batches.tf_iterator)
-        lines = history.read(model_dir)
-    evaluations = Evaluations(
-        model.tasks,
-        facts["key_metrics"],
-        independent=model.method.independent_tasks,
-        lines=lines,
-        last=step,
-    )
-    hosts.on_first(lambda: run_record.write(model_dir, model, trainable, facts))
-    announce.start(settings, trainable, frozen, facts, step)
+    Each has its own folder and comes out as `train` would have it, which can also resume it, and
+    whose runs this resumes. One that fails ends, and the others go on.
 
-    def evaluates() -> bool:
-        return evaluator is not None and settings.evaluates_after(step) and step not in evaluations
+    Args:
+        settings: of each run; the next are asked for once a run has started, so that each may be
+            made, and start, under gin's configuration of its own.
 
-    def evaluate(report: bool = True) -> None:
-        """Evaluate the validation split; keep the product where it is the best so far."""
-        params = step_lib.merge(state.trainable, frozen)
-        results = evaluator.run(
-            functools.partial(predict, params),
-            functools.partial(score, params),
-            step=step,
-            output_dir=os.path.join(model_dir, run_layout.VALIDATION),
-        )
-        evaluations.add(step, results)
-        if evaluations.improved(step):
-            export()
-        if report:  # last: a step that is in metrics.jsonl is done with
-            reporter.evaluation(step, results, evaluator.collapses)
+    Raises:
+        UserError: runs that one program cannot serve; says what differs.
+        RunsFailedError: at the end, if some have failed.
+        KeyboardInterrupt: as `train`, after all were saved.
+    """
+    if failures := _train(settings):
+        raise RunsFailedError(failures)
 
-    def conclude() -> None:
-        """What a step ends with once it is saved; a resumed run makes up for it."""
-        if evaluates():
-            evaluate()
-        if evaluator is None and step >= total_steps:
-            export()
 
-    def export() -> None:
-        params = step_lib.merge(state.trainable, frozen)
-        saving.save(
-            model,
-            model_dir,
-            params,
-            step=step,
-            results=evaluations.results(),
-            feature_lengths=settings.lengths,
-            task_steps=evaluations.steps(),
-        )
+def _train(settings: Iterable[Training]) -> dict[str, Exception]:
+    """Trains all in one program; returns what went wrong, by run folder."""
+    failures: dict[str, Exception] = {}
+    with contextlib.ExitStack() as stack:
+        runs: list[Run] = []
+        sharing = None
+        for each in settings:
+            if any(run.settings.model_dir == each.model_dir for run in runs):
+                raise UserError(f"two of the runs have the folder {each.model_dir}.")
+            run = stack.enter_context(Run(each))
+            with _kept(run, failures):
+                if run.open():
+                    run.start(*runs[:1])
+                    runs.append(run)
+                    sharing = sharing or Sharing(run)
+            if run in runs[1:]:
+                sharing.check(run)
+        for run in runs:
+            run.meter.share([each.meter for each in runs])
+        if runs:
+            _go(runs, failures)
+    return failures
 
-    def note_cost() -> None:
-        run_record.amend(model_dir, cost=begun.meter.cost(model_dir))
 
-    def make_up_for_lost_product() -> None:
-        """The product of the best evaluation so far must be there, or that of a step still to come.
+def _go(runs: Sequence[Run], failures: dict[str, Exception]) -> None:
+    """Takes the steps of started runs, and all that is due after them.
 
-        Of the latter a killed run may have left it; files get lost or damaged.
-        """
-        best, saved = evaluations.steps(), saving.saved_steps(model_dir)
-        lost = [
-            task
-            for task, at in best.items()
-            if saved.get(task) != at and (saved.get(task, 0) < step or saved[task] in evaluations)
-        ]
-        if earlier := sorted({best[task] for task in lost} - {step}):
-            if step >= total_steps and not saved:
-                raise run_folder.lost_product(model_dir)
-            hosts.note(
-                f"the product of step {earlier[0]}, the best so far, is gone or damaged: that of "
-                "another evaluation replaces it."
-            )
-        for task in lost:
-            evaluations.forget(task, except_of={step, saved.get(task)})
-        if lost and evaluations.improved(step):
-            evaluate(report=False)
-
-    # ------------------------------------------------------------------ the loop
-    stop = False
-    window = MetricWindow(model.tasks)
-    with (
-        run_folder.going(model_dir),
-        InterruptFlag() as interrupt,
-        contextlib.closing(checkpointer),
-        Reporter(settings, step) as reporter,
-    ):
-        if step:
-            make_up_for_lost_product()
-            conclude()
-        first = step + 1
-        begun.meter.go(step)
-        while step < total_steps and not stop:
-            batch = next(batches)
-            state, metrics = train_step(state, frozen, partitioner.shard_batch(batch), step_rng)
-            step += 1
-            window.add(step, metrics, batch["task_ids"])
-            if step == first:
-                jax.block_until_ready(metrics)
-                reporter.begun(step)
-            stop = _is_told_to_stop(interrupt, step, settings.stats_period)
-            saves = period and (step % period == 0 or step == total_steps or stop)
-            if step % settings.stats_period == 0 or evaluates() or saves:
-                run_folder.check_is_there(model_dir)
-                # summarize raises on a non-finite loss, before any saving
-                reporter.training(step, window.summarize())
-                begun.meter.pause(step)
-            if saves:
-                checkpointer.save(step, state, batches.tf_iterator)
-                hosts.on_first(note_cost)
-            conclude()
-            begun.meter.go(step)
-
-    if step >= total_steps:
-        hosts.on_first(lambda: run_record.finish(model_dir, begun.meter.cost(model_dir)))
-        announce.end(model_dir, step, evaluations)
+    Raises:
+        KeyboardInterrupt: a signal came; all are saved.
+    """
+    with InterruptFlag() as interrupt, _display(runs) as display:
+        for run in runs:
+            with _kept(run, failures):
+                run.begin(display)
+        going, stop = _still_going(runs, failures), False
+        together = group.Group(runs)
+        while going and not stop:
+            batches = {}
+            for run in going:
+                with _kept(run, failures):
+                    run.meter.go(run.step)
+                    batches[run] = run.fetch()
+            together.take_step(batches)
+            stop = _is_told_to_stop(interrupt, runs[0])
+            due = [run for run in batches if run.is_due(stop)]
+            if due:
+                together.hand_out_metrics()
+                for run in batches:
+                    run.meter.pause(run.step)
+            for run in due:
+                with _kept(run, failures):
+                    run.report()
+            for run in batches:
+                if run.settings.model_dir not in failures:
+                    with _kept(run, failures):
+                        run.conclude(stop)
+            going = _still_going(going, failures)
+        for run in going:
+            with _kept(run, failures):
+                run.end()
     if hosts.agree_on_any(bool(interrupt)):
-        raise settings.stopped(f"step {step}")
-    return model_dir
+        first, *others = going or runs
+        raise first.settings.stopped(f"step {first.step}", len(others))
 
 
-def _is_told_to_stop(interrupt: InterruptFlag, step: int, period: int) -> bool:
+def _still_going(runs: Sequence[Run], failures: dict[str, Exception]) -> list[Run]:
+    """Those of the runs that have steps left to take; the others end."""
+    unharmed = [run for run in runs if run.settings.model_dir not in failures]
+    for run in unharmed:
+        if not run.is_going:
+            with _kept(run, failures):
+                run.end()
+    return [run for run in unharmed if run.is_going]
+
+
+@contextlib.contextmanager
+def _kept(run: Run, failures: dict[str, Exception]) -> Iterator[None]:
+    """What fails in the block is kept among the failures, and ends the run."""
+    try:
+        yield
+    except Exception as error:
+        try:
+            run.__exit__(type(error), error, error.__traceback__)
+        except Exception as told:  # the reason behind it
+            error = told
+        failures[run.settings.model_dir] = error
+
+
+@contextlib.contextmanager
+def _display(runs: Sequence[Run]) -> Iterator[Progress | None]:
+    """The progress of several runs; one has its own."""
+    if len(runs) == 1 or not hosts.is_first():
+        yield None
+        return
+    total = max(run.settings.total_steps for run in runs)
+    with Progress(total, f"{len(runs)} runs", min(run.step for run in runs)) as display:
+        yield display
+
+
+def _is_told_to_stop(interrupt: InterruptFlag, run: Run) -> bool:
     """Whether to stop after this step: all processes or none, so several ask every few steps."""
-    if jax.process_count() > 1 and step % period:
+    if jax.process_count() > 1 and run.step % run.settings.stats_period:
         return False
     return hosts.agree_on_any(bool(interrupt))

@@ -32,15 +32,18 @@ class Optimizer:
 
     Attributes:
         init: as optax: `init(trainable) -> opt_state`.
-        update: `update(grads, opt_state, trainable, step) -> (updates, opt_state)`, as optax, of a
-            run that has taken `step` steps.
-        learning_rates: `learning_rates(step) -> {group: float32 scalar}`, those that `update`
-            applies.
+        update: `update(grads, opt_state, trainable, step, rates) -> (updates, opt_state)`, as
+            optax, of a run that has taken `step` steps.
+        learning_rates: `learning_rates(step, rates) -> {group: float32 scalar}`, those that
+            `update` applies.
+        rates: group -> peak rate. What is given as `rates` above takes their place, so that one
+            program serves runs of any rates; left out, it is these.
     """
 
     init: Callable[[Any], optax.OptState]
-    update: Callable[[Any, optax.OptState, Any, jax.Array | int], tuple[Any, optax.OptState]]
-    learning_rates: Callable[[jax.Array | int], dict[str, jax.Array]]
+    update: Callable[..., tuple[Any, optax.OptState]]
+    learning_rates: Callable[..., dict[str, jax.Array]]
+    rates: Mapping[str, float]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,16 +89,16 @@ class OptimizerDef:
         tx = optax.chain(self._clip(are_independent), by_group)
         trained = traverse_util.unflatten_dict(groups)
 
-        def learning_rates(step: jax.Array | int) -> dict[str, jax.Array]:
+        def learning_rates(step: jax.Array | int, rates: Mapping = rates) -> dict[str, jax.Array]:
             factor = schedule(step)
             return {group: rate * factor for group, rate in rates.items()}
 
-        def update(grads: Any, state: optax.OptState, params: Any, step: jax.Array | int):
+        def update(grads: Any, state: optax.OptState, params: Any, step, rates: Mapping = rates):
             updates, state = tx.update(grads, state, params)
-            applied = learning_rates(step)
+            applied = learning_rates(step, rates)
             return jax.tree.map(lambda u, group: applied[group] * u, updates, trained), state
 
-        return Optimizer(tx.init, update, learning_rates)
+        return Optimizer(tx.init, update, learning_rates, rates)
 
     def _clip(self, are_independent: bool) -> optax.GradientTransformation:
         if self.clip_norm is None:

@@ -122,10 +122,11 @@ class Training:
         """Whether an evaluation is due once this step is taken."""
         return step % self.eval_period == 0 or step >= self.total_steps
 
-    def stopped(self, at: str) -> KeyboardInterrupt:
-        """What is raised once a run was told to stop; `at` is "step N"."""
+    def stopped(self, at: str, others: int = 0) -> KeyboardInterrupt:
+        """What is raised once a run, and others with it, was told to stop; `at` is "step N"."""
         saved = "saved" if self.save.period else "without checkpoints, at"
-        return KeyboardInterrupt(f"{saved} {at} of {self.total_steps} in {self.model_dir}")
+        more = f" and in {others} other runs" if others else ""
+        return KeyboardInterrupt(f"{saved} {at} of {self.total_steps} in {self.model_dir}{more}")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -78,6 +78,7 @@ def train_step(
     frozen: Params,
     batch: Batch,
     rng: jax.Array,
+    rates: Mapping[str, Any] | None = None,
     *,
     num_microbatches: int = 1,
 ) -> tuple[TrainState, Metrics]:
@@ -93,6 +94,7 @@ def train_step(
         frozen: the other parameters.
         batch: arrays of leading axis B.
         rng: the run's dropout key; each step folds in its number.
+        rates: group -> peak learning rate; None: the optimizer's own.
         num_microbatches: B is processed in so many equal parts, one after the other.
 
     Returns:
@@ -106,11 +108,13 @@ def train_step(
     )
     grad_norm = optax.global_norm(grads)
     finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
-    updates, opt_state = tx.update(grads, state.opt_state, state.trainable, state.step)
+    rates = tx.rates if rates is None else rates
+    updates, opt_state = tx.update(grads, state.opt_state, state.trainable, state.step, rates)
     moved = TrainState(state.step + 1, optax.apply_updates(state.trainable, updates), opt_state)
     new_state = jax.tree.map(lambda new, old: jnp.where(finite, new, old), moved, state)
-    rates = {f"learning_rate/{g}": rate for g, rate in tx.learning_rates(state.step).items()}
-    scalars = {"loss": loss, "grad_norm": grad_norm, "finite": finite, **rates}
+    applied = tx.learning_rates(state.step, rates)
+    named = {f"learning_rate/{group}": rate for group, rate in applied.items()}
+    scalars = {"loss": loss, "grad_norm": grad_norm, "finite": finite, **named}
     return new_state, {**metrics, **scalars}
 
 
@@ -167,7 +171,7 @@ def _microbatches(arrays: Mapping[str, jax.Array], count: int) -> dict[str, jax.
     }
 
 
-TrainStep = Callable[[TrainState, Params, Batch, jax.Array], tuple[TrainState, Metrics]]
+TrainStep = Callable[..., tuple[TrainState, Metrics]]
 
 
 def jitted_train_step(
@@ -177,20 +181,25 @@ def jitted_train_step(
     state: TrainState,
     *,
     num_microbatches: int = 1,
+    frozen_axes: Any = None,
 ) -> Any:
-    """`(state, frozen, batch, rng) -> (state, metrics)` for `jax.jit`, not compiled yet.
+    """`(state, frozen, batch, rng[, rates]) -> (state, metrics)` for `jax.jit`, not compiled yet.
 
     The state is donated: its buffers are reused, and the new state lies as the given one does.
 
     Args:
         state: arrays, or their shapes with shardings.
+        frozen_axes: None: of one run. Else of several, on a first axis of all that is given and
+            returned; of the frozen parameters only where this tree has a 0, because what is
+            None in it is shared by all runs.
     """
+    one = functools.partial(train_step, model, tx, num_microbatches=num_microbatches)
+    if frozen_axes is not None:
+        one = jax.vmap(one, in_axes=(0, frozen_axes, 0, 0, 0))
 
-    def step(state, frozen, batch, rng):
+    def step(state, frozen, batch, rng, rates=None):
         with layout.split_over_batch(partitioner.batch_sharding):
-            return train_step(
-                model, tx, state, frozen, batch, rng, num_microbatches=num_microbatches
-            )
+            return one(state, frozen, batch, rng, rates)
 
     # Left to itself, XLA may lay out the new state in another way, and compile twice.
     shardings = jax.tree.map(lambda leaf: leaf.sharding, state)
@@ -198,22 +207,20 @@ def jitted_train_step(
 
 
 def make_train_step(
-    model: Any, tx: Optimizer, partitioner: PjitPartitioner, *, num_microbatches: int = 1
+    model: Any, tx: Optimizer, partitioner: PjitPartitioner, **options: Any
 ) -> TrainStep:
-    """`jitted_train_step`, compiled by the first call.
+    """`jitted_train_step` with its options, compiled by the first call.
 
     Arguments lie on the partitioner's mesh (`place_state`, `place`, `shard_batch`).
     """
     compiled: TrainStep | None = None
 
-    def run(state: TrainState, frozen: Params, batch: Batch, rng: jax.Array):
+    def run(state: TrainState, *arguments: Any):
         nonlocal compiled
         if compiled is None:
-            compiled = jitted_train_step(
-                model, tx, partitioner, state, num_microbatches=num_microbatches
-            )
+            compiled = jitted_train_step(model, tx, partitioner, state, **options)
         with jax.set_mesh(partitioner.mesh):  # which fused attention asks for
-            return compiled(state, frozen, batch, rng)
+            return compiled(state, *arguments)
 
     return run
 

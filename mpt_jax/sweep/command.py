@@ -8,7 +8,7 @@ import sys
 from mpt_jax import lock
 from mpt_jax.errors import UserError
 from mpt_jax.screen import Screen
-from mpt_jax.sweep import cells, data_check, execution, overview, plan_file
+from mpt_jax.sweep import cells, data_check, execution, groups, overview, plan_file
 from mpt_jax.sweep.plan import Plan
 
 EXIT_FAILED = 1
@@ -21,6 +21,14 @@ FLAGS = {
         "type": int,
         "default": 1,
         "help": "runs at a time; on CPUs as many as there are, with one accelerator 1 (default: 1)",
+    },
+    "--together": {
+        "metavar": "N",
+        "type": int,
+        "nargs": "?",
+        "const": 24,
+        "default": 1,
+        "help": "train up to N cells that share a program in it (N: 24 where it is left out)",
     },
     "--methods": {**_ITEMS, "help": "only these of the plan's methods, by label"},
     "--tasks": {**_ITEMS, "help": "only these of its tasks"},
@@ -53,6 +61,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     if arguments.processes < 1:
         raise UserError(f"--processes={arguments.processes} is not at least 1.")
+    if arguments.together < 1:
+        raise UserError(f"--together={arguments.together} is not at least 1.")
     if arguments.dry_run and arguments.emit:
         raise UserError("--dry_run and --emit exclude each other.")
     plan = plan_file.load(arguments.plan)
@@ -70,9 +80,11 @@ def run(arguments: argparse.Namespace) -> int:
         print(overview.commands(left), end="")
         return 0
     print(overview.state(plan, runs, left), flush=True)
+    if arguments.together > 1:
+        print(overview.shared(groups.of(left, arguments.together)), flush=True)
     if arguments.dry_run:
         return 0
-    status = finish(left, arguments.processes, folder)
+    status = finish(left, arguments.processes, folder, arguments.together)
     if not cells.left_of(runs):
         _show(plan, folder)
     return status
@@ -95,7 +107,7 @@ def _show(plan: Plan, folder: pathlib.Path) -> None:
     screen.line(f"\nreport: t5x report {shlex.quote(str(folder))}")
 
 
-def finish(left: list[cells.Run], processes: int, folder: pathlib.Path) -> int:
+def finish(left: list[cells.Run], processes: int, folder: pathlib.Path, together: int = 1) -> int:
     """Carries out `left` and, at the end, says what failed; returns the exit status.
 
     Raises:
@@ -107,7 +119,7 @@ def finish(left: list[cells.Run], processes: int, folder: pathlib.Path) -> int:
         "wait for the end, or give this one another --folder."
     )
     with lock.held(folder / LOCK, refusal):
-        outcome = execution.carry_out(left, processes, folder / "compiled")
+        outcome = execution.carry_out(left, processes, folder / "compiled", together)
     if outcome.faults:
         print(f"t5x: {outcome.faults}", file=sys.stderr)
         return EXIT_FAILED

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 from types import FrameType
 
+from mpt_jax.sweep import groups
 from mpt_jax.sweep.cells import Run
 from mpt_jax.sweep.pool import Pool
 
@@ -42,50 +43,65 @@ class Outcome:
         return "\n".join(lines)
 
 
-def carry_out(runs: Sequence[Run], processes: int, compiled: pathlib.Path) -> Outcome:
+def carry_out(
+    runs: Sequence[Run], processes: int, compiled: pathlib.Path, together: int = 1
+) -> Outcome:
     """Carry out `runs` and print, line by line, how far it is.
 
     Args:
         runs: each behind the one that it needs; one that is not among them is finished.
-        processes: how many runs at a time.
+        processes: how many runs, or groups of runs, at a time.
         compiled: folder of compiled programs, for all of them and for the next call.
+        together: so many cells at most are trained in one program, see `groups.of`.
 
     Raises:
         KeyboardInterrupt: Ctrl-C or SIGTERM, after the runs have saved their state.
     """
-    outcome, waiting = Outcome(), list(runs)
+    outcome, waiting = Outcome(), groups.of(runs, together)
     unfinished = {run.name for run in runs}
     started = {}
     try:
         with _sigterm_interrupts(), Pool(processes, compiled) as pool:
             while waiting or pool.is_busy():
-                for run in [r for r in waiting if r.after not in unfinished]:
+                for group in [g for g in waiting if unfinished.isdisjoint(_needs(g))]:
                     if pool.has_room():
-                        waiting.remove(run)
-                        started[run.name] = time.monotonic()
-                        pool.start(run)
-                run, error = pool.wait()
-                if error is None:
-                    outcome.finished.append(run.name)
-                    unfinished.remove(run.name)
-                else:
-                    outcome.failed.append((run, error))
-                    waiting = _without_those_that_need(run, waiting, outcome)
-                _print(run, error, time.monotonic() - started[run.name], outcome, len(runs))
+                        waiting.remove(group)
+                        started[group] = time.monotonic()
+                        pool.start(group)
+                group, errors = pool.wait()
+                seconds = (time.monotonic() - started[group]) / len(group)
+                for run, error in zip(group, errors, strict=True):
+                    if error is None:
+                        outcome.finished.append(run.name)
+                        unfinished.remove(run.name)
+                    else:
+                        outcome.failed.append((run, error))
+                        waiting = _without_those_that_need(run, waiting, outcome)
+                    _print(run, error, seconds, outcome, len(runs))
     except KeyboardInterrupt:
         done = f"{len(outcome.finished)} of {_count(len(runs))} finished"
         raise KeyboardInterrupt(done) from None
     return outcome
 
 
-def _without_those_that_need(failed: Run, waiting: Sequence[Run], outcome: Outcome) -> list[Run]:
+def _needs(group: Sequence[Run]) -> set[str | None]:
+    return {run.after for run in group}
+
+
+def _without_those_that_need(
+    failed: Run, waiting: Sequence[Sequence[Run]], outcome: Outcome
+) -> list[tuple[Run, ...]]:
     """Moves the runs that need `failed`, directly or not, to the outcome; returns the others."""
     kept = []
-    for run in waiting:
-        if run.after == failed.name or run.after in outcome.not_run:
-            outcome.not_run[run.name] = failed.name
-        else:
-            kept.append(run)
+    for group in waiting:
+        left = []
+        for run in group:
+            if run.after == failed.name or run.after in outcome.not_run:
+                outcome.not_run[run.name] = failed.name
+            else:
+                left.append(run)
+        if left:
+            kept.append(tuple(left))
     return kept
 
 

@@ -33,6 +33,14 @@ def state(plan: Plan, runs: Sequence[Run], left: Sequence[Run]) -> str:
     return "\n".join([f"{plan.name}: {' × '.join(parts)}", "", *lines])
 
 
+def shared(groups: Sequence[Sequence[Run]]) -> str:
+    """A line: what is trained together."""
+    sizes = [len(group) for group in groups if len(group) > 1]
+    if not sizes:
+        return "\nNo cells that are left share a program."
+    return f"\nTogether: {sum(sizes)} cells in {len(sizes)} programs of up to {max(sizes)}."
+
+
 def commands(left: Sequence[Run]) -> str:
     """A line of shell for each run; at its end, as a comment, its name and what it must follow."""
     names = {run.name for run in left}

@@ -1,4 +1,7 @@
-"""Worker processes (`worker`): each carries out one run at a time; one that dies is replaced."""
+"""Worker processes (`worker`): each carries out a run, or runs together, at a time.
+
+One that dies is replaced.
+"""
 
 import contextlib
 import json
@@ -7,6 +10,7 @@ import pathlib
 import selectors
 import subprocess
 import sys
+from collections.abc import Sequence
 
 from mpt_jax import lock
 from mpt_jax.sweep.cells import Run
@@ -49,34 +53,34 @@ class Pool:
             raise
 
     def is_busy(self) -> bool:
-        """Whether there is a run to wait for."""
+        """Whether there is a job to wait for."""
         return bool(self._busy)
 
     def has_room(self) -> bool:
-        """Whether another run can start."""
+        """Whether another job can start."""
         return len(self._busy) < self._processes
 
-    def start(self, run: Run) -> None:
-        """Give `run` to a worker."""
+    def start(self, runs: Sequence[Run]) -> None:
+        """Give a job to a worker: a run, or several that are trained together."""
         worker = self._idle.pop() if self._idle else _Worker(self._environment)
         self._busy.append(worker)
-        worker.start(run)
+        worker.start(runs)
 
-    def wait(self) -> tuple[Run, str | None]:
-        """Wait until a run ends; returns it, and what went wrong."""
+    def wait(self) -> tuple[Sequence[Run], list[str | None]]:
+        """Wait until a job ends; returns its runs, and what went wrong with each."""
         with selectors.DefaultSelector() as selector:
             for worker in self._busy:
                 selector.register(worker.process.stdout, selectors.EVENT_READ, worker)
             worker = selector.select()[0][0].data
-        run, error, is_alive = worker.answer()
+        runs, errors, is_alive = worker.answer()
         self._busy.remove(worker)
         if is_alive:
             self._idle.append(worker)
-        return run, error
+        return runs, errors
 
 
 class _Worker:
-    """A process and the run that it was given last."""
+    """A process and the job that it was given last."""
 
     def __init__(self, environment: dict[str, str]):
         self.process = subprocess.Popen(
@@ -88,25 +92,22 @@ class _Worker:
             start_new_session=True,  # a Ctrl-C reaches only the sweep, which passes it on once
             pass_fds=lock.descriptors(),  # the sweep's folder is taken until its workers have ended
         )
-        self._run: Run | None = None
+        self._runs: Sequence[Run] = ()
 
-    def start(self, run: Run) -> None:
-        self._run = run
-        commands = [step.arguments for step in run.steps]
+    def start(self, runs: Sequence[Run]) -> None:
+        self._runs = runs
+        job = [{"log": str(r.log), "commands": [step.arguments for step in r.steps]} for r in runs]
         with contextlib.suppress(BrokenPipeError):  # it has died: `answer` will find out
-            print(
-                json.dumps({"log": str(run.log), "commands": commands}),
-                file=self.process.stdin,
-                flush=True,
-            )
+            print(json.dumps({"runs": job}), file=self.process.stdin, flush=True)
 
-    def answer(self) -> tuple[Run, str | None, bool]:
-        """The run, what went wrong, and whether the process is still there."""
+    def answer(self) -> tuple[Sequence[Run], list[str | None], bool]:
+        """The runs, what went wrong with each, and whether the process is still there."""
         line = self.process.stdout.readline()
         if line:
-            return self._run, json.loads(line)["error"], True
+            return self._runs, json.loads(line)["errors"], True
         self.end()
-        return self._run, f"its process ended with status {self.process.returncode}", False
+        died = f"its process ended with status {self.process.returncode}"
+        return self._runs, [died] * len(self._runs), False
 
     def end(self) -> None:
         """Let the process end by itself, after the run that it may have."""

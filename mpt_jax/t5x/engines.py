@@ -4,12 +4,13 @@ The facade's classes hold settings and are the same for both; its functions (`tr
 `eval.evaluate`, `infer.infer`) are run by the engine that was chosen.
 """
 
+import contextlib
 import functools
 import importlib
 import inspect
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 OWN, T5X = "mpt_jax", "t5x"
@@ -17,6 +18,7 @@ ENGINES = (OWN, T5X)
 
 _T5X_PROGRAMS = ("main", "train", "eval", "infer")
 _chosen = OWN
+_withheld: list[Any] | None = None
 
 
 def choose(engine: str) -> None:
@@ -36,6 +38,9 @@ def by_engine(settings: type, own: Callable[[Any], Any], real: str) -> Callable[
 
     @functools.wraps(own)
     def run(**arguments: Any) -> Any:
+        if _withheld is not None:
+            _withheld.append(settings(**arguments))
+            return None
         chosen = own
         if _chosen == T5X:
             chosen = getattr(importlib.import_module(real), own.__name__)
@@ -45,6 +50,17 @@ def by_engine(settings: type, own: Callable[[Any], Any], real: str) -> Callable[
     run.settings = settings
     run.__signature__ = inspect.signature(settings)
     return run
+
+
+@contextlib.contextmanager
+def withheld() -> Iterator[list[Any]]:
+    """Within it nothing is run: the settings of what is called are put on the list instead."""
+    global _withheld
+    _withheld = []
+    try:
+        yield _withheld
+    finally:
+        _withheld = None
 
 
 def is_t5x_program() -> bool:

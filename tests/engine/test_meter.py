@@ -110,3 +110,22 @@ def test_damaged_numbers_are_not_known():
     damaged = {"seconds": -1, "steps": True, "product_bytes": "9", "examples_per_second": 2.0**80}
     told = {**damaged, "step_seconds": float("nan"), "peak_memory_of": "cloud"}
     assert recorded_costs.of({"cost": told}) == recorded_costs.of({"cost": [1]}) == {}
+
+
+def test_runs_of_one_program_share_its_time_equally(tmp_path):
+    clock, spans = Clock(), []
+    meters = []
+    for _ in range(2):
+        meters.append(meter.Meter(8, None, clock=clock, compilations=spans))
+        clock.span(3)  # of its own start
+    for each in meters:
+        each.share(meters)
+        each.go(0)
+    spans.append(clock.span(4))
+    clock.span(10)
+    for each in meters:
+        each.pause(5)
+        cost = each.cost(str(tmp_path))
+        assert (cost["seconds"], cost["steps"]) == (10, 5)  # half of 3 + 3 + 4 + 10
+        assert (cost["step_seconds"], cost["compile_seconds"]) == (5, 2)
+        assert cost["examples_per_second"] == 8

@@ -20,7 +20,8 @@ import jax
 from tensorflow.python.autograph.impl import api as autograph
 
 from mpt_jax import cli
-from mpt_jax.engine import checkpoints, loop
+from mpt_jax.engine import checkpoints
+from mpt_jax.engine import run as run_lib
 from mpt_jax.engine.evaluation import evaluator
 from mpt_jax.engine.reporting import window
 
@@ -120,7 +121,7 @@ class Life:
         at = self._kill.when if self._kill and self._kill.how == WRITE else None
         sys.addaudithook(functools.partial(self._audit, str(folder), at))
         told = self._told
-        _announce(loop, "Reporter", lambda: told.put(phase="training"))
+        _announce(run_lib, "Reporter", lambda: told.put(phase="training"))
         _announce(window.MetricWindow, "add", lambda: told.put(phase="training"))
         _announce(checkpoints.Checkpointer, "restore", lambda: told.put(phase="restoring"))
         _announce(checkpoints.Checkpointer, "save", lambda: told.put(phase="saving"))

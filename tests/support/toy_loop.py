@@ -25,11 +25,11 @@ TASKS = ("toy_a", "toy_b")
 STEPS = 6
 
 
-def dataset(split, few_shot=None, **changes):
+def dataset(split, few_shot=None, tasks=TASKS, **changes):
     sampling = {"min_tasks_per_batch": 1, "batch_size": 8} if split == "train" else {}
     fields = {
         "mixture_or_task_name": bind_tasks(
-            list(TASKS), few_shot=few_shot, module="toy_tasks", **sampling
+            list(tasks), few_shot=few_shot, module="toy_tasks", **sampling
         ),
         "task_feature_lengths": {"inputs": 12, "targets": 6},
         "split": split,
@@ -41,8 +41,8 @@ def dataset(split, few_shot=None, **changes):
     return DatasetConfig(**{**fields, **changes})
 
 
-def run(model_dir, backbone, *, learning_rate=0.3, num_microbatches=1, period=3, **changes):
-    """One run of `loop.train`, which saves every 3 steps and evaluates every 2."""
+def settings(model_dir, backbone, *, learning_rate=0.3, num_microbatches=1, period=3, **changes):
+    """Of a run that saves every 3 steps and evaluates every 2."""
     schedule = create_learning_rate_scheduler(
         base_learning_rate=learning_rate, warmup_steps=2, total_steps=STEPS
     )
@@ -60,7 +60,12 @@ def run(model_dir, backbone, *, learning_rate=0.3, num_microbatches=1, period=3,
         "eval_period": 2,
         "stats_period": 1,
     }
-    return loop.train(Training(**{**arguments, **changes}))
+    return Training(**{**arguments, **changes})
+
+
+def run(model_dir, backbone, **changes):
+    """One run of `loop.train`; arguments as `settings`."""
+    return loop.train(settings(model_dir, backbone, **changes))
 
 
 def interrupt():

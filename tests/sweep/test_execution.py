@@ -23,9 +23,8 @@ WORKER = """
 import json, sys
 for line in sys.stdin:
     job = json.loads(line)
-    for command in job["commands"]:
-        error = eval(command[0])
-    print(json.dumps({"error": error}), flush=True)
+    errors = [eval(run["commands"][-1][0]) for run in job["runs"]]
+    print(json.dumps({"errors": errors}), flush=True)
 """
 
 
@@ -52,14 +51,14 @@ class FakePool:
     def has_room(self):
         return len(self.going) < self.processes
 
-    def start(self, run):
+    def start(self, runs):
         assert self.has_room()
-        self.going.append(run)
-        self.started.append(run.name)
+        self.going.append(runs)
+        self.started += [run.name for run in runs]
 
     def wait(self):
-        run = self.going.pop(0)
-        return run, "a reason" if run.name in self.bad else None
+        runs = self.going.pop(0)
+        return runs, ["a reason" if run.name in self.bad else None for run in runs]
 
 
 @pytest.fixture(name="fake")
@@ -225,9 +224,10 @@ def worker(tmp_path, *commands):
     ]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with subprocess.Popen(pool._PROGRAM, **pipes, text=True, cwd=tmp_path) as process:
-        print(*map(json.dumps, jobs), sep="\n", file=process.stdin, flush=True)
+        lines = [json.dumps({"runs": [job]}) for job in jobs]
+        print(*lines, sep="\n", file=process.stdin, flush=True)
         # The end of its input stops what is going on.
-        answers = [json.loads(process.stdout.readline())["error"] for _ in jobs]
+        answers = [json.loads(process.stdout.readline())["errors"][0] for _ in jobs]
     assert process.returncode == 0
     return answers, [pathlib.Path(job["log"]).read_text() for job in jobs]
 

@@ -155,6 +155,7 @@ def test_only_what_is_left_is_emitted_and_waits_for_nothing_that_is_done(emitted
         (["gin/sweeps/mni.toml"], "no plan 'gin/sweeps/mni.toml'. Did you mean 'gin/sweeps/mini"),
         ([MINI, "--procceses=2"], "unknown flag '--procceses'. Did you mean '--processes'"),
         ([MINI, "--processes=0"], "--processes=0 is not at least 1"),
+        ([MINI, "--together=0"], "--together=0 is not at least 1"),
         ([MINI, "--processes=two"], "invalid int value: 'two'"),
         ([MINI, "--dry_run", "--emit"], "exclude each other"),
         ([MINI, "--shots=17"], "--shots: gin/sweeps/mini.toml has no '17'"),
@@ -256,6 +257,47 @@ def test_from_the_plan_to_the_scores(sweep, tmp_path):
     (done,) = (line for line in out.splitlines() if line.startswith("["))
     assert done.startswith("[1/1] targets/MPT/toy_a-12-0: ")
     assert sweep_plans.files(source) == before
+
+
+TOGETHER = f"""
+tasks = ["toy_a", "toy_b"]
+shots = [12]
+seeds = [0, 1]
+settings = ["INITIAL_CHECKPOINT_PATH=backbone"]
+methods = [
+    {{ label = "one" }},
+    {{ label = "wild", settings = ["SHARED_LEARNING_RATE=1e39"] }},
+]
+[target]
+files = ["gin/mpt_target.gin", "gin/methods/prompt_tuning.gin", "{TESTS / "support/toy.gin"}"]
+[evaluation]
+files = ["gin/mpt_eval.gin", "{TESTS / "support/toy.gin"}"]
+"""
+
+
+def test_cells_together_are_finished_or_fail_each_by_itself(sweep, tmp_path):
+    (tmp_path / "toy.toml").write_text(TOGETHER)
+    toy.save(tmp_path / "backbone")
+    status, out, err = sweep("toy.toml", "--together", "--dry_run")
+    assert (status, err) == (0, "")
+    assert "Together: 8 cells in 1 programs of up to 8." in out
+    status, out, err = sweep("toy.toml", "--together=4", "--tasks=toy_a")
+    assert status == 1 and err.startswith("t5x: 2 runs failed:\n"), err
+    for seed in (0, 1):
+        assert f"  targets/wild/toy_a-12-{seed}: the loss or its gradient is not finite" in err
+        folder = tmp_path / f"runs/toy/targets/one/toy_a-12-{seed}"
+        record = json.loads((folder / "run.json").read_text())
+        assert (record["label"], record["few_shot"], record["seed"]) == ("one", 12, seed)
+        assert record["finished"] and record["cost"]["steps"] == 4
+        assert json.loads((folder / "test/metrics.json").read_text())["mean"]["key_metric"] > 0
+        assert f"RANDOM_SEED = {seed}\n" in (folder / "config.gin").read_text()
+    first = (tmp_path / "runs/toy/targets/one/toy_a-12-0/log.txt").read_text()
+    assert "trained one by one" not in first
+
+    before = sweep_plans.files(folder)
+    status, out, err = sweep("toy.toml", "--together", "--tasks=toy_a", "--methods=one")
+    assert (status, err) == (0, "")
+    assert sweep_plans.files(folder) == before
 
 
 def test_a_finished_sweep_prints_its_scores_and_names_the_report(tmp_path, monkeypatch, capsys):

@@ -5,7 +5,7 @@ import pytest
 import toy
 from toy_loop import TASKS, Fetched, run
 
-from mpt_jax.engine import loop
+from mpt_jax.engine import run as run_lib
 
 
 @pytest.fixture(autouse=True)
@@ -49,7 +49,7 @@ def _scores(monkeypatch):
         def collapses(self):
             return {}
 
-    monkeypatch.setattr(loop, "Evaluator", Evaluator)
+    monkeypatch.setattr(run_lib, "Evaluator", Evaluator)
     return scores
 
 

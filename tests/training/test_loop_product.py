@@ -108,7 +108,7 @@ def test_a_full_disk_for_the_product_is_one_message(backbone, scores, tmp_path, 
     assert_product_is_of(tmp_path, step=2)
 
 
-INDEPENDENT = {"model": toy.model(PromptTuning(prompt_length=4, per_task=True), TASKS), "period": 2}
+INDEPENDENT = {"model": toy.model(PromptTuning(prompt_length=4), TASKS, toy.ONE_LAYER), "period": 2}
 
 
 def assert_rows_are_of(model_dir, *steps):

@@ -52,8 +52,18 @@ class Meter:
         self._began = clock()
         self._steps, self._step_seconds = 0, 0.0
         self._since: tuple[int, float] | None = None
+        self._runs = 1
         _forget_peak()
         self._peak_before = _peak_memory()[0]
+
+    def share(self, others: Sequence["Meter"]) -> None:
+        """The run goes on in one program with others, and has an equal share of its time.
+
+        Args:
+            others: the meters of all runs of the program, with this one.
+        """
+        self._runs = len(others)
+        self._began = min(meter._began for meter in others)
 
     def go(self, step: int) -> None:
         """Training steps follow `step`; without effect where they already do."""
@@ -79,9 +89,9 @@ class Meter:
         if not self._is_whole:
             return {}
         found = {
-            of.SECONDS: self._clock() - self._began,
-            of.STEP_SECONDS: self._step_seconds,
-            of.COMPILE_SECONDS: self._compiling(self._began),
+            of.SECONDS: (self._clock() - self._began) / self._runs,
+            of.STEP_SECONDS: self._step_seconds / self._runs,
+            of.COMPILE_SECONDS: self._compiling(self._began) / self._runs,
             of.STEPS: self._steps,
         }
         found = {name: value + self.earlier.get(name, 0) for name, value in found.items()}

@@ -75,10 +75,15 @@ def one_run_at_a_time(train: Callable[[Any], str]) -> Callable[[Any], str]:
         try:
             return train(settings)
         finally:
-            if taken := _taken.pop(str(files.absolute(settings.model_dir)), None):
-                taken.close()
+            let_go(settings.model_dir)
 
     return run
+
+
+def let_go(model_dir: str) -> None:
+    """Let others have the folder that `prepare` took; without effect where it did not."""
+    if taken := _taken.pop(str(files.absolute(model_dir)), None):
+        taken.close()
 
 
 @contextlib.contextmanager

@@ -18,17 +18,21 @@ class Reporter:
     Args:
         settings: of the run, whose folder gets `metrics.jsonl` and TensorBoard events.
         step: that the run goes on from.
+        display: of several runs that go on together; None: the run has its own.
     """
 
-    def __init__(self, settings: Training, step: int):
+    def __init__(self, settings: Training, step: int, display: Progress | None = None):
         self._open = contextlib.ExitStack()
         self._speaks = hosts.is_first()
         if self._speaks:
             writer = MetricWriter(settings.model_dir, resume_step=step)
             self._writer = self._open.enter_context(writer)
-            name = os.path.basename(os.path.normpath(settings.model_dir))
-            progress = Progress(settings.total_steps, f"{settings.model.method.name} {name}", step)
-            self._progress = self._open.enter_context(progress)
+            parts = os.path.normpath(settings.model_dir).split(os.sep)
+            self._whose = f"{os.sep.join(parts[-2:])}  " if display else ""
+            if display is None:
+                what = f"{settings.model.method.name} {parts[-1]}"
+                display = self._open.enter_context(Progress(settings.total_steps, what, step))
+            self._progress = display
 
     def __enter__(self) -> "Reporter":
         return self
@@ -67,6 +71,6 @@ class Reporter:
             score = flat[f"{history.MEAN}/{history.KEY_METRIC}"]
             values = "  ".join(f"{name} {value:.2f}" for name, value in flat.items())
             self._progress.update(step, {SCORE: score})
-            self._progress.log(f"step {step}  validation: {SCORE} {score:.2f}", values)
+            self._progress.log(f"{self._whose}step {step}  validation: {SCORE} {score:.2f}", values)
             for task, said in collapses().items():
-                self._progress.log(f"step {step}  {task}: {said}")
+                self._progress.log(f"{self._whose}step {step}  {task}: {said}")

@@ -1,0 +1,116 @@
+"""Whether runs can take their steps in one program: it must compute for each what its own would."""
+
+import functools
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import traverse_util
+
+from mpt_jax.backbone import store
+from mpt_jax.engine import step as step_lib
+from mpt_jax.engine.initialize import batch_shapes
+from mpt_jax.engine.run import Run
+from mpt_jax.errors import UserError
+
+
+class Sharing:
+    """Compares runs with the first.
+
+    Args:
+        first: a run that is started.
+    """
+
+    def __init__(self, first: Run):
+        self._first = first
+        self._losses: list[tuple[tuple, str]] = []  # of models so far: what decides it, and it
+
+    @functools.cached_property
+    def _facts_of_first(self) -> dict[str, Any]:
+        return self._facts(self._first)
+
+    def check(self, run: Run) -> None:
+        """Refuses a started run that another program than that of the first would be needed for.
+
+        Raises:
+            UserError: says what differs; or that the backbone trains.
+        """
+        if any(tree in run.state().trainable for tree in store.BACKBONE_TREES):
+            raise UserError(
+                f"the method {run.model.method.name!r} of {run.settings.model_dir} trains the "
+                "backbone itself, which runs that are trained together share: train it by itself."
+            )
+        others = self._facts_of_first
+        for name, value in self._facts(run).items():
+            if value != others[name]:
+                raise UserError(
+                    f"{run.settings.model_dir} and {self._first.settings.model_dir} cannot be "
+                    f"trained together, because they differ in {name}"
+                    f"{_shown(value, others[name])}: train them by themselves."
+                )
+
+    def _facts(self, run: Run) -> dict[str, Any]:
+        """What runs that share a program must have in common, by what it is called."""
+        settings, restore = run.settings, run.settings.checkpoint_cfg.restore
+        trainable, frozen = _shapes(run.state().trainable), _shapes(run.frozen)
+        return {
+            "INITIAL_CHECKPOINT_PATH": restore and restore.path,
+            "the mesh": (settings.partitioner.mesh, settings.partitioner.logical_axis_rules),
+            "BATCH_SIZE": settings.batch_size,
+            "TASK_FEATURE_LENGTHS": dict(settings.lengths),
+            "num_microbatches": settings.trainer.num_microbatches,
+            "the number of tasks": len(run.model.tasks),
+            "the method": run.model.method.name,
+            "what is trained": trainable,
+            "what is frozen": frozen,
+            "what the optimizer computes (its rule, the schedule)": _updates(run),
+            "what is learnt from (method, losses)": self._loss(run, trainable),
+        }
+
+    def _loss(self, run: Run, trainable: Mapping) -> str:
+        """The text of `_loss`; a network is traced once for all models that are equal."""
+        model = run.model
+        decides = (model.config, model.method, model.distillation, model.label_smoothing)
+        decides += (model.z_loss, len(model.tasks), dict(run.settings.lengths), trainable)
+        for known, text in self._losses:
+            if known == decides:
+                return text
+        self._losses.append((decides, _loss(run)))
+        return self._losses[-1][1]
+
+
+def _shapes(tree: Mapping) -> dict[str, tuple]:
+    flat = traverse_util.flatten_dict(tree, sep="/")
+    return {path: (leaf.shape, leaf.dtype.name) for path, leaf in flat.items()}
+
+
+def _loss(run: Run) -> str:
+    """Loss and gradient as a program, in which nothing is left out but its arguments' values."""
+    settings = run.settings
+    shapes = batch_shapes(settings.batch_size, settings.lengths)
+    batch = {name: jax.ShapeDtypeStruct(shape, "int32") for name, shape in shapes.items()}
+    loss = functools.partial(
+        step_lib.loss_and_grads, run.model, num_microbatches=settings.trainer.num_microbatches
+    )
+    return _text(loss, run.state().trainable, run.frozen, batch, run.rng)
+
+
+def _updates(run: Run) -> str:
+    """The optimizer's update, likewise."""
+    state, optimizer = run.state(), run.optimizer
+    rates = dict.fromkeys(optimizer.rates, jnp.float32(0))
+    trainable = state.trainable
+    return _text(optimizer.update, trainable, state.opt_state, trainable, state.step, rates)
+
+
+def _text(function: Any, *arguments: Any) -> str:
+    # Of functions that are called as they are the text has the address.
+    return re.sub(r" at 0x[0-9a-f]+", "", str(jax.make_jaxpr(function)(*arguments)))
+
+
+def _shown(value: Any, other: Any) -> str:
+    """Both, where they are short."""
+    texts = [str(value), str(other)]
+    return f" ({texts[0]} and {texts[1]})" if max(map(len, texts)) < 100 else ""

@@ -1,0 +1,171 @@
+"""Runs that are trained in one program come out as each would alone."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import toy
+from toy_loop import dataset, interrupt, is_finished, settings, steps_saved
+
+from mpt_jax import lock
+from mpt_jax.engine import group, loop, optimizers
+from mpt_jax.engine.settings import Trainer
+from mpt_jax.errors import UserError
+from mpt_jax.methods.bitfit import BitFit
+from mpt_jax.methods.full import FullTraining
+from mpt_jax.methods.lora import LoRA
+from mpt_jax.methods.mpt import MPT
+from mpt_jax.methods.prompt_tuning import PromptTuning
+from mpt_jax.product import product_file
+
+# Of each run: its task, its seed, its rate.
+CASES = (("toy_a", 0, 0.1), ("toy_b", 1, 0.05), ("toy_a", 2, 0.02))
+METHODS = {
+    "mpt": MPT(prompt_length=4),
+    "prompt tuning": PromptTuning(prompt_length=4),
+    "lora": LoRA(rank=2),
+    "bitfit": BitFit(),
+}
+
+
+def of(folder, backbone, case, method=METHODS["mpt"], rate=None, **changes):
+    """The arguments of `toy_loop.run` for one of the cases."""
+    task, seed, own_rate = CASES[case]
+    model = toy.model(method, (task,), toy.ONE_LAYER)
+    # With less, Adam makes steps of the rounding of gradients that are zero (of biases of keys).
+    rule = optimizers.adamw(rate or own_rate, clip_norm=1.0, eps=1e-3)
+    buckets = {"length_buckets": {"inputs": (9, 10, 11)}}
+    arguments = {
+        "model": dataclasses.replace(model, optimizer_def=rule),
+        "train_dataset_cfg": dataset("train", tasks=(task,), seed=None, few_shot=6, **buckets),
+        "infer_eval_dataset_cfg": dataset("validation", tasks=(task,)),
+        "random_seed": seed,
+        **changes,
+    }
+    return settings(folder / str(case), backbone, **arguments)
+
+
+def together(folder, backbone, cases=range(3), **changes):
+    loop.train_together(of(folder, backbone, case, **changes) for case in cases)
+
+
+def product(folder):
+    path = folder if (folder / "prompts.safetensors").exists() else folder / "adapter.safetensors"
+    return product_file.load(str(path))
+
+
+def metrics(folder):
+    lines = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
+    return [{name: x for name, x in line.items() if name != "checksum"} for line in lines]
+
+
+def assert_same(folder, other):
+    """Product, history and record, within float tolerance."""
+    (leaves, info), (others, other_info) = product(folder), product(other)
+    assert leaves.keys() == others.keys() and info.step == other_info.step
+    for name, leaf in leaves.items():
+        np.testing.assert_allclose(leaf, others[name], atol=1e-4, err_msg=name)
+    for line, expected in zip(metrics(folder), metrics(other), strict=True):
+        assert line.pop("kind") == expected.pop("kind")
+        assert line == pytest.approx(expected, rel=1e-3, abs=1e-3)
+    record, expected = (json.loads((f / "run.json").read_text()) for f in (folder, other))
+    assert record["finished"] and record["cost"].keys() == expected["cost"].keys()
+    for name in record.keys() - {"cost", "checksum"}:
+        assert record[name] == expected[name], name
+    assert steps_saved(folder) == steps_saved(other)
+
+
+@pytest.fixture(name="alone", scope="session")
+def _alone(tmp_path_factory, backbone):
+    """The folder of MPT's runs by themselves."""
+    folder = tmp_path_factory.mktemp("alone")
+    for case in range(3):
+        loop.train(of(folder, backbone, case))
+    return folder
+
+
+def test_runs_of_mpt_equal_those_alone_in_all_that_they_leave(alone, backbone, tmp_path):
+    together(tmp_path, backbone)
+    for case in "012":
+        assert_same(tmp_path / case, alone / case)
+    seconds = [
+        json.loads((tmp_path / case / "run.json").read_text())["cost"]["seconds"] for case in "012"
+    ]
+    assert max(seconds) < 1.5 * min(seconds)  # an equal share, but for the time of their ends
+
+
+@pytest.mark.parametrize("name", ["prompt tuning", "lora", "bitfit"])
+def test_runs_of_other_methods_equal_those_alone(name, backbone, tmp_path):
+    changes = {"method": METHODS[name], "infer_eval_dataset_cfg": None}
+    together(tmp_path / "together", backbone, **changes)
+    for case in (0, 1):
+        loop.train(of(tmp_path / "alone", backbone, case, **changes))
+        assert_same(tmp_path / "together" / str(case), tmp_path / "alone" / str(case))
+
+
+def test_a_run_that_fails_ends_and_the_others_go_on(alone, backbone, tmp_path):
+    cases = [(0, {}), (1, {"rate": 1e30, "period": 1}), (2, {})]
+    with pytest.raises(
+        loop.RunsFailedError, match="(?s)1 of the runs.*not finite at step"
+    ) as failed:
+        loop.train_together(of(tmp_path, backbone, case, **changes) for case, changes in cases)
+    assert list(failed.value.failures) == [str(tmp_path / "1")]
+    for case in "02":
+        assert_same(tmp_path / case, alone / case)
+    assert not is_finished(tmp_path / "1")
+
+
+def test_stopped_runs_go_on_together_or_alone_from_where_each_is(
+    alone, backbone, fetched, tmp_path
+):
+    fetched.at = {2: interrupt}
+    with pytest.raises(KeyboardInterrupt, match="saved step 2 of 6"):
+        loop.train(of(tmp_path, backbone, 0))
+    fetched.at = {2 + 3 * 3: interrupt}
+    with pytest.raises(KeyboardInterrupt, match="saved step 5 of 6 .*/0 and in 2 other runs"):
+        together(tmp_path, backbone)
+    assert [steps_saved(tmp_path / case)[-1] for case in "012"] == [5, 3, 3]
+    fetched.at = {}
+    loop.train(of(tmp_path, backbone, 2))
+    together(tmp_path, backbone)  # the last is finished
+    for case in "012":
+        (leaves, _), (others, _) = product(tmp_path / case), product(alone / case)
+        for name, leaf in leaves.items():
+            np.testing.assert_allclose(leaf, others[name], atol=1e-4, err_msg=name)
+        assert is_finished(tmp_path / case)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"method": MPT(prompt_length=3)}, "they differ in what is trained"),
+        ({"trainer_cls": Trainer}, "they differ in what the optimizer computes"),
+        ({"train_dataset_cfg": dataset("train", tasks=("toy_b",), batch_size=4)}, "BATCH_SIZE"),
+    ],
+)
+def test_runs_of_other_programs_are_refused(changes, message, backbone, tmp_path):
+    both = {"infer_eval_dataset_cfg": None}
+    arguments = [of(tmp_path, backbone, 0, **both), of(tmp_path, backbone, 1, **both, **changes)]
+    with pytest.raises(UserError, match=message):
+        loop.train_together(arguments)
+    with lock.held(tmp_path / "0" / "run.lock", "let go of."):
+        pass
+
+
+def test_runs_that_train_the_backbone_are_refused(backbone, tmp_path):
+    with pytest.raises(UserError, match="the method 'full' .* trains the backbone itself"):
+        together(tmp_path, backbone, (0, 1), method=FullTraining(), infer_eval_dataset_cfg=None)
+
+
+def test_batches_are_padded_to_the_longest_of_them():
+    batches = [toy.batch([0, 0], seed, inputs=4 + seed, targets=3) for seed in (0, 1)]
+    stacked = group.stacked_batch(batches)
+    assert stacked["encoder_input_tokens"].shape == (2, 2, 5)
+    assert not stacked["encoder_input_tokens"][0, :, 4].any()
+    for index, batch in enumerate(batches):
+        for name, rows in batch.items():
+            found = stacked[name][index]
+            np.testing.assert_array_equal(
+                found[:, : rows.shape[1]] if rows.ndim > 1 else found, rows
+            )
