@@ -52,6 +52,7 @@ def _run(cell: dict[str, str]) -> Run:
         day="",
         validation={},
         losses={},
+        cost={},
         bank={},
         bank_tasks=(),
     )

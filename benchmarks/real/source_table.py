@@ -6,7 +6,7 @@ import pathlib
 from real import constant_answer, corpora
 
 from mpt_jax import files
-from mpt_jax.engine.records import history
+from mpt_jax.engine.records import run_record
 from mpt_jax.run_layout import TEACHERS
 from mpt_jax.sweep import cells, table
 from mpt_jax.sweep.plan import Plan
@@ -43,13 +43,6 @@ def lines(plan: Plan, root: pathlib.Path) -> list[str]:
 
 def _row(name: str, folders: list[pathlib.Path]) -> list[str]:
     tuned = files.read_json(folders[0] / "run.json")["tuned_parameters"]
-    found = [_best(folder) for folder in folders]
-    scores = [table.mean_std([f[f"{c.name}/accuracy"] for f in found]) for c in corpora.SOURCES]
+    found = [run_record.evaluations(str(folder)).results() for folder in folders]
+    scores = [table.mean_std([f[c.name]["accuracy"] for f in found]) for c in corpora.SOURCES]
     return [name, f"{tuned:,}", *scores]
-
-
-def _best(folder: pathlib.Path) -> dict:
-    """The evaluation of the step whose prompts are the run's product."""
-    logged = history.read(folder)
-    best = history.best_step(history.means(logged))
-    return next(line for line in logged if line["kind"] == "eval" and line["step"] == best)

@@ -114,7 +114,8 @@ def test_the_table_of_source_runs(real_folder, tmp_path):
                 scores = {f"{name}/accuracy": score for name in names}
                 logged.append({"step": step, "kind": "eval", "mean/key_metric": score, **scores})
             corpora.write_rows(logged, run / "metrics.jsonl")
-            corpora.write_rows([{"tuned_parameters": 1234}], run / "run.json")
+            record = {"tasks": names, "key_metrics": dict.fromkeys(names, "accuracy")}
+            corpora.write_rows([{**record, "tuned_parameters": 1234}], run / "run.json")
             for name in names:
                 (common, *_), *_ = sorted(labels(tmp_path, name), key=lambda item: -item[1])
                 answers = [{"targets": common}] + [{"targets": "another"}] * 3
