@@ -79,14 +79,13 @@ class OptimizerDef:
         flat_axes = traverse_util.flatten_dict(axes)
         groups = {path: label for path, label in flat.items() if label != FROZEN}
         rates = self._rates(sorted(set(groups.values())))
+        by_task = {path: flat_axes[path][:1] == (TASKS_AXIS,) for path in groups}
         rules, keys = {}, {}
         for path, group in groups.items():
-            by_task = flat_axes[path][:1] == (TASKS_AXIS,)
-            keys[path] = f"{group}_per_task" if by_task else group
-            rules[keys[path]] = per_task(self.rule) if by_task else self.rule
+            keys[path] = f"{group}_per_task" if by_task[path] else group
+            rules[keys[path]] = per_task(self.rule) if by_task[path] else self.rule
         by_group = optax.multi_transform(rules, traverse_util.unflatten_dict(keys))
-        are_independent = all(key.endswith("_per_task") for key in rules)
-        tx = optax.chain(self._clip(are_independent), by_group)
+        tx = optax.chain(self._clip(are_independent=all(by_task.values())), by_group)
         trained = traverse_util.unflatten_dict(groups)
 
         def learning_rates(step: jax.Array | int, rates: Mapping = rates) -> dict[str, jax.Array]:

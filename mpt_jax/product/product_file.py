@@ -95,11 +95,10 @@ def save(
 def _updated(path: str, bank: Bank, info: ProductInfo, improved: Sequence[str]) -> Bank:
     """The bank, with the rows of the file at `path` for tasks that did not improve."""
     before, _ = load(path)
-    updated = dict(bank)
+    updated, rows = dict(bank), rows_of(info.tasks, improved)
     for name in filter(is_per_task, bank):
         updated[name] = before[name].copy()
-        for row in rows_of(info.tasks, improved):
-            updated[name][row] = bank[name][row]
+        updated[name][rows] = bank[name][rows]
     return updated
 
 
