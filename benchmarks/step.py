@@ -48,7 +48,7 @@ def main() -> None:
     if args.memory:
         for attention in ("dense", "auto"):
             chosen = dataclasses.replace(config, attention=attention)
-            memory = compile_step(chosen, args, PjitPartitioner()).memory_analysis()
+            memory = compile_step(chosen, args).memory_analysis()
             print(f"attention {attention}: temporaries {memory.temp_size_in_bytes / 1e6:.0f} MB")
         return
 
@@ -86,6 +86,29 @@ def prepare(
     config: T5Config, args: argparse.Namespace, distillation: Distillation | None
 ) -> Callable[[], jax.Array]:
     """A function that runs one step of MPT on random weights and tokens, and returns its loss."""
+    model, optimizer, partitioner, (state, *others) = inputs(config, args, distillation)
+    step = step_lib.make_train_step(model, optimizer, partitioner)
+
+    def run() -> jax.Array:
+        nonlocal state
+        state, metrics = step(state, *others)
+        return metrics["loss"]
+
+    return run
+
+
+def compile_step(config: T5Config, args: argparse.Namespace) -> jax.stages.Compiled:
+    """The training step, compiled and not run."""
+    model, optimizer, partitioner, arguments = inputs(config, args, None)
+    jitted = step_lib.jitted_train_step(model, optimizer, partitioner, arguments[0])
+    with jax.set_mesh(partitioner.mesh):
+        return jitted.lower(*arguments).compile()
+
+
+def inputs(
+    config: T5Config, args: argparse.Namespace, distillation: Distillation | None
+) -> tuple[EncoderDecoderModel, optimizers.Optimizer, PjitPartitioner, tuple]:
+    """Model, optimizer and mesh, and the step's arguments: state, frozen weights, batch, key."""
     model, shapes = model_of(config, args, distillation)
     init = jax.jit(lambda key: model.get_initial_variables(key, shapes)["params"])
     params = init(jax.random.key(0))
@@ -97,56 +120,7 @@ def prepare(
     state = partitioner.place_state(step_lib.init_state(optimizer, trainable), trainable_axes)
     frozen = partitioner.place(frozen, frozen_axes)
     batch = partitioner.shard_batch(random_batch(config, args))
-    step = step_lib.make_train_step(model, optimizer, partitioner)
-    rng = jax.random.key(1)
-
-    def run() -> jax.Array:
-        nonlocal state
-        state, metrics = step(state, frozen, batch, rng)
-        return metrics["loss"]
-
-    return run
-
-
-def compile_step(
-    config: T5Config, args: argparse.Namespace, partitioner: PjitPartitioner
-) -> jax.stages.Compiled:
-    """The step of `engine.step`, compiled for the partitioner's devices, which need not exist."""
-    model, shapes = model_of(config, args)
-    params = jax.eval_shape(lambda key: model.get_initial_variables(key, shapes), jax.random.key(0))
-    params = params["params"]
-    labels, axes = model.param_labels(params), model.param_axes(params)
-    trainable, frozen = step_lib.split(params, labels)
-    trainable_axes, frozen_axes = step_lib.split(axes, labels)
-    optimizer = model.optimizer_def.build(labels, axes, lambda count: jnp.ones(()))
-    state = jax.eval_shape(lambda tree: step_lib.init_state(optimizer, tree), trainable)
-    state = placed(state, partitioner.state_sharding(state, trainable_axes))
-    frozen = in_dtype(frozen, config.dtype)
-    frozen = placed(frozen, partitioner.sharding(frozen_axes, frozen))
-    batch = random_batch(config, args)
-    batch = placed(batch, dict.fromkeys(batch, partitioner.batch_sharding))
-    key = jax.eval_shape(lambda: jax.random.key(1))
-    rng = placed(key, partitioner.replicated)
-
-    def step(state, frozen, batch, rng):
-        return step_lib.train_step(model, optimizer, state, frozen, batch, rng)
-
-    with jax.set_mesh(partitioner.mesh):
-        return jax.jit(step, donate_argnums=0).lower(state, frozen, batch, rng).compile()
-
-
-def in_dtype(shapes: object, dtype: str) -> object:
-    """As `utils.RestoreCheckpointConfig.dtype` stores the frozen weights."""
-    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, dtype), shapes)
-
-
-def placed(arrays: object, shardings: object) -> object:
-    """The shapes of a tree of arrays, and where they lie."""
-    return jax.tree.map(
-        lambda x, sharding: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding),
-        arrays,
-        shardings,
-    )
+    return model, optimizer, partitioner, (state, frozen, batch, jax.random.key(1))
 
 
 def model_of(
