@@ -8,7 +8,6 @@ import pytest
 import t5_golden
 
 from mpt_jax.backbone import network
-from mpt_jax.backbone.network import Transformer
 
 versions = pytest.mark.parametrize("version", t5_golden.VERSIONS)
 kinds = pytest.mark.parametrize("kind", ["plain", "prompted"])
@@ -144,28 +143,11 @@ def test_hypotheses_of_one_example_share_its_encoder_states():
     np.testing.assert_allclose(logits(encoded, valid), repeated, atol=1e-5)
 
 
-def loss_and_gradient(golden, **changes):
-    config = dataclasses.replace(golden.module.config, **changes)
-
-    def loss(prompts):
-        logits = Transformer(config).apply(
-            {"params": golden.params},
-            golden.arrays["encoder_input_tokens"],
-            golden.arrays["decoder_input_tokens"],
-            prompts,
-            enable_dropout=True,
-            rngs={"dropout": jax.random.key(3)},
-        )
-        return jnp.mean(jax.nn.log_softmax(logits)[..., 5])
-
-    return jax.jit(jax.value_and_grad(loss))(golden.arrays["prompts"])
-
-
 @versions
 def test_rematerialisation_gives_the_same_loss_and_gradient(version):
     golden = t5_golden.load(version)
-    loss, gradient = loss_and_gradient(golden, dropout_rate=0.1)
-    remat_loss, remat_gradient = loss_and_gradient(golden, dropout_rate=0.1, remat=True)
+    loss, gradient = golden.loss_and_gradient(dropout_rate=0.1)
+    remat_loss, remat_gradient = golden.loss_and_gradient(dropout_rate=0.1, remat=True)
     np.testing.assert_allclose(loss, remat_loss, rtol=1e-6)
     np.testing.assert_allclose(gradient, remat_gradient, rtol=1e-4, atol=1e-6)
 
@@ -181,7 +163,7 @@ def test_scanned_layers_give_the_logits_of_hugging_face(version, remat):
 
 def test_dropout_changes_the_loss_only_where_its_rate_is_positive():
     golden = t5_golden.load("v1_0")
-    without, with_dropout = (loss_and_gradient(golden, dropout_rate=r)[0] for r in (0.0, 0.3))
+    without, with_dropout = (golden.loss_and_gradient(dropout_rate=r)[0] for r in (0.0, 0.3))
     expected = np.mean(jax.nn.log_softmax(golden.arrays["prompted/logits"])[..., 5])
     np.testing.assert_allclose(without, expected, rtol=1e-5)
     assert abs(with_dropout - without) > 1e-3

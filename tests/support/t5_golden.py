@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import traverse_util
 
@@ -55,6 +56,23 @@ class Golden:
     def prompts(self, kind: str) -> np.ndarray | None:
         """[B, P, D] for "prompted", None for "plain"."""
         return self.arrays["prompts"] if kind == "prompted" else None
+
+    def loss_and_gradient(self, **changes):
+        """Of the prompts, with dropout, where `changes` replace fields of the configuration."""
+        module = Transformer(dataclasses.replace(self.module.config, **changes))
+
+        def loss(prompts):
+            logits = module.apply(
+                {"params": self.params},
+                self.arrays["encoder_input_tokens"],
+                self.arrays["decoder_input_tokens"],
+                prompts,
+                enable_dropout=True,
+                rngs={"dropout": jax.random.key(3)},
+            )
+            return jnp.mean(jax.nn.log_softmax(logits)[..., 5])
+
+        return jax.jit(jax.value_and_grad(loss))(self.arrays["prompts"])
 
     def scanned(self) -> "Golden":
         """The same model with `scan_layers`: parameters of all layers stacked."""
