@@ -19,8 +19,6 @@ from mpt_jax.errors import UserError
 INTERPRET = False  # runs the kernel without a TPU, slowly: for tests
 MANY_SCORES = 2**22  # 16 MB: from here on their memory matters, even to a CPU
 
-_BATCH, _HEADS = "data", "model"  # axes of the mesh, T5X's names
-
 
 def attend(
     choice: str,
@@ -91,7 +89,7 @@ _BY_EXAMPLE = "by example"
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(5, 6))
 def _fused(queries, keys, values, bias, valid, head_dim, choice):
-    return _forward(queries, keys, values, bias, valid, head_dim=head_dim, choice=choice)
+    return _forward(queries, keys, values, bias, valid, head_dim=head_dim, choice=choice)[0]
 
 
 def _fused_forward(queries, keys, values, bias, valid, head_dim, choice):
@@ -101,7 +99,8 @@ def _fused_forward(queries, keys, values, bias, valid, head_dim, choice):
             raise _refusal("it has no gradient of the position bias, which trains here")
         dense = functools.partial(attention.dense, valid=arrays[4], head_dim=head_dim)
         return jax.vjp(dense, *arrays[:4])
-    return _forward(*arrays, head_dim=head_dim, choice=choice), arrays
+    result, *kept = _forward(*arrays, head_dim=head_dim, choice=choice)
+    return result, (arrays, kept)
 
 
 def _fused_backward(head_dim, choice, kept, gradient):
@@ -109,30 +108,41 @@ def _fused_backward(head_dim, choice, kept, gradient):
         return (None,) * 5
     if callable(kept):
         return *kept(gradient), None
-    return *_backward(*kept, gradient, head_dim=head_dim, choice=choice), None, None
+    arrays, kept = kept
+    return *_backward(*arrays, gradient, *kept, head_dim=head_dim, choice=choice), None, None
 
 
 _fused.defvjp(_fused_forward, _fused_backward, symbolic_zeros=True)
 
+# How arrays lie on a mesh: [B, T, H * d], [H, Q, K], [B, K] and [B, H, Q].
+_JOINED, _BIAS, _VALID, _SUMS = ("data", None, "model"), ("model",), ("data",), ("data", "model")
+_INPUTS = (_JOINED, _JOINED, _JOINED, _BIAS, _VALID)
 
-def _forward(*arrays: jax.Array | None, head_dim: int, choice: str) -> jax.Array:
-    """Of queries, keys, values, bias and valid."""
-    run = attention_by_example.forward
-    if choice != _BY_EXAMPLE:
-        run = functools.partial(attention_kernel.forward, interpret=INTERPRET)
-    return _on_mesh(lambda *own: (run(*own, head_dim=head_dim),), arrays, 1, head_dim)[0]
+
+def _forward(*arrays: jax.Array | None, head_dim: int, choice: str) -> tuple[jax.Array, ...]:
+    """Of queries, keys, values, bias and valid: the result, and what the backward pass needs."""
+    if choice == _BY_EXAMPLE:
+        run = functools.partial(attention_by_example.forward, head_dim=head_dim)
+        return _on_mesh(run, arrays, _INPUTS, (_JOINED, _SUMS), head_dim)
+    run = functools.partial(attention_kernel.forward, head_dim=head_dim, interpret=INTERPRET)
+    return _on_mesh(lambda *own: (run(*own),), arrays, _INPUTS, (_JOINED,), head_dim)
 
 
 def _backward(*arrays: jax.Array | None, head_dim: int, choice: str) -> tuple[jax.Array, ...]:
-    """Of the same and the gradient."""
-    run = attention_by_example.backward
-    if choice != _BY_EXAMPLE:
-        run = functools.partial(attention_kernel.backward, interpret=INTERPRET)
-    return _on_mesh(functools.partial(run, head_dim=head_dim), arrays, 3, head_dim)
+    """Of the same, the result's gradient and what the forward pass kept: three gradients."""
+    run = functools.partial(attention_kernel.backward, interpret=INTERPRET)
+    if choice == _BY_EXAMPLE:
+        run = attention_by_example.backward
+    run, layouts = functools.partial(run, head_dim=head_dim), (*_INPUTS, _JOINED, _SUMS)
+    return _on_mesh(run, arrays, layouts[: len(arrays)], (_JOINED,) * 3, head_dim)
 
 
 def _on_mesh(
-    run: Callable, arrays: tuple[jax.Array | None, ...], results: int, head_dim: int
+    run: Callable,
+    arrays: tuple[jax.Array | None, ...],
+    layouts: tuple[tuple[str | None, ...], ...],
+    results: tuple[tuple[str | None, ...], ...],
+    head_dim: int,
 ) -> tuple[jax.Array, ...]:
     """Runs `run` on each device's own examples and heads; no device needs another's.
 
@@ -147,21 +157,19 @@ def _on_mesh(
     if not free:
         return run(*arrays)
     batch, _, joined = arrays[0].shape
-    data = _BATCH if batch % free.get(_BATCH, math.inf) == 0 else None
-    model = _HEADS if joined // head_dim % free.get(_HEADS, math.inf) == 0 else None
-    joined_heads, bias, valid = (
-        PartitionSpec(data, None, model),
-        PartitionSpec(model),
-        PartitionSpec(data),
-    )
-    specs = (joined_heads, joined_heads, joined_heads, bias, valid, joined_heads)
+    counts = {"data": batch, "model": joined // head_dim}
+    divided = {name for name, count in counts.items() if count % free.get(name, math.inf) == 0}
+
+    def spec(layout):
+        return PartitionSpec(*(name if name in divided else None for name in layout))
+
     specs = tuple(
-        None if x is None else spec for x, spec in zip(arrays, specs[: len(arrays)], strict=True)
+        None if x is None else spec(layout) for x, layout in zip(arrays, layouts, strict=True)
     )
     return jax.shard_map(
         run,
         in_specs=specs,
-        out_specs=(joined_heads,) * results,
+        out_specs=tuple(map(spec, results)),
         axis_names=set(free),
         check_vma=False,  # Pallas does not say how its results vary
     )(*arrays)
