@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 import seqio
 
+from mpt_jax import process
 from mpt_jax.backbone.config import T5Config
 from mpt_jax.configuration import config as gin_config
 from mpt_jax.distillation import Distillation
@@ -39,6 +40,7 @@ def sizes(name: str) -> T5Config:
 
 
 def main() -> None:
+    process.tune()  # as the commands do
     args = parse_arguments()
     config = sizes(args.size)
     flops = args.batch * forward_flops(config, args.prompt + args.inputs, args.targets)

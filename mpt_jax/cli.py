@@ -6,7 +6,6 @@ tensorflow or seqio are imported, so that help and mistakes answer at once.
 
 import argparse
 import contextlib
-import gc
 import importlib
 import logging
 import os
@@ -16,6 +15,7 @@ from collections.abc import Sequence
 from types import ModuleType
 from typing import NoReturn
 
+from mpt_jax import process
 from mpt_jax.configuration import gin_files
 from mpt_jax.engine import interrupt
 from mpt_jax.errors import UserError, did_you_mean, exit_status, interrupted
@@ -80,9 +80,7 @@ def run(argv: Sequence[str]) -> int:
         KeyboardInterrupt: Ctrl-C or SIGTERM, after the state was saved.
     """
     arguments, overrides = parse_arguments(argv)
-    # Modules and traced programs are half a million objects that stay; with Python's 700, going
-    # through them for garbage takes a quarter of the time that a command needs to start.
-    gc.set_threshold(50_000)
+    process.tune()
     if arguments.command == PLANNING:
         _settle_for_gin()
         return _plain(PLANNING).run(arguments, overrides)

@@ -6,7 +6,6 @@ the learning curves.
 """
 
 import json
-import os
 import pathlib
 import shutil
 import subprocess
@@ -68,9 +67,7 @@ def _t5x(console: Console, command: str, gin_file: str, *arguments: str, **macro
     overrides = [f"--gin.{name}={value}" for name, value in macros.items()]
     line = ["t5x", command, f"--gin_file={gin_file}", *arguments, *overrides]
     console.print(f"\n[bold]$ {' '.join(line)}[/bold]", soft_wrap=True)
-    # Large pages for what a step allocates again each time, see docs/running.md.
-    environment = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1", **os.environ}
-    subprocess.run([sys.executable, "-m", "mpt_jax.cli", *line[1:]], check=True, env=environment)
+    subprocess.run([sys.executable, "-m", "mpt_jax.cli", *line[1:]], check=True)
 
 
 def _print_predictions(console: Console, path: pathlib.Path) -> None:

@@ -1,17 +1,18 @@
 """Test setting: CPU, four virtual devices, strict promotion, no network."""
 
-import gc
 import os
 import tempfile
 
 import xla
+
+from mpt_jax import process
 
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["XLA_FLAGS"] = xla.flags(4)
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 # Toy programs cost more to optimise than to run; a quarter of the suite's time was that.
 os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
-gc.set_threshold(50_000)  # as `mpt_jax.cli` does: else a tenth of the suite's time goes there
+process.tune()  # as the commands do: else a tenth of the suite's time goes to garbage collection
 # What a test or its subprocess has compiled, later ones take; for each worker of pytest-xdist.
 _PROGRAMS = tempfile.TemporaryDirectory(prefix="programs_")
 os.environ["JAX_COMPILATION_CACHE_DIR"] = _PROGRAMS.name

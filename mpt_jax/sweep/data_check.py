@@ -4,7 +4,6 @@ This takes SeqIO and the tasks' modules, and reads the data, so it is done in a 
 the sweep itself stays small compared with its workers.
 """
 
-import gc
 import json
 import os
 import pathlib
@@ -13,6 +12,7 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 
+from mpt_jax import process
 from mpt_jax.errors import UserError
 from mpt_jax.sweep import cells
 from mpt_jax.sweep.plan import Plan
@@ -62,7 +62,7 @@ def main() -> None:
     """Answers the jobs on standard input with a line of JSON: fault -> the first that has it."""
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
-    gc.set_threshold(50_000)  # as `mpt_jax.cli`
+    process.tune()
     with tempfile.TemporaryDirectory() as products:
         faults = _faults(json.load(sys.stdin), pathlib.Path(products))
     print(json.dumps(faults), flush=True)

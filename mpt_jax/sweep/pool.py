@@ -119,9 +119,6 @@ class _Worker:
 
 def _environment(processes: int, compiled: pathlib.Path) -> dict[str, str]:
     environment = {
-        # On a CPU a step allocates its buffers again; without large pages, page faults cost a third
-        # of the time. glibc reads this only at the start of a process.
-        "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
         "JAX_COMPILATION_CACHE_DIR": str(compiled.absolute()),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2",
         **os.environ,

@@ -209,13 +209,6 @@ def test_several_workers_take_one_thread_each(tmp_path, monkeypatch):
     assert many["JAX_COMPILATION_CACHE_DIR"] == str(tmp_path)
 
 
-def test_workers_take_large_pages_unless_the_user_says_otherwise(tmp_path, monkeypatch):
-    monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
-    assert pool._environment(1, tmp_path)["GLIBC_TUNABLES"] == "glibc.malloc.hugetlb=1"
-    monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.hugetlb=0")
-    assert pool._environment(1, tmp_path)["GLIBC_TUNABLES"] == "glibc.malloc.hugetlb=0"
-
-
 def worker(tmp_path, *commands):
     """What the real worker answers to jobs of one command each, and their logs."""
     jobs = [
