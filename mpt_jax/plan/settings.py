@@ -106,11 +106,18 @@ def _without_files(source: gin_source.Source) -> list[str]:
     """Presets that leave out what a step reads and its shapes do not depend on."""
     values, names = source.values(), source.names()
     unset = {name for name, each in values.items() if gin_source.is_required(each.value)}
-    presets = ["SOURCE_PROMPTS=None"] if "SOURCE_PROMPTS" in values else []
-    if "INPUTS" in unset:
-        presets.append("INPUTS='-'")
-    if "SPIECE_MODEL" in unset:
-        presets += ["SPIECE_MODEL=None", "VOCABULARY=@seqio.ByteVocabulary()"]
+    presets = []
+    if "SOURCE_PROMPTS" in values and "attempt.Attempt" not in names:  # it has as many as they are
+        presets.append("SOURCE_PROMPTS=None")
+    instead = {
+        "INPUTS": "'-'",
+        "MODEL_DIR": "'planned'",
+        "FEW_SHOT": "None",
+        "SPIECE_MODEL": "None",
+    }
+    presets += [f"{name}={value}" for name, value in instead.items() if name in unset]
+    if "SPIECE_MODEL" in values:
+        presets.append("VOCABULARY=@seqio.ByteVocabulary()")
     if "INITIAL_CHECKPOINT_PATH" in unset and "backbones.config_of" not in names:
         presets.append("INITIAL_CHECKPOINT_PATH=None")
     if "distillation.Distillation" in names:

@@ -65,6 +65,17 @@ def test_the_steps_of_a_source_run(step, passes, capsys, no_compiler):
     assert facts["counted"]["flops"] == passes * one["counted"]["flops"]
 
 
+@pytest.mark.parametrize("file", ["sources", "glue_super_glue", "few_shot", "ablation"])
+def test_the_paper_s_files_with_the_flags_of_their_runs(file, capsys, no_compiler):
+    """Neither weights nor vocabulary need be there."""
+    missing = ("--gin.SPIECE_MODEL=no.model", "--gin.INITIAL_CHECKPOINT_PATH=no_folder")
+    arguments = (f"--gin_file=gin/paper/{file}.gin", "--gin.MIXTURE_OR_TASK_NAME=rte")
+    status, facts = planned(capsys, *arguments, *missing, "--topology=v5e:2x2")
+    assert status == 0
+    # T5-Base in float32, of which each of four chips has all.
+    assert facts["counted"]["parameters"] == pytest.approx(223e6 * 4, rel=0.01)
+
+
 @pytest.mark.parametrize("command", ["eval", "infer"])
 def test_files_of_evaluation_and_inference(command, tmp_path, capsys, no_compiler):
     """Their step is decoding, of what a product says of its lengths."""

@@ -1,6 +1,8 @@
 import pytest
 
+from mpt_jax import cli
 from mpt_jax.errors import UserError
+from mpt_jax.report.reported import MPT_BY_TASK
 from mpt_jax.sweep import plan_file
 from mpt_jax.sweep.plan import Method, Plan, Source, Stage
 
@@ -105,6 +107,14 @@ def test_bytes_that_are_no_text(tmp_path, monkeypatch):
     (tmp_path / "my.toml").write_bytes(b"\xff\xfe")
     with pytest.raises(UserError, match=r"my\.toml is not a TOML file"):
         plan_file.load("my.toml")
+
+
+def test_the_plan_of_the_paper_s_table(capsys):
+    """It has the tasks of the published averages, and its files and settings are accepted."""
+    averaged = {task for tasks in MPT_BY_TASK.values() for task in tasks}
+    assert set(plan_file.load("gin/sweeps/paper.toml").tasks) == averaged
+    assert cli.run(["sweep", "gin/sweeps/paper.toml", "--dry_run"]) == 0
+    assert "all                 444      0      0    444" in capsys.readouterr().out
 
 
 def test_the_working_directory_comes_before_the_shipped_plans(load, tmp_path):
