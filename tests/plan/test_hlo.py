@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from mpt_jax.plan.hlo import Array, Program
+from mpt_jax.plan.hlo import Program
+from mpt_jax.plan.hlo_text import Array
 
 # A loop of 5 turns around a product and an all-reduce, after a gather; tiles as on a TPU.
 TEXT = """
@@ -80,6 +81,59 @@ def test_bytes_are_those_of_padded_tiles_and_of_slices():
     once = sliced + dot + reduced + gathered
     # The index of the slice is read too: a scalar, in a tile of its own on a TPU.
     assert program.bytes(repeated=False) == pytest.approx(once, abs=512)
+
+
+def test_of_stacks_only_the_slice_and_the_update_move_however_deep_they_are_fused():
+    """A layer's kernel, sliced inside a fusion in a fusion; its states, written into a stack."""
+    layer = """
+%sliced (stack: bf16[24,16,256], i: s32[]) -> bf16[16,256] {
+  %stack = bf16[24,16,256]{2,1,0:T(8,128)(2,1)} parameter(0)
+  %i = s32[] parameter(1)
+  %one = bf16[1,16,256]{2,1,0:T(8,128)(2,1)} dynamic-slice(%stack, %i, %i, %i)
+  ROOT %flat = bf16[16,256]{1,0:T(8,128)(2,1)} bitcast(%one)
+}
+
+%product (x: bf16[8,16], stack.1: bf16[24,16,256], i.1: s32[]) -> bf16[8,256] {
+  %x = bf16[8,16]{1,0:T(8,128)(2,1)} parameter(0)
+  %stack.1 = bf16[24,16,256]{2,1,0:T(8,128)(2,1)} parameter(1)
+  %i.1 = s32[] parameter(2)
+  %kernel = bf16[16,256]{1,0:T(8,128)(2,1)} fusion(%stack.1, %i.1), kind=kLoop, calls=%sliced
+  ROOT %y = bf16[8,256]{1,0:T(8,128)(2,1)} dot(%x, %kernel), lhs_contracting_dims={1}
+}
+
+%kept (buffer: bf16[24,8,256], j: s32[], y.1: bf16[8,256]) -> (bf16[24,8,256], f32[8,128]) {
+  %buffer = bf16[24,8,256]{2,1,0:T(8,128)(2,1)} parameter(0)
+  %j = s32[] parameter(1)
+  %y.1 = bf16[8,256]{1,0:T(8,128)(2,1)} parameter(2)
+  %row = bf16[1,8,256]{2,1,0:T(8,128)(2,1)} bitcast(%y.1)
+  %new = bf16[24,8,256]{2,1,0:T(8,128)(2,1)} dynamic-update-slice(%buffer, %row, %j, %j, %j)
+  %other = f32[8,128]{1,0:T(8,128)} broadcast(%j)
+  ROOT %both = (bf16[24,8,256]{2,1,0:T(8,128)(2,1)}, f32[8,128]{1,0:T(8,128)}) tuple(%new, %other)
+}
+
+ENTRY %main (p: bf16[8,16], w: bf16[24,16,256], b: bf16[24,8,256], n: s32[]) -> bf16[24,8,256] {
+  %p = bf16[8,16]{1,0:T(8,128)(2,1)} parameter(0)
+  %w = bf16[24,16,256]{2,1,0:T(8,128)(2,1)} parameter(1)
+  %b = bf16[24,8,256]{2,1,0:T(8,128)(2,1)} parameter(2)
+  %n = s32[]{:S(6)} parameter(3)
+  %z = bf16[8,256]{1,0:T(8,128)(2,1)} fusion(%p, %w, %n), kind=kOutput, calls=%product
+  %k = (bf16[24,8,256]{2,1,0:T(8,128)(2,1)}, f32[8,128]{1,0}) fusion(%b, %n, %z), calls=%kept
+  ROOT %r = bf16[24,8,256]{2,1,0:T(8,128)(2,1)} get-tuple-element(%k), index=0
+}
+"""
+    states, kernel, result, other = (8 * 128) * 2, (16 * 256) * 2, (8 * 256) * 2, (8 * 128) * 4
+    product = states + kernel + result
+    assert Program(layer).bytes(only_hbm=True) == product + (result + result + other)
+    # Where the compiler cannot write in place, the whole buffer is written.
+    copied = (
+        layer.replace("slice(%buffer, %row", "slice(%filled, %row")
+        .replace(
+            "%buffer = bf16[24,8,256]{2,1,0:T(8,128)(2,1)} parameter(0)",
+            "%filled = bf16[24,8,256]{2,1,0:T(8,128)(2,1)} broadcast(%j)",
+        )
+        .replace("fusion(%b, %n, %z)", "fusion(%n, %n, %z)")
+    )
+    assert Program(copied).bytes(only_hbm=True) == product + (result + 24 * result + other)
 
 
 def test_bytes_of_hbm_leave_out_the_memory_on_the_chip():
