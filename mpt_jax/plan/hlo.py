@@ -9,7 +9,7 @@ import dataclasses
 import functools
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from mpt_jax.plan import traffic
 from mpt_jax.plan.hlo_text import Instruction, parse
@@ -87,29 +87,47 @@ class Program:
                         self._visit(called, times)
 
     def _turns(self, loop: Instruction) -> int:
-        """How often a loop turns: what its condition compares the counter with, or 1."""
+        """How often a loop turns: by what its condition compares a counter with; else 1."""
         known = re.search(r'known_trip_count[":{ ]+n[": ]+(\d+)', loop.attributes)
         if known:
             return int(known[1])
-        limits = list(self._limits(loop.called("condition")))
-        if not limits:
+        body = self.computations[loop.called("body")]
+        turns = [
+            math.ceil(limit / self._step(body, counter))
+            for limit, counter in self._limits(loop.called("condition"))
+        ]
+        if not turns:
             self.unknown.append(loop.name)
-        return max(limits, default=1)
+        return max(turns, default=1)
 
-    def _limits(self, name: str) -> Iterator[int]:
-        """The whole numbers that a condition, or what is fused in it, compares with."""
+    def _limits(self, name: str) -> Iterator[tuple[int, int | None]]:
+        """What a condition, or what is fused in it, compares with, and which of the loop's values.
+
+        A whole number, and the place of the compared value in the loop's tuple, if it is there.
+        """
         instructions = self.computations[name]
         for each in instructions.values():
             if each.opcode == "fusion":
                 called = each.called("calls")
                 compares = any(i.opcode == "compare" for i in self.computations[called].values())
                 given = self._operands(name, each) if compares else []
-                yield from (int(i.argument) for i in given if _is_number(i))
+                places = [place for i in given if (place := _place(i)) is not None]
+                counter = places[0] if len(places) == 1 else None
+                yield from ((int(i.argument), counter) for i in given if _is_number(i))
                 yield from self._limits(called)
             elif each.opcode == "compare" and "direction=LT" in each.attributes:
-                limit = instructions.get(each.operands[1])
+                counter, limit = (instructions.get(operand) for operand in each.operands)
                 if limit and _is_number(limit):
-                    yield int(limit.argument)
+                    yield int(limit.argument), counter and _place(counter)
+
+    def _step(self, body: Mapping[str, Instruction], counter: int | None) -> int:
+        """What a loop adds to its counter in a turn: the compiler may do several turns in one."""
+        if counter is None:
+            return 1
+        root = next(each for each in body.values() if each.is_root)
+        added = body[root.operands[counter]]
+        terms = [body[name] for name in added.operands] if added.opcode == "add" else []
+        return next((int(term.argument) for term in terms if _is_number(term)), 1)
 
     def _all(self) -> Iterator[tuple[int, str, Instruction]]:
         for name, times in self.times.items():
@@ -204,6 +222,12 @@ def _stated(each: Instruction, what: str) -> int:
     """What a kernel says of itself, in its attributes."""
     found = re.search(rf'"{what}":"(\d+)"', each.attributes)
     return int(found[1]) if found else 0
+
+
+def _place(each: Instruction) -> int | None:
+    """Which element of a tuple it is."""
+    found = re.search(r"index=(\d+)", each.attributes)
+    return int(found[1]) if found and each.opcode == "get-tuple-element" else None
 
 
 def _is_number(each: Instruction) -> bool:

@@ -154,6 +154,14 @@ ENTRY %main (p: f32[8,128], w: f32[8,128]) -> f32[8,128] {
     assert program.flops() == 8 * 128 + 9
 
 
+def test_a_loop_that_does_two_turns_in_one_turns_half_as_often():
+    """As the compiler makes of loops that overlap products with the gathering of a weight."""
+    two = TEXT.replace("tuple(%i, %x, %stack)", "tuple(%i.2, %x, %stack)").replace(
+        "  %x = f32", "  %two = s32[] constant(2)\n  %i.2 = s32[] add(%i, %two)\n  %x = f32"
+    )
+    assert Program(two).times["body"] == 3
+
+
 def test_a_loop_of_unknown_length_counts_once_and_is_named():
     text = TEXT.replace("constant(5)", "parameter(7)")
     assert Program(text).unknown == ["loop"]
