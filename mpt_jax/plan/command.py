@@ -75,8 +75,8 @@ def _plan(arguments: argparse.Namespace, overrides: list[str], topology: Any) ->
 
     if arguments.suggest:
         screen.line(f"search: {suggest.ORDER}")
-        remat = settings.remat_name(arguments.gin_file, search_paths)
-        found = suggest.search(read, topology, told, remat)
+        config = settings.config_name(arguments.gin_file, search_paths)
+        found = suggest.search(read, topology, told, config)
         setup, counts, compiled = read(found.overrides), found.counts, found.compiled
         more = found.overrides
     else:
