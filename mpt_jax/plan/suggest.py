@@ -71,8 +71,8 @@ def search(
             told(smallest.overrides, "the arguments alone do not fit")
             continue
         tries: dict[tuple, _Try] = {}
-        for each in (_tried(overrides, read, topology, told) for overrides in settings):
-            if each is not None:
+        for overrides in settings:  # too many microbatches for the batch are no news
+            if each := _tried(overrides, read, topology, lambda *_: None):
                 setup = each.setup
                 key = (setup.model.config, setup.restore, setup.num_microbatches)
                 tries.setdefault(key, each)

@@ -19,7 +19,6 @@ XXL = (
     "--gin_file=gin/models/t5_xxl.gin",
     "--topology=v5e:8x8",
     "--gin.BATCH_SIZE=64",
-    "--gin.partitioning.PjitPartitioner.num_partitions=8",
 )
 
 
