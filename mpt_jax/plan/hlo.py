@@ -137,10 +137,16 @@ class Program:
     def collectives(self) -> list[Collective]:
         """Those of each kind and group size, largest bytes first."""
         found: dict[tuple[str, int], list[int]] = collections.defaultdict(lambda: [0, 0])
+        channels = set()
         for times, name, each in self._all():
             kind = each.opcode.removesuffix("-start")
             if kind not in COLLECTIVES:
                 continue
+            if traffic.IN_PIECES in each.attributes:
+                channel = re.search(r"channel_id=(\d+)", each.attributes)[1]
+                if channel in channels:
+                    continue
+                channels.add(channel)
             results = each.bytes
             given = sum(o.bytes for o in self._operands(name, each))
             if each.opcode.endswith("-start") and kind != "all-reduce":  # (operands, results)

@@ -5,6 +5,7 @@ and writes what it keeps into a buffer of all layers. Only the part that is touc
 """
 
 import operator
+import re
 from collections.abc import Callable, Mapping, Sequence
 
 from mpt_jax.plan.hlo_text import Instruction
@@ -17,6 +18,7 @@ _FREE |= {"call", "after-all", "partition-id", "replica-id", "async-start", "asy
 _FREE_CALLS = ("ConcatBitcast", "AllocateBuffer")
 _SLICES = ("dynamic-slice", "slice", "gather")
 _UPDATE = "dynamic-update-slice"
+IN_PIECES = "chain_id="  # a collective of which several fusions hold a piece
 
 
 def of(
@@ -61,20 +63,42 @@ def _of_fusion(
     size: Callable[..., int],
 ) -> int:
     inside = computations[fusion.called("calls")]
+    kept, given = _carried(fusion, inside)
     read = sum(
         _read(inside, parameter.name, computations)
         for parameter in inside.values()
-        if parameter.opcode == "parameter" and size(operands[int(parameter.argument)])
+        if parameter.opcode == "parameter"
+        and (number := int(parameter.argument)) not in given
+        and size(operands[number])
     )
     root = _root(inside)
     parts = [inside[name] for name in root.operands] if root.opcode == "tuple" else [root]
-    if len(parts) != len(fusion.results):  # a reduction of several arrays at once
-        return read + size(fusion)
+    if len(parts) != len(fusion.results):  # one operation with several results
+        parts = [root] * len(fusion.results)
     return read + sum(
-        _written(inside, part, computations)
-        for part, array in zip(parts, fusion.results, strict=True)
-        if size(array)
+        _written(inside, part, computations) if len(part.results) == 1 else size(array)
+        for i, (part, array) in enumerate(zip(parts, fusion.results, strict=True))
+        if i not in kept and size(array)
     )
+
+
+def _carried(fusion: Instruction, inside: Computation) -> tuple[set[int], set[int]]:
+    """(results, operands) that a collective in pieces carries from one fusion to the next.
+
+    The first piece takes nothing but what is sent; there it counts, and the result. The pieces
+    after it, with the products that they overlap, pass both on.
+    """
+    pieces = [each for each in inside.values() if IN_PIECES in each.attributes]
+    if not pieces:
+        return set(), set()
+    aliases = re.search(r"output_to_operand_aliasing=\{(.*?)\}, \w", fusion.attributes)
+    pairs = re.findall(r"\{(\d*)\}: \((\d+), \{\}\)", aliases[1] if aliases else "")
+    kept = {int(result or 0) for result, _ in pairs}
+    if len(fusion.operands) == 1:
+        return kept, set()
+    taken = [inside[name] for each in pieces for name in each.operands]
+    sent = {int(each.argument) for each in taken if each.opcode == "parameter"}
+    return kept, sent | {int(operand) for _, operand in pairs}
 
 
 def _root(inside: Computation) -> Instruction:

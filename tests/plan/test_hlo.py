@@ -136,6 +136,60 @@ ENTRY %main (p: bf16[8,16], w: bf16[24,16,256], b: bf16[24,8,256], n: s32[]) -> 
     assert Program(copied).bytes(only_hbm=True) == product + (result + 24 * result + other)
 
 
+def test_a_collective_in_pieces_counts_once():
+    """A weight that is gathered while two products run: four fusions hold a piece of it."""
+    whole, part = "bf16[1024,128]{1,0:T(8,128)(2,1)}", "bf16[256,128]{1,0:T(8,128)(2,1)}"
+    x = "bf16[8,128]{1,0:T(8,128)(2,1)}"
+    gather = 'channel_id=7, replica_groups=[4,4]<=[16], frontend_attributes={chain_id="0"}'
+
+    def between(number):
+        return f"""
+%piece.{number} (p: {part}, w: {whole}, x: {x}) -> ({x}, {part}, {whole}) {{
+  %p = {part} parameter(0)
+  %w = {whole} parameter(1)
+  %x = {x} parameter(2)
+  %y = {x} dot(%x, %x), lhs_contracting_dims={{1}}
+  %g = {whole} all-gather(%p), {gather}
+  ROOT %all = ({x}, {part}, {whole}) tuple(%y, %p, %w)
+}}
+"""
+
+    text = f"""
+%first (p: {part}) -> ({part}, {whole}) {{
+  %p = {part} parameter(0)
+  %g = {whole} all-gather(%p), {gather}
+  ROOT %begun = ({part}, {whole}) custom-call(%g)
+}}
+{between(1)}{between(2)}
+%last (p: {part}, w: {whole}) -> {whole} {{
+  %p = {part} parameter(0)
+  %w = {whole} parameter(1)
+  %g = {whole} all-gather(%p), {gather}
+  ROOT %gathered = {whole} custom-call(%p, %w, %g)
+}}
+
+ENTRY %main (p: {part}, x: {x}) -> {whole} {{
+  %p = {part} parameter(0)
+  %x = {x} parameter(1)
+  %a = ({part}, {whole}) fusion(%p), kind=kCustom, output_to_operand_aliasing={{{{0}}: (0, {{}})}}, calls=%first
+  %p1 = {part} get-tuple-element(%a), index=0
+  %w1 = {whole} get-tuple-element(%a), index=1
+  %b = ({x}, {part}, {whole}) fusion(%p1, %w1, %x), output_to_operand_aliasing={{{{1}}: (0, {{}}), {{2}}: (1, {{}})}}, calls=%piece.1
+  %p2 = {part} get-tuple-element(%b), index=1
+  %w2 = {whole} get-tuple-element(%b), index=2
+  %c = ({x}, {part}, {whole}) fusion(%p2, %w2, %x), output_to_operand_aliasing={{{{1}}: (0, {{}}), {{2}}: (1, {{}})}}, calls=%piece.2
+  %p3 = {part} get-tuple-element(%c), index=1
+  %w3 = {whole} get-tuple-element(%c), index=2
+  ROOT %d = {whole} fusion(%p3, %w3), kind=kCustom, output_to_operand_aliasing={{{{}}: (1, {{}})}}, calls=%last
+}}
+"""  # noqa: E501
+    program = Program(text)
+    (gathered,) = program.collectives()
+    assert (gathered.count, gathered.group, gathered.bytes) == (1, 4, 1024 * 128 * 2)
+    # The part is read, the whole written; each product reads its states and writes others.
+    assert program.bytes(only_hbm=True) == (256 + 1024 + 2 * (8 + 8)) * 128 * 2
+
+
 def test_bytes_of_hbm_leave_out_the_memory_on_the_chip():
     on_the_chip = """
 ENTRY %main (p: f32[8,128], w: f32[8,128]) -> f32[8,128] {
