@@ -47,7 +47,8 @@ def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
         raise UserError("t5x plan needs --gin_file=FILE, as the command that it plans.")
     if arguments.suggest and not topologies.has_compiler():
         raise UserError(f"--suggest needs the TPU compiler: {topologies.INSTALL}")
-    os.environ.setdefault("JAX_PLATFORMS", "cpu")  # nothing runs, so no accelerator is taken
+    if not os.environ.get("JAX_PLATFORMS"):
+        os.environ["JAX_PLATFORMS"] = "cpu"  # nothing runs, so no accelerator is taken
     return _plan(arguments, overrides, topology)
 
 
