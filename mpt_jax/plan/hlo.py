@@ -122,9 +122,9 @@ class Program:
 
     def _step(self, body: Mapping[str, Instruction], counter: int | None) -> int:
         """What a loop adds to its counter in a turn: the compiler may do several turns in one."""
-        if counter is None:
-            return 1
         root = next(each for each in body.values() if each.is_root)
+        if counter is None or root.opcode != "tuple":
+            return 1
         added = body[root.operands[counter]]
         terms = [body[name] for name in added.operands] if added.opcode == "add" else []
         return next((int(term.argument) for term in terms if _is_number(term)), 1)
