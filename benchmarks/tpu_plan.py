@@ -1,6 +1,6 @@
 """The table of docs/tpu.md: what a step needs on TPU slices, as `t5x plan` compiles it.
 
-    python benchmarks/tpu_plan.py [--only=t5_xxl]
+    python benchmarks/tpu_plan.py [--only='t5_xxl v5e:8x8']
 
 compiles each row (a minute or two each, on two cores) and writes docs/tpu_plan.csv row by row, then
 the table in docs/tpu.md. Rows that are not compiled anew stay. Needs the TPU compiler, which is in
@@ -9,10 +9,12 @@ the table in docs/tpu.md. Rows that are not compiled anew stay. Needs the TPU co
 
 import argparse
 import csv
+import itertools
 import json
 import pathlib
 import subprocess
 import sys
+from collections.abc import Iterator
 
 ROOT = pathlib.Path(__file__).parents[1]
 CSV, PAGE = ROOT / "docs" / "tpu_plan.csv", ROOT / "docs" / "tpu.md"
@@ -21,28 +23,21 @@ COMMON = (
     "--gin.TASK_FEATURE_LENGTHS={'inputs': 256, 'targets': 16}",
     "--gin.PROMPT_LENGTH=100",
     "--gin.DTYPE=bfloat16",
-    "--gin.config.T5Config.scan_layers=True",
 )
+SCANNED = ("--gin.config.T5Config.scan_layers=True", "--gin.config.T5Config.remat=True")
 STEPS = {
     "source": ("--gin_file=gin/mpt_source.gin",),
     "target": ("--gin_file=gin/mpt_target.gin",),
     "decoding": ("--gin_file=gin/mpt_target.gin", "--step=predict"),
 }
-UNROLLED = "--gin.config.T5Config.scan_layers=False"
-REMAT = "--gin.config.T5Config.remat=True"
-# size, topology, model partitions, batch, steps, further flags
-RUNS = (
-    ("t5_base", "v5e:2x2", 1, 32, ("source", "target"), (UNROLLED,)),
-    ("t5_large", "v5e:2x2", 1, 32, ("source", "target"), (REMAT,)),
-    ("t5_xl", "v5e:4x4", 4, 64, ("source", "target"), (REMAT,)),
-    ("t5_xl", "v5p:2x2x1", 1, 32, ("source", "target"), (REMAT,)),
-    ("t5_xxl", "v5e:8x8", 8, 64, ("source", "target", "decoding"), ()),
-    ("t5_xxl", "v4:2x2x4", 4, 64, ("source", "target"), ()),
-    ("t5_xxl", "v5p:2x2x2", 2, 64, ("source", "target"), ()),
-    ("t5_1_1_base", "v5e:2x2", 1, 32, ("target",), ()),
-    ("t5_1_1_xl", "v4:2x2x1", 1, 32, ("target",), (REMAT,)),
-    ("t5_1_1_xxl", "v5e:8x8", 8, 64, ("source", "target"), ()),
-)
+# size -> topology, model partitions and batch of each kind of chip
+SLICES = {
+    "base": (("v5e:2x2", 1, 32), ("v4:2x2x1", 1, 32), ("v5p:2x2x1", 1, 32)),
+    "large": (("v5e:2x2", 1, 32), ("v4:2x2x1", 1, 32), ("v5p:2x2x1", 1, 32)),
+    "xl": (("v5e:4x4", 4, 64), ("v4:2x2x1", 1, 32), ("v5p:2x2x1", 1, 32)),
+    "xxl": (("v5e:8x8", 8, 64), ("v4:2x2x4", 4, 64), ("v5p:2x2x2", 2, 64)),
+}
+MODELS = ("t5", "t5_1_1")
 KEYS = ("size", "topology", "model", "batch", "step")
 COLUMNS = (
     *KEYS, "fits", "parameters", "temporaries", "peak", "memory", "counted_flops", "flops", "bytes",
@@ -52,28 +47,35 @@ COLUMNS = (
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", default="", help="sizes that begin so")
-    only = parser.parse_args().only
+    parser.add_argument("--only", default="", help="rows that begin so: 't5_xl v5e:4x4'")
     rows = {key(row): row for row in read()}
-    for size, topology, model, batch, steps, flags in RUNS:
-        for step in steps if size.startswith(only) else ():
-            named = dict(zip(KEYS, (size, topology, str(model), str(batch), step), strict=True))
-            rows[key(named)] = {**named, **planned(named, flags)}
-            write(list(rows.values()))
-            print(*rows[key(named)].values(), flush=True)
+    for named in chosen(parser.parse_args().only):
+        rows[key(named)] = {**named, **planned(named)}
+        write([rows[key(each)] for each in chosen() if key(each) in rows])
+        print(*rows[key(named)].values(), flush=True)
     page = PAGE.read_text(encoding="utf-8")
     before, rest = page.split(BEGIN)
     PAGE.write_text(before + BEGIN + table(read()) + END + rest.split(END)[1], encoding="utf-8")
     return 0
 
 
-def planned(named: dict[str, str], flags: tuple[str, ...]) -> dict[str, str]:
+def chosen(only: str = "") -> Iterator[dict[str, str]]:
+    """The rows that begin with `only`, in their order; decoding on the first slice alone."""
+    for model, (size, slices) in itertools.product(MODELS, SLICES.items()):
+        for (topology, parts, batch), step in itertools.product(slices, STEPS):
+            row = (f"{model}_{size}", topology, str(parts), str(batch), step)
+            wanted = step != "decoding" or topology == slices[0][0]
+            if wanted and " ".join(row).startswith(only):
+                yield dict(zip(KEYS, row, strict=True))
+
+
+def planned(named: dict[str, str]) -> dict[str, str]:
     """The numbers of one row."""
     command = [
         *(sys.executable, "-m", "mpt_jax.cli", "plan", "--json", *STEPS[named["step"]]),
         *(f"--gin_file=gin/models/{named['size']}.gin", f"--topology={named['topology']}"),
         *COMMON,
-        *flags,
+        *(() if named["size"].endswith("base") else SCANNED),
         f"--gin.BATCH_SIZE={named['batch']}",
         f"--gin.EVAL_BATCH_SIZE={named['batch']}",
         f"--gin.partitioning.PjitPartitioner.num_partitions={named['model']}",

@@ -47,7 +47,8 @@ def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
         raise UserError("t5x plan needs --gin_file=FILE, as the command that it plans.")
     if arguments.suggest and not topologies.has_compiler():
         raise UserError(f"--suggest needs the TPU compiler: {topologies.INSTALL}")
-    os.environ.setdefault("JAX_PLATFORMS", "cpu")  # nothing runs, so no accelerator is taken
+    if not os.environ.get("JAX_PLATFORMS"):
+        os.environ["JAX_PLATFORMS"] = "cpu"  # nothing runs, so no accelerator is taken
     return _plan(arguments, overrides, topology)
 
 
@@ -75,8 +76,8 @@ def _plan(arguments: argparse.Namespace, overrides: list[str], topology: Any) ->
 
     if arguments.suggest:
         screen.line(f"search: {suggest.ORDER}")
-        remat = settings.remat_name(arguments.gin_file, search_paths)
-        found = suggest.search(read, topology, told, remat)
+        config = settings.config_name(arguments.gin_file, search_paths)
+        found = suggest.search(read, topology, told, config)
         setup, counts, compiled = read(found.overrides), found.counts, found.compiled
         more = found.overrides
     else:

@@ -1,4 +1,4 @@
-"""Reads the text of a compiled program (optimised HLO): loops, collectives, FLOPs and bytes.
+"""What a compiled program does: loops, collectives, FLOPs and bytes, from its text.
 
 The compiler's own count takes the body of a loop once, however often it runs. Here every
 instruction counts as often as the loops around it turn.
@@ -8,20 +8,14 @@ import collections
 import dataclasses
 import functools
 import math
-import operator
 import re
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping
+
+from mpt_jax.plan import traffic
+from mpt_jax.plan.hlo_text import Instruction, parse
 
 COLLECTIVES = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute")
 
-_BITS = {"pred": 8, "token": 0, "opaque": 0}  # others end with their number of bits: bf16, s32
-_COMPUTATION = re.compile(r"^(ENTRY )?%?([\w.\-]+) \(.*\{$")
-_INSTRUCTION = re.compile(r"^\s+(?:ROOT )?%?([\w.\-]+) = (.*)$")
-_ARRAY = re.compile(r"\b([a-z]\w*?)\[([\d,]*)\](?:\{([\d,]*)(?::([^}]*))?)?")
-_TILE = re.compile(r"T\(([\d,]+)\)")
-_SPACE = re.compile(r"S\((\d+)\)")
-_OPERAND = re.compile(r"%([\w.\-]+)")
 _CALLED = re.compile(r"\b(?:calls|to_apply|body|condition|branch_computations)=\{?([^,{}]+)")
 
 # Each element of the result of these is one operation, as the compiler counts them.
@@ -36,84 +30,6 @@ _ARITHMETIC = {
     "abs",
     "power",
 }
-# What moves no data: names for what is there, and frames around what is counted itself.
-_FREE = {"parameter", "constant", "tuple", "get-tuple-element", "bitcast", "while", "conditional"}
-_FREE |= {
-    "call",
-    "after-all",
-    "partition-id",
-    "replica-id",
-    "copy-done",
-    "async-done",
-    "async-update",
-}
-
-
-@dataclasses.dataclass(frozen=True)
-class Array:
-    """The type of an array, and the tiles that it lies in: on a TPU its last axes are padded."""
-
-    dtype: str
-    shape: tuple[int, ...]
-    order: tuple[int, ...] = ()  # axes, the one whose elements are neighbours first
-    tile: tuple[int, ...] = ()
-    space: int = 0  # of memory: 0 is the large one (HBM), others are on the chip itself
-
-    @property
-    def size(self) -> int:
-        """Elements."""
-        return math.prod(self.shape)
-
-    @property
-    def bytes(self) -> int:
-        """Bytes of the elements."""
-        digits = re.findall(r"\d+", self.dtype)
-        return self.size * _BITS.get(self.dtype, int(digits[0]) if digits else 0) // 8
-
-    @property
-    def padded_bytes(self) -> int:
-        """Bytes that it takes up in its tiles."""
-        shape = list(self.shape)
-        for axis, size in zip(self.order, reversed(self.tile), strict=False):
-            shape[axis] = -(-shape[axis] // size) * size
-        return Array(self.dtype, tuple(shape)).bytes
-
-    @property
-    def hbm_bytes(self) -> int:
-        """`padded_bytes`, if it lies in the large memory."""
-        return 0 if self.space else self.padded_bytes
-
-
-@dataclasses.dataclass(frozen=True)
-class Instruction:
-    """One line: `name = results opcode(operands), attributes`."""
-
-    name: str
-    opcode: str
-    results: tuple[Array, ...]
-    operands: tuple[str, ...]
-    attributes: str
-    argument: str  # between the parentheses
-
-    @property
-    def bytes(self) -> int:
-        """Of all results, without padding."""
-        return sum(array.bytes for array in self.results)
-
-    @property
-    def padded_bytes(self) -> int:
-        """Of all results, as they lie in memory."""
-        return sum(array.padded_bytes for array in self.results)
-
-    @property
-    def hbm_bytes(self) -> int:
-        """Of the results that lie in the large memory."""
-        return sum(array.hbm_bytes for array in self.results)
-
-    def called(self, role: str) -> str | None:
-        """The computation that an attribute (`calls`, `body`, `condition`) names."""
-        found = re.search(rf"\b{role}=%?([\w.\-]+)", self.attributes)
-        return found and found[1]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,7 +69,7 @@ class Program:
     def __init__(self, text: str, devices: int = 1):
         """Parses `text`, of a program that runs on so many devices."""
         self.devices = devices
-        self.computations, entry = _parse(text)
+        self.computations, entry = parse(text)
         self.times: dict[str, int] = collections.Counter()
         self.unknown: list[str] = []
         if entry:
@@ -171,29 +87,47 @@ class Program:
                         self._visit(called, times)
 
     def _turns(self, loop: Instruction) -> int:
-        """How often a loop turns: what its condition compares the counter with, or 1."""
+        """How often a loop turns: by what its condition compares a counter with; else 1."""
         known = re.search(r'known_trip_count[":{ ]+n[": ]+(\d+)', loop.attributes)
         if known:
             return int(known[1])
-        limits = list(self._limits(loop.called("condition")))
-        if not limits:
+        body = self.computations[loop.called("body")]
+        turns = [
+            math.ceil(limit / self._step(body, counter))
+            for limit, counter in self._limits(loop.called("condition"))
+        ]
+        if not turns:
             self.unknown.append(loop.name)
-        return max(limits, default=1)
+        return max(turns, default=1)
 
-    def _limits(self, name: str) -> Iterator[int]:
-        """The whole numbers that a condition, or what is fused in it, compares with."""
+    def _limits(self, name: str) -> Iterator[tuple[int, int | None]]:
+        """What a condition, or what is fused in it, compares with, and which of the loop's values.
+
+        A whole number, and the place of the compared value in the loop's tuple, if it is there.
+        """
         instructions = self.computations[name]
         for each in instructions.values():
             if each.opcode == "fusion":
                 called = each.called("calls")
                 compares = any(i.opcode == "compare" for i in self.computations[called].values())
                 given = self._operands(name, each) if compares else []
-                yield from (int(i.argument) for i in given if _is_number(i))
+                places = [place for i in given if (place := _place(i)) is not None]
+                counter = places[0] if len(places) == 1 else None
+                yield from ((int(i.argument), counter) for i in given if _is_number(i))
                 yield from self._limits(called)
             elif each.opcode == "compare" and "direction=LT" in each.attributes:
-                limit = instructions.get(each.operands[1])
+                counter, limit = (instructions.get(operand) for operand in each.operands)
                 if limit and _is_number(limit):
-                    yield int(limit.argument)
+                    yield int(limit.argument), counter and _place(counter)
+
+    def _step(self, body: Mapping[str, Instruction], counter: int | None) -> int:
+        """What a loop adds to its counter in a turn: the compiler may do several turns in one."""
+        root = next(each for each in body.values() if each.is_root)
+        if counter is None or root.opcode != "tuple":
+            return 1
+        added = body[root.operands[counter]]
+        terms = [body[name] for name in added.operands] if added.opcode == "add" else []
+        return next((int(term.argument) for term in terms if _is_number(term)), 1)
 
     def _all(self) -> Iterator[tuple[int, str, Instruction]]:
         for name, times in self.times.items():
@@ -203,10 +137,16 @@ class Program:
     def collectives(self) -> list[Collective]:
         """Those of each kind and group size, largest bytes first."""
         found: dict[tuple[str, int], list[int]] = collections.defaultdict(lambda: [0, 0])
+        channels = set()
         for times, name, each in self._all():
             kind = each.opcode.removesuffix("-start")
             if kind not in COLLECTIVES:
                 continue
+            if traffic.IN_PIECES in each.attributes:
+                channel = re.search(r"channel_id=(\d+)", each.attributes)[1]
+                if channel in channels:
+                    continue
+                channels.add(channel)
             results = each.bytes
             given = sum(o.bytes for o in self._operands(name, each))
             if each.opcode.endswith("-start") and kind != "all-reduce":  # (operands, results)
@@ -266,12 +206,14 @@ class Program:
             only_hbm: without traffic to the memories on the chip itself.
         """
         fused = {c for name in self.times for c in self._fusions(name)}
-        size = operator.attrgetter("hbm_bytes" if only_hbm else "padded_bytes")
         return sum(
-            (times if repeated else 1) * self._bytes(name, each, size)
+            (times if repeated else 1) * self._bytes(name, each, only_hbm)
             for times, name, each in self._all()
             if name not in fused
         )
+
+    def _bytes(self, name: str, each: Instruction, only_hbm: bool) -> int:
+        return traffic.of(each, self._operands(name, each), self.computations, only_hbm)
 
     def stated_bytes(self) -> int:
         """What kernels say of themselves, which the compiler's count adds to their arrays."""
@@ -281,47 +223,6 @@ class Program:
         each = self.computations[name].values()
         return [i.called("calls") for i in each if i.opcode == "fusion"]
 
-    def _bytes(self, name: str, each: Instruction, size: Callable[[Any], int]) -> int:
-        """Those of one instruction; `size` is of an array, or of an instruction's results."""
-        operands = self._operands(name, each)
-        if each.opcode in _FREE or each.opcode.endswith("-done"):
-            return 0
-        if each.opcode == "custom-call" and "ConcatBitcast" in each.attributes:
-            return 0
-        if each.opcode in ("copy-start", "slice-start"):  # to or from a memory on the chip
-            ends = each.results[:2]
-            moved = min(end.padded_bytes for end in ends)
-            return sum(moved for end in ends if size(end))
-        if each.opcode in ("dynamic-slice", "slice", "gather"):
-            return size(each) + (each.padded_bytes if size(operands[0]) else 0)
-        if each.opcode == "dynamic-update-slice":
-            return 2 * operands[1].padded_bytes if size(operands[0]) else size(operands[1])
-        if each.opcode == "fusion":
-            return self._fusion_bytes(each, operands, size)
-        return size(each) + sum(map(size, operands))
-
-    def _fusion_bytes(
-        self, fusion: Instruction, given: Sequence[Instruction], size: Callable[[Any], int]
-    ) -> int:
-        """Of what is only sliced the slices count, and of a buffer that is updated the updates."""
-        inside = self.computations[fusion.called("calls")]
-        read, written = 0, size(fusion)
-        for parameter in [i for i in inside.values() if i.opcode == "parameter"]:
-            number = int(parameter.argument)
-            if number < len(given) and not size(given[number]):
-                continue
-            users = [i for i in inside.values() if parameter.name in i.operands]
-            as_whole = [i for i in users if i.operands.index(parameter.name)]
-            kinds = {i.opcode for i in users}
-            if users and not as_whole and kinds <= {"dynamic-slice", "slice", "gather"}:
-                read += sum(user.padded_bytes for user in users)
-            elif users and not as_whole and kinds == {"dynamic-update-slice"}:
-                updates = sum(inside[user.operands[1]].padded_bytes for user in users)
-                written += updates - parameter.padded_bytes
-            else:
-                read += parameter.padded_bytes
-        return read + max(0, written)
-
 
 def _stated(each: Instruction, what: str) -> int:
     """What a kernel says of itself, in its attributes."""
@@ -329,64 +230,15 @@ def _stated(each: Instruction, what: str) -> int:
     return int(found[1]) if found else 0
 
 
-def _parse(text: str) -> tuple[dict[str, dict[str, Instruction]], str | None]:
-    """The computations of a program, and the name of the first to run."""
-    computations: dict[str, dict[str, Instruction]] = {}
-    entry, current = None, None
-    for line in text.splitlines():
-        if line.startswith("}"):
-            current = None
-        elif current is None and (found := _COMPUTATION.match(line)):
-            current = computations.setdefault(found[2], {})
-            entry = found[2] if found[1] else entry
-        elif current is not None and (found := _INSTRUCTION.match(line)):
-            instruction = _instruction(found[1], found[2])
-            current[instruction.name] = instruction
-    return computations, entry
-
-
-def _instruction(name: str, rest: str) -> Instruction:
-    end = _closing(rest, 0) if rest.startswith("(") else rest.index(" ")
-    results, rest = rest[: end + 1], rest[end + 1 :].strip()
-    opcode, _, _ = rest.partition("(")
-    start = len(opcode)
-    end = _closing(rest, start)
-    argument = rest[start + 1 : end]
-    operands = tuple(_OPERAND.findall(argument))
-    return Instruction(name, opcode, _arrays(results), operands, rest[end + 1 :], argument)
+def _place(each: Instruction) -> int | None:
+    """Which element of a tuple it is."""
+    found = re.search(r"index=(\d+)", each.attributes)
+    return int(found[1]) if found and each.opcode == "get-tuple-element" else None
 
 
 def _is_number(each: Instruction) -> bool:
     """Whether it is a constant, a whole number."""
     return each.opcode == "constant" and each.argument.isdigit()
-
-
-def _closing(text: str, start: int) -> int:
-    """Where the parenthesis that opens at `start` closes."""
-    depth = 0
-    for i in range(start, len(text)):
-        depth += (text[i] == "(") - (text[i] == ")")
-        if not depth:
-            return i
-    return len(text)
-
-
-@functools.lru_cache(maxsize=4096)
-def _arrays(text: str) -> tuple[Array, ...]:
-    def numbers(listed: str) -> tuple[int, ...]:
-        return tuple(int(number) for number in listed.split(",") if number)
-
-    def array(dtype: str, sizes: str, order: str, layout: str) -> Array:
-        tile, space = _TILE.search(layout), _SPACE.search(layout)
-        return Array(
-            dtype,
-            numbers(sizes),
-            numbers(order),
-            numbers(tile[1]) if tile else (),
-            int(space[1]) if space else 0,
-        )
-
-    return tuple(array(*found) for found in _ARRAY.findall(text))
 
 
 def _convolution_flops(each: Instruction, left: Instruction, right: Instruction) -> int:

@@ -50,11 +50,10 @@ def read(
         return _infer(step) if command == "infer" else _from_data(command, step)
 
 
-def remat_name(files: Sequence[str], search_paths: Sequence[str]) -> str:
-    """How the flag is called that has layers computed again in the backward pass."""
+def config_name(files: Sequence[str], search_paths: Sequence[str]) -> str:
+    """What has the arguments `remat` and `scan_layers` in these gin files."""
     names = gin_source.read(files, (), search_paths).names()
-    owner = "backbones.config_of" if "backbones.config_of" in names else "config.T5Config"
-    return f"{owner}.remat"
+    return "backbones.config_of" if "backbones.config_of" in names else "config.T5Config"
 
 
 def _from_data(command: str, step: str) -> Setup:

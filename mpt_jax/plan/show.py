@@ -56,7 +56,7 @@ def body(screen: Screen, counts: Counted, compiled: Compiled | None, topology: T
             "bytes of HBM": f"{compiled.hbm_bytes:.4g}",
             "bytes sent": f"{compiled.moved:.4g}",
         }
-    facts["peak"] = f"{gib(compiled.peak)} of {gib(chip.memory)}"
+    facts["peak"] = of_memory(compiled, topology)
     screen.line("\nper chip")
     screen.facts(facts)
     if compiled.collectives:
@@ -83,6 +83,11 @@ def body(screen: Screen, counts: Counted, compiled: Compiled | None, topology: T
 def verdict(compiled: Compiled) -> str:
     """Whether it fits, in one line."""
     return "it fits" if compiled.fits else "it does not fit: add --suggest for a setting that does"
+
+
+def of_memory(compiled: Compiled, topology: Topology) -> str:
+    """The peak, and what a chip has."""
+    return f"{gib(compiled.peak)} of {gib(topology.chip.memory)}"
 
 
 def gib(count: float) -> str:

@@ -1,26 +1,26 @@
-"""The first setting that fits, in a fixed order, as gin flags to add to the command."""
+"""The setting that fits on the fewest model partitions and saves least, as gin flags to add."""
 
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from mpt_jax.engine.device_grid import device_grid
 from mpt_jax.errors import UserError
-from mpt_jax.plan import estimate, program
+from mpt_jax.plan import estimate, program, show
 from mpt_jax.plan.program import Setup
 from mpt_jax.plan.topology import Topology
 
 ORDER = (
-    "fewest model partitions first; with each the settings as they are, then DTYPE = bfloat16, "
-    "then remat too, then 2, 4 and 8 microbatches too"
+    "the fewest model partitions; with these the first that fits of the settings as they are, "
+    "DTYPE = bfloat16, remat with scanned layers too, 2, 4 and 8 microbatches too"
 )
 _PARTITIONS = "partitioning.PjitPartitioner.num_partitions"
 _MICROBATCHES = "trainer.Trainer.num_microbatches"
-_FEWER_BITS = ["DTYPE=bfloat16"]
 
 
 @dataclasses.dataclass(frozen=True)
 class Suggestion:
-    """A setting that was tried.
+    """A setting that fits.
 
     Attributes:
         overrides: gin flags, "NAME=VALUE".
@@ -32,64 +32,121 @@ class Suggestion:
     compiled: estimate.Compiled
 
 
+@dataclasses.dataclass(frozen=True)
+class _Try:
+    overrides: list[str]
+    setup: Setup
+    program: program.Program
+    counts: estimate.Counted
+
+
 def search(
     read: Callable[[Sequence[str]], Setup],
     topology: Topology,
     told: Callable[[list[str], str], None],
-    remat: str = "config.T5Config.remat",
+    config: str = "config.T5Config",
 ) -> Suggestion:
-    """The first setting that fits, in the order of `ORDER`.
+    """The setting of `ORDER` that fits, with few compilations.
+
+    A number of partitions on which even weights in bfloat16 are too large needs none. On others
+    each setting of the order is taken to need less memory than the one before, so that the first
+    that fits is found by bisection. What the gin files make one setting is compiled once.
 
     Args:
         read: gives the setup with further overrides.
         topology: what it must fit on.
         told: is called with each setting and what came of it.
-        remat: the name of that setting, which is another where a checkpoint tells the sizes.
+        config: what has `remat` and `scan_layers`: another where a checkpoint tells the sizes.
 
     Raises:
         UserError: none fits.
     """
-    seen = set()
-    for overrides in _settings(topology, read([]).step, [f"{remat}=True"]):
-        try:
-            setup = read(overrides)
-            key = (overrides[0], setup.model.config, setup.restore, setup.num_microbatches)
-            if key in seen:  # the gin files say so already
-                continue
-            seen.add(key)
-            built = program.build(setup)
-        except UserError as error:  # a batch or a parameter that this mesh does not divide
-            told(overrides, str(error).split(":")[0])
+    step = read([f"{_PARTITIONS}=1"]).step
+    for size in _sizes(topology):
+        settings = list(_settings(size, step, config))
+        smallest = _tried(settings[1], read, topology, told)
+        if smallest is None:
             continue
-        counts = estimate.counted(built, topology)
-        if counts.arguments > topology.chip.memory:
-            told(overrides, "the arguments alone do not fit")
+        if smallest.counts.arguments > topology.chip.memory:
+            told(smallest.overrides, "the arguments alone do not fit")
             continue
-        compiled = estimate.compile_program(built, topology)
-        told(overrides, "fits" if compiled.fits else "does not fit")
-        if compiled.fits:
-            return Suggestion(overrides, counts, compiled)
+        tries: dict[tuple, _Try] = {}
+        for overrides in settings:  # too many microbatches for the batch are no news
+            if each := _tried(overrides, read, topology, lambda *_: None):
+                setup = each.setup
+                key = (setup.model.config, setup.restore, setup.num_microbatches)
+                tries.setdefault(key, each)
+        if found := _first_that_fits(list(tries.values()), topology, told):
+            return found
     raise UserError(
         f"nothing that was tried fits on {topology.name}: take more or larger chips, a smaller "
         "BATCH_SIZE or shorter TASK_FEATURE_LENGTHS."
     )
 
 
-def _settings(topology: Topology, step: str, remat: list[str]) -> Iterator[list[str]]:
-    sizes = [size for size in range(1, topology.chips + 1) if topology.chips % size == 0]
-    for size in filter(lambda size: _has_mesh(topology, size), sizes):
-        partitions = [f"{_PARTITIONS}={size}"]
-        yield partitions
-        yield partitions + _FEWER_BITS
-        if step == program.TRAIN:
-            yield partitions + _FEWER_BITS + remat
-            for parts in (2, 4, 8):
-                yield partitions + _FEWER_BITS + remat + [f"{_MICROBATCHES}={parts}"]
-
-
-def _has_mesh(topology: Topology, size: int) -> bool:
+def _tried(
+    overrides: list[str],
+    read: Callable[[Sequence[str]], Setup],
+    topology: Topology,
+    told: Callable[[list[str], str], None],
+) -> _Try | None:
     try:
-        device_grid(topology.devices(), size)
+        setup = read(overrides)
+        built = program.build(setup)
+    except UserError as error:  # a batch or a parameter that this mesh does not divide
+        told(overrides, str(error).split(":")[0])
+        return None
+    return _Try(overrides, setup, built, estimate.counted(built, topology))
+
+
+def _first_that_fits(
+    tries: Sequence[_Try], topology: Topology, told: Callable[[list[str], str], None]
+) -> Suggestion | None:
+    memory, whole = topology.chip.memory, tries[0].setup.num_microbatches
+    low, high, found = 0, len(tries), None
+    at = 0  # where the weights leave room; else what saves most without microbatches
+    if tries[0].counts.arguments > memory / 2:
+        at = max(i for i, each in enumerate(tries) if each.setup.num_microbatches == whole)
+    while low < high:
+        each = tries[at]
+        if each.counts.arguments > memory:
+            fits, outcome = False, "the arguments alone do not fit"
+        else:
+            compiled = estimate.compile_program(each.program, topology)
+            fits = compiled.fits
+            outcome = f"{'fits' if fits else 'does not fit'}, {show.of_memory(compiled, topology)}"
+        told(each.overrides, outcome)
+        if fits:
+            found, high = Suggestion(each.overrides, each.counts, compiled), at
+        else:
+            low = at + 1
+        at = (low + high) // 2
+    return found
+
+
+def _settings(size: int, step: str, config: str) -> Iterator[list[str]]:
+    setting = [f"{_PARTITIONS}={size}"]
+    yield setting
+    setting = [*setting, "DTYPE=bfloat16"]
+    yield setting
+    if step == program.TRAIN:
+        setting = [*setting, f"{config}.remat=True", f"{config}.scan_layers=True"]
+        yield setting
+        for parts in (2, 4, 8):
+            yield [*setting, f"{_MICROBATCHES}={parts}"]
+
+
+def _sizes(topology: Topology) -> Iterator[int]:
+    """Numbers of model partitions, from 1, that a mesh of the slice can have."""
+    devices = topology.devices()
+    for size in range(1, topology.chips + 1):
+        if topology.chips % size == 0 and _has_mesh(devices, size):
+            yield size
+
+
+def _has_mesh(devices: Sequence[Any], size: int) -> bool:
+    try:
+        device_grid(devices, size)
     except UserError:
         return False
     return True

@@ -8,6 +8,8 @@ from mpt_jax.errors import UserError
 from mpt_jax.plan import estimate, program, suggest, topology
 
 PARTITIONS = "partitioning.PjitPartitioner.num_partitions"
+REMAT = ["config.T5Config.remat=True", "config.T5Config.scan_layers=True"]
+PARTS = "trainer.Trainer.num_microbatches="
 
 
 @pytest.fixture
@@ -41,12 +43,12 @@ def search(monkeypatch, no_compiler):
         def read(overrides):
             return types.SimpleNamespace(
                 step=step,
-                overrides=overrides,
+                overrides=[*given, *overrides],
                 weights=weights * 2**30,
                 states=states * 2**30,
-                model=types.SimpleNamespace(config=frozenset([*given, *overrides[1:3]])),
+                model=types.SimpleNamespace(config=frozenset([*given, *overrides[1:4]])),
                 restore=None,
-                num_microbatches=tuple(overrides[3:]),
+                num_microbatches=tuple(overrides[4:]),
             )
 
         found = suggest.search(read, topology.parse(name), lambda *told: tried.append(told))
@@ -58,22 +60,21 @@ def search(monkeypatch, no_compiler):
 @pytest.mark.parametrize(
     ("weights", "states", "expected"),
     [
-        (1, 1, ["=1"]),
+        (1, 1, ["=1"]),  # weights, and what a step adds to them: GiB of all chips of v5e's 15.75
+        (12, 3, ["=1"]),
         (20, 5, ["=1", "DTYPE=bfloat16"]),
-        (20, 12, ["=1", "DTYPE=bfloat16", "config.T5Config.remat=True"]),
-        (
-            25, 50,
-            ["=1", "DTYPE=bfloat16", "config.T5Config.remat=True",
-             "trainer.Trainer.num_microbatches=2"],
-        ),
+        (20, 12, ["=1", "DTYPE=bfloat16", *REMAT]),
+        (25, 50, ["=1", "DTYPE=bfloat16", *REMAT, PARTS + "2"]),
+        (25, 99, ["=1", "DTYPE=bfloat16", *REMAT, PARTS + "4"]),
         (70, 8, ["=4", "DTYPE=bfloat16"]),
     ],
-)  # fmt: skip
-def test_the_first_that_fits_wins(search, weights, states, expected):
+)
+def test_the_first_that_fits_wins_after_few_compilations(search, weights, states, expected):
     overrides, tried = search(weights, states)
     assert overrides == [PARTITIONS + expected[0], *expected[1:]]
-    assert tried[-1] == (overrides, "fits")
-    assert all(outcome != "fits" for _, outcome in tried[:-1])
+    compiled = [(flags, outcome) for flags, outcome in tried if "GiB" in outcome]
+    assert (overrides, "fits") in [(flags, outcome.split(",")[0]) for flags, outcome in compiled]
+    assert len(compiled) <= 5 - 2 * (weights == 1)
 
 
 def test_what_cannot_be_built_is_passed_over(search):
@@ -87,8 +88,9 @@ def test_what_cannot_be_built_is_passed_over(search):
 
 
 def test_what_the_files_say_already_is_compiled_once(search):
-    _, tried = search(25, 50, given=("DTYPE=bfloat16", "config.T5Config.remat=True"))
-    assert [len(flags) for flags, _ in tried][:2] == [1, 4]
+    overrides, tried = search(25, 50, given=("DTYPE=bfloat16", *REMAT))
+    assert overrides == [f"{PARTITIONS}=1", "DTYPE=bfloat16", *REMAT, PARTS + "2"]
+    assert [flags for flags, _ in tried if PARTS not in flags[-1]] == [[f"{PARTITIONS}=1"]]
 
 
 def test_decoding_has_neither_remat_nor_microbatches(search):
