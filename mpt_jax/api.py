@@ -354,9 +354,10 @@ class LoadedModel:
         row = None if text is None else self.reader.row(text, task_id, "the text")
         return self.predictor.embed_prompt(task_id, row)
 
-    def _rows(
-        self, texts: Sequence[str], task: str | None, tasks: Sequence[str] | None
+    def rows(
+        self, texts: Sequence[str], task: str | None = None, *, tasks: Sequence[str] | None = None
     ) -> list[Row]:
+        """The texts as `predictor` takes them; arguments and errors are those of `predict`."""
         if isinstance(texts, str):
             raise UserError("texts is one text: give a list, [text].")
         if tasks is not None and task is not None:
@@ -366,10 +367,15 @@ class LoadedModel:
         elif isinstance(tasks, str) or len(tasks) != len(texts):
             raise UserError(f"tasks must be {len(texts)} names, one for each text.")
         ids = [self.reader.task_id(name) for name in tasks]
-        rows = [
+        return [
             self.reader.row(text, task_id, f"text {number}")
             for number, (text, task_id) in enumerate(zip(texts, ids, strict=True))
         ]
+
+    def _rows(
+        self, texts: Sequence[str], task: str | None, tasks: Sequence[str] | None
+    ) -> list[Row]:
+        rows = self.rows(texts, task, tasks=tasks)
         if truncated := sum(row.truncated for row in rows):
             warnings.warn(self.reader.truncation(truncated, len(rows)), stacklevel=4)
         return rows

@@ -96,10 +96,12 @@ class TextReader:
         """The row of the bank for a task; None is right where there are not several.
 
         Raises:
-            UserError: it is not in the bank; lists those that are.
+            UserError: it is not in the bank, which lists those that are; or no name.
         """
         if task is None and len(self.tasks) <= 1:
             return 0
+        if not isinstance(task, str | None):
+            raise UserError(f"the task {reprlib.repr(task)} is not a name.")
         if task not in self._ids:
             raise belonging.not_held(task, self.tasks)
         return self._ids[task]
