@@ -32,7 +32,13 @@ REQUIRES = [
     "matplotlib>=3.11.2,<4",
     "rich>=15.0.0,<16",
 ]
+SERVE = [
+    "starlette>=1.10.0,<2",
+    "uvicorn>=0.54.0,<0.55",
+    "prometheus_client>=0.26.0,<0.27",
+]
 TEST = [
+    *SERVE,
     "pytest>=9.2.0,<10",
     "pytest-timeout>=2.4,<3",
     "pytest-xdist>=3.8,<4",
@@ -67,6 +73,6 @@ setuptools.setup(
         "mpt_jax.gin": ["*.gin", "*/*.gin", "sweeps/*.toml"],
     },
     install_requires=REQUIRES,
-    extras_require={"test": TEST, "dev": DEV, "tpu_check": TPU_CHECK},
+    extras_require={"serve": SERVE, "test": TEST, "dev": DEV, "tpu_check": TPU_CHECK},
     entry_points={"console_scripts": ["t5x = mpt_jax.cli:main"]},
 )

@@ -6,6 +6,7 @@ t5 = mpt_jax.load("mini", "runs/mpt_target")
 t5.predict(["premise: ... hypothesis: ..."], task="mini_rte")
 """
 
+import dataclasses
 import functools
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -17,8 +18,21 @@ import numpy as np
 from mpt_jax import feature_lengths, raw_outputs
 from mpt_jax.backbone import decoding
 from mpt_jax.backbone.formats import backbones
-from mpt_jax.engine.inference.predictor import TRUNCATE, Prediction, Predictor, Row, TextReader
-from mpt_jax.engine.initialize import RestoreCheckpointConfig, batch_shapes, initial_params
+from mpt_jax.backbone.store import BACKBONE_TREES
+from mpt_jax.engine.inference.predictor import (
+    TRUNCATE,
+    Prediction,
+    Predictor,
+    Row,
+    TextReader,
+    label_tokens,
+)
+from mpt_jax.engine.initialize import (
+    RestoreCheckpointConfig,
+    batch_shapes,
+    initial_params,
+    start_on_mesh,
+)
 from mpt_jax.engine.partitioning import PjitPartitioner
 from mpt_jax.errors import UserError, did_you_mean
 from mpt_jax.methods.base import FROZEN, Method
@@ -77,9 +91,11 @@ def load(
     num_partitions: int = 1,
     method_module: str | None = None,
     seed: int = 0,
+    warm_up: bool = False,
+    growing: bool = False,
     **decoding_options: Any,
 ) -> "LoadedModel":
-    """A backbone with trained prompts, ready to predict.
+    """A backbone with trained prompts, ready to predict; from any thread, as is what it returns.
 
     Args:
         backbone: folder or file as INITIAL_CHECKPOINT_PATH, or "mini", the one that ships.
@@ -92,6 +108,9 @@ def load(
         num_partitions: devices that share each tensor of the model; the rest shares the texts.
         method_module: imported first, where your own method has trained `prompts`.
         seed: of sampling.
+        warm_up: compile now what single texts need (`LoadedModel.warm_up`), not as they come.
+        growing: the bank gets spare rows, so that `LoadedModel.with_prompts` compiles nothing for
+            one of some more tasks.
         **decoding_options: num_beams, length_penalty, temperature, top_k or top_p
             (`backbone.decoding.generate`); greedy without any.
 
@@ -101,20 +120,17 @@ def load(
     _check_decoding(decoding_options)
     config = backbones.config_of(backbone, dtype=dtype)
     tokenizer = backbones.tokenizer_of(backbone, vocabulary)
-    restored = None if prompts is None else Restored(prompts, method_module)
-    info = restored and restored.info
-    known = info.feature_lengths if info else {}
-    lengths = {**feature_lengths.DEFAULT, **known, **(lengths or {})}
-    feature_lengths.check(lengths)
     model = EncoderDecoderModel(
         config=config,
-        method=restored or NoMethod(),
-        tasks=info.tasks if info else (),
+        method=NoMethod(),
+        tasks=(),
         input_vocabulary=tokenizer,
         output_vocabulary=tokenizer,
-        label_words=info.label_words if info else {},
         decode_fn=functools.partial(decoding.generate, **decoding_options),
     )
+    if prompts is not None:
+        model = _with_method(model, Restored(prompts, method_module, growing))
+    given, lengths = lengths or {}, _lengths(model.method, lengths or {})
     partitioner = PjitPartitioner(num_partitions)
     batch_size = batch_size or _ROWS * partitioner.data_partitions
     restore = RestoreCheckpointConfig(backbone, dtype=dtype)
@@ -123,9 +139,24 @@ def load(
     predictor = Predictor(
         model, params, partitioner, lengths=lengths, batch_size=batch_size, seed=seed
     )
-    return LoadedModel(
-        predictor, TextReader(tokenizer, model.tasks, lengths["inputs"], too_long), lengths, info
+    loaded = LoadedModel(predictor, lengths, given, too_long)
+    if warm_up:
+        loaded.warm_up()
+    return loaded
+
+
+def _with_method(model: EncoderDecoderModel, method: Restored) -> EncoderDecoderModel:
+    return dataclasses.replace(
+        model, method=method, tasks=method.rows, label_words=method.info.label_words
     )
+
+
+def _lengths(method: Method, given: Mapping[str, int]) -> dict[str, int]:
+    """The token limits: those given, else those of the prompt file (UserError: out of bounds)."""
+    known = method.info.feature_lengths if isinstance(method, Restored) else {}
+    lengths = {**feature_lengths.DEFAULT, **known, **given}
+    feature_lengths.check(lengths)
+    return lengths
 
 
 class LoadedModel:
@@ -142,13 +173,51 @@ class LoadedModel:
     def __init__(
         self,
         predictor: Predictor,
-        reader: TextReader,
         lengths: Mapping[str, int],
-        info: ProductInfo | None,
+        given_lengths: Mapping[str, int],
+        too_long: str,
     ):
-        self.predictor, self.lengths, self.info = predictor, lengths, info
-        self.tasks = tuple(reader.tasks)
-        self.reader = reader
+        method, vocabulary = predictor.model.method, predictor.model.input_vocabulary
+        self.predictor, self.lengths, self._given_lengths = predictor, lengths, given_lengths
+        self.info: ProductInfo | None = method.info if isinstance(method, Restored) else None
+        self.tasks: tuple[str, ...] = self.info.tasks if self.info else ()
+        self.reader = TextReader(vocabulary, self.tasks, lengths["inputs"], too_long)
+
+    def with_prompts(self, prompts: str) -> "LoadedModel":
+        """The same backbone with other prompts; this one stays as it is.
+
+        The two share the backbone's memory, and the programs where the shapes are the same: those
+        of a bank of as many tasks, or, where `growing` was asked for, of some more.
+
+        Args:
+            prompts: prompt file, adapter file or run folder.
+
+        Raises:
+            UserError: as `load`; this model has no untouched backbone, because its method tunes it.
+        """
+        before, partitioner = self.predictor.model, self.predictor.partitioner
+        if isinstance(before.method, Restored):
+            if before.method.tuned_backbone:
+                raise UserError(
+                    f"the method {self.info.method!r} has changed the backbone, which other "
+                    "prompts cannot be put on: load them anew."
+                )
+            method = dataclasses.replace(before.method, path=prompts)
+        else:
+            method = Restored(prompts)
+        model = _with_method(before, method)
+        lengths = _lengths(method, self._given_lengths)
+        backbone = {tree: self.predictor.params[tree] for tree in BACKBONE_TREES}
+        method.added_shapes(len(model.tasks), backbone)  # checks
+        params = start_on_mesh(model, partitioner, backbone, jax.random.key(0))
+        if method.traces_as(before.method):
+            predictor = self.predictor.with_params(model, params, lengths)
+        else:
+            size, seed = self.predictor.batch_size, self.predictor.seed
+            predictor = Predictor(
+                model, params, partitioner, lengths=lengths, batch_size=size, seed=seed
+            )
+        return LoadedModel(predictor, lengths, self._given_lengths, self.reader.too_long)
 
     def predict(
         self, texts: Sequence[str], task: str | None = None, *, tasks: Sequence[str] | None = None
@@ -167,7 +236,10 @@ class LoadedModel:
         return [answer.text for answer in self.predict_with_scores(texts, task, tasks=tasks)]
 
     def warm_up(self, count: int = 1) -> None:
-        """Compile what `predict` needs, before the first request: for each length of text.
+        """Compile what `predict` and `score` need, before the first request.
+
+        They need a program for each length of text, and `score` for each number of label words of a
+        task.
 
         Args:
             count: of texts of a request; others of as many as a batch takes share its programs.
@@ -177,13 +249,19 @@ class LoadedModel:
         """
         if count < 1:
             raise UserError(f"count is a number of texts of at least 1; got {count}.")
-        size, limit = self.predictor.rows_for(count), self.lengths["inputs"]
-        end = self.predictor.model.input_vocabulary.eos_id
-        length = 1
-        while length < 2 * limit:
-            row = Row("", [end] * min(length, limit), 0, False)
+        size = self.predictor.rows_for(count)
+        model = self.predictor.model
+        end = model.input_vocabulary.eos_id
+        words = {
+            label_tokens(model.output_vocabulary, [words], 1).shape: words
+            for words in model.label_words.values()
+            if words
+        }
+        for width in self.predictor.widths:
+            row = Row("", [end] * width, 0, False)
             self.predictor.predict([row], size)
-            length *= 2
+            for labels in words.values():
+                self.predictor.rank([row], [labels], size)
 
     def predict_with_scores(
         self, texts: Sequence[str], task: str | None = None, *, tasks: Sequence[str] | None = None
@@ -276,9 +354,10 @@ class LoadedModel:
         row = None if text is None else self.reader.row(text, task_id, "the text")
         return self.predictor.embed_prompt(task_id, row)
 
-    def _rows(
-        self, texts: Sequence[str], task: str | None, tasks: Sequence[str] | None
+    def rows(
+        self, texts: Sequence[str], task: str | None = None, *, tasks: Sequence[str] | None = None
     ) -> list[Row]:
+        """The texts as `predictor` takes them; arguments and errors are those of `predict`."""
         if isinstance(texts, str):
             raise UserError("texts is one text: give a list, [text].")
         if tasks is not None and task is not None:
@@ -288,10 +367,15 @@ class LoadedModel:
         elif isinstance(tasks, str) or len(tasks) != len(texts):
             raise UserError(f"tasks must be {len(texts)} names, one for each text.")
         ids = [self.reader.task_id(name) for name in tasks]
-        rows = [
+        return [
             self.reader.row(text, task_id, f"text {number}")
             for number, (text, task_id) in enumerate(zip(texts, ids, strict=True))
         ]
+
+    def _rows(
+        self, texts: Sequence[str], task: str | None, tasks: Sequence[str] | None
+    ) -> list[Row]:
+        rows = self.rows(texts, task, tasks=tasks)
         if truncated := sum(row.truncated for row in rows):
             warnings.warn(self.reader.truncation(truncated, len(rows)), stacklevel=4)
         return rows

@@ -36,6 +36,7 @@ PLAIN_COMMANDS = {
     "plan": ("mpt_jax.plan.command", "what a run would need of a described TPU; nothing runs"),
     "sweep": ("mpt_jax.sweep.command", "train and score a plan: methods × tasks × shots × seeds"),
     "bank": ("mpt_jax.bank.command", "add tasks to a prompt bank, list them, remove them"),
+    "serve": ("mpt_jax.serve.command", "answer over HTTP: many tasks, many clients, one model"),
     "export": ("mpt_jax.export.command", "a model that runs without this package, with its card"),
     "convert": ("mpt_jax.convert.command", "backbones and prompts into another program's format"),
     "report": ("mpt_jax.report.command", "tables and pictures of finished runs, in one page"),

@@ -251,7 +251,7 @@ def read_text(path: str | os.PathLike) -> str:
         raise UserError(f"{path} is not UTF-8 text ({error}): copy it again.") from error
 
 
-def parse_json(text: str | bytes, where: str) -> Any:
+def parse_json(text: str | bytes, where: str, remedy: str = ": copy it again") -> Any:
     """The value that JSON text stands for.
 
     Numbers are finite (JSON knows no NaN or Infinity), no name is in an object twice, and brackets
@@ -260,6 +260,7 @@ def parse_json(text: str | bytes, where: str) -> Any:
     Args:
         text: UTF-8.
         where: what it is called in the message.
+        remedy: what the message says to do.
 
     Raises:
         UserError: it is something else.
@@ -267,7 +268,7 @@ def parse_json(text: str | bytes, where: str) -> Any:
     try:
         value = _JSON.decode(text if isinstance(text, str) else text.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{where} is not valid JSON ({error}): copy it again.") from error
+        raise UserError(f"{where} is not valid JSON ({error}){remedy}.") from error
     level = [value]
     for _ in range(_DEEPEST_JSON):
         containers = (v for v in level if isinstance(v, dict | list))

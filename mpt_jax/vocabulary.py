@@ -102,6 +102,14 @@ def _check_pieces(model: Any) -> None:
             raise ValueError(f"the score of {piece.piece!r} is {piece.score}")
 
 
+def check_whole(text: str, place: str) -> None:
+    """Refuses a text with a part of a character, which no vocabulary takes (UserError)."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise UserError(f"{place} holds half a character (a lone \\ud8.. escape).") from error
+
+
 def first_ids(vocabulary: Any, text: str, count: int) -> list[int]:
     """The ids of `text`, without an end token: at least the first `count`, or all there are.
 

@@ -1,5 +1,6 @@
 """`mpt_jax.load` against the model's own functions, called on batches made by hand."""
 
+import contextlib
 import dataclasses
 import functools
 import json
@@ -63,21 +64,73 @@ def test_predictions_are_those_of_predict_batch(t5, folder):
     assert len({answer.text for answer in found}) > 1
 
 
-def test_after_warming_up_nothing_is_compiled(folder):
-    t5 = mpt_jax.load(folder, folder, batch_size=4)
+@contextlib.contextmanager
+def counted_compilations():
     events = []
-    jax.monitoring.register_event_duration_secs_listener(lambda name, *_, **__: events.append(name))
+    jax.monitoring.register_event_duration_secs_listener(
+        lambda name, *_, **__: events.append(name) if "backend_compile" in name else None
+    )
     try:
-        t5.warm_up()
-        assert any("backend_compile" in name for name in events)
-        events.clear()
-        t5.predict(["it was good"], t5.tasks[0])
-        t5.predict([LONG[:40]], t5.tasks[-1])
+        yield events
     finally:
         jax.monitoring.clear_event_listeners()
-    assert not [name for name in events if "backend_compile" in name]
+
+
+def test_after_warming_up_nothing_is_compiled(folder):
+    with counted_compilations() as compiled:
+        t5 = mpt_jax.load(folder, folder, batch_size=4, warm_up=True)
+        assert compiled
+        compiled.clear()
+        t5.predict(["it was good"], t5.tasks[0])
+        t5.predict([LONG[:40]], t5.tasks[-1])
+        t5.score([LONG[:40]], task="nli")
+        t5.score(["it was good"], task="sst")
+    assert not compiled
     with pytest.raises(UserError, match="at least 1; got 0"):
         t5.warm_up(0)
+
+
+def test_other_prompts_on_the_same_backbone(folder, tmp_path):
+    def calls(t5, tasks):
+        return t5.predict_with_scores(TEXTS, tasks=tasks), t5.score(TEXTS[:2], task="sst")
+
+    def assert_equal(found, expected):
+        assert found[0] == expected[0] and found[1].best == expected[1].best
+        np.testing.assert_array_equal(found[1][1], expected[1][1])
+
+    bank, info = product_file.load(folder)
+    grown = {n: np.concatenate([x, x[:1] * 2]) if n != "shared" else x for n, x in bank.items()}
+    names = (*info.tasks, "new")
+    other = product_file.save(str(tmp_path), grown, dataclasses.replace(info, tasks=names))
+    t5 = mpt_jax.load(folder, folder, batch_size=4, growing=True)
+    before = calls(t5, MIXED)
+    assert_equal(before, calls(mpt_jax.load(folder, folder, batch_size=4), MIXED))
+    with counted_compilations() as compiled:
+        larger = t5.with_prompts(other)
+        after = calls(larger, ["new", "qa", "sst", "nli"])
+        assert not compiled
+    plain = mpt_jax.load(folder, batch_size=4).with_prompts(other)
+    assert larger.tasks == plain.tasks == names
+    assert_equal(after, calls(plain, ["new", "qa", "sst", "nli"]))
+    assert_equal(calls(t5, MIXED), before)
+    kernel = ("encoder", "layers_0", "mlp", "wo", "kernel")
+    shared = [
+        functools.reduce(lambda x, key: x[key], kernel, m.predictor.params) for m in (t5, larger)
+    ]
+    assert shared[0] is shared[1]
+    with pytest.raises(UserError, match="'new' is not in the bank"):
+        t5.predict(TEXTS, "new")
+
+
+def test_prompts_that_do_not_fit_and_a_changed_backbone(folder, tmp_path):
+    t5 = mpt_jax.load(folder, folder, batch_size=4)
+    bank, info = product_file.load(folder)
+    foreign = product_file.save(str(tmp_path), bank, dataclasses.replace(info, backbone="0" * 16))
+    with pytest.raises(UserError, match="trained on a backbone with backbone fingerprint 0000"):
+        t5.with_prompts(foreign)
+    tuned = toy_prompts.write(tmp_path / "tuned", tasks=("nli",), method=Adapter(reduction=8))
+    with pytest.raises(UserError, match="'adapter' has changed the backbone"):
+        mpt_jax.load(tuned, tuned, batch_size=4).with_prompts(folder)
 
 
 def test_the_vocabulary_may_lie_elsewhere(folder, tmp_path):
@@ -258,6 +311,12 @@ def test_bad_input(t5):
         t5.predict(TEXTS)
     with pytest.raises(UserError, match="text 1 is empty"):
         t5.predict(["one", " "], "nli")
+    with pytest.raises(UserError, match="text 1 is 7, which is not a text"):
+        t5.predict(["one", 7], "nli")
+    with pytest.raises(UserError, match="text 0 holds half a character"):
+        t5.predict(["\ud800"], "nli")
+    with pytest.raises(UserError, match=r"the label '.ud800' holds half a character"):
+        t5.score(TEXTS, ["\ud800"], task="nli")
     with pytest.raises(UserError, match="tasks must be 4 names"):
         t5.predict(TEXTS, tasks=["nli"])
     with pytest.raises(UserError, match="exclude each other"):

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import importlib
+import itertools
 import pkgutil
 from collections.abc import Mapping
 from typing import Any
@@ -19,6 +20,9 @@ from mpt_jax.methods import stacking
 from mpt_jax.methods.base import FROZEN, Method, width_of
 from mpt_jax.product import belonging, product_file
 from mpt_jax.product.description import ProductInfo
+from mpt_jax.product.leaves import is_per_task
+
+_FEWEST_ROWS = 16  # of a product that grows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,22 +32,45 @@ class Restored(Method):
     Attributes:
         path: the prompt or adapter file, or the run folder that holds it.
         module: imported first, where it defines the method that has trained the product.
+        growing: what tasks have of their own gets spare rows, up to a power of two, so that the
+            product of some more tasks has the same shapes.
     """
 
     path: str
     module: str | None = None
+    growing: bool = False
 
     name = "restored"
     groups = ((".*", FROZEN),)
 
     @functools.cached_property
     def _product(self) -> tuple[dict[str, np.ndarray], ProductInfo]:
-        return product_file.load(self.path)
+        leaves, info = product_file.load(self.path)
+        if not self.growing or len(info.tasks) == 1:  # one task serves all: no rows to choose from
+            return leaves, info
+        spare = max(_FEWEST_ROWS, 1 << (len(info.tasks) - 1).bit_length()) - len(info.tasks)
+        for name in filter(is_per_task, leaves):
+            leaf = leaves[name]
+            leaves[name] = np.pad(leaf, [(0, spare), *[(0, 0)] * (leaf.ndim - 1)])
+        return leaves, info
 
     @property
     def info(self) -> ProductInfo:
         """What the product says of itself."""
         return self._product[1]
+
+    @property
+    def rows(self) -> tuple[str, ...]:
+        """The tasks, each in the place of its rows; "" for spare ones."""
+        count = next((len(x) for name, x in self._product[0].items() if is_per_task(name)), 0)
+        tasks = self.info.tasks
+        return (*tasks, *itertools.repeat("", count - len(tasks)))
+
+    def traces_as(self, other: Method) -> bool:
+        """Whether both make one program of parameters that have the same shapes."""
+        if not isinstance(other, Restored):
+            return False
+        return (self._trained_by, len(self.rows)) == (other._trained_by, len(other.rows))
 
     @functools.cached_property
     def _trained_by(self) -> type[Method]:

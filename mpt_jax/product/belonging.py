@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mpt_jax.errors import UserError, did_you_mean
+from mpt_jax.errors import UserError, did_you_mean, shown
 from mpt_jax.product.description import ProductInfo
 
 _LISTED = 20  # tasks that a message lists
@@ -11,7 +11,7 @@ _LISTED = 20  # tasks that a message lists
 
 def not_held(task: str | None, held: Sequence[str]) -> UserError:
     """The refusal of a task that a product does not hold; None: no task was given."""
-    asked = "no task was given" if task is None else f"task {task!r} is not in the bank"
+    asked = "no task was given" if task is None else f"task {shown(task)} is not in the bank"
     listed = ", ".join(held[:_LISTED]) or "no tasks"
     more = f", ... ({len(held)})" if len(held) > _LISTED else ""
     return UserError(f"{asked}; it holds {listed}{more}.{did_you_mean(task or '', held)}")

@@ -7,6 +7,7 @@ from typing import Any
 
 from mpt_jax import feature_lengths, files
 from mpt_jax.errors import UserError, shown
+from mpt_jax.vocabulary import check_whole
 
 FORMAT = "mpt_jax.prompts/1"
 _KEY = "mpt_jax"
@@ -87,6 +88,7 @@ def check_label(word: str) -> None:
         raise UserError(
             f"the label {shown(str(word))} is not a text of at most {LONGEST_LABEL:,} characters."
         )
+    check_whole(word, f"the label {shown(word)}")
 
 
 def check_bounds(file: str, info: ProductInfo) -> None:

@@ -15,6 +15,7 @@ from mpt_jax.engine.inference.predictor import LONGEST_TEXT, Row, TextReader
 from mpt_jax.errors import UserError
 from mpt_jax.tasks.local.files import read_lines
 from mpt_jax.tasks.local.template import BadRow, NumberedRows, RawRow, Template, some
+from mpt_jax.vocabulary import check_whole
 
 STANDARD_INPUT = "-"
 LONGEST_LINE = 4 * LONGEST_TEXT  # bytes, of the longest text in UTF-8
@@ -187,8 +188,7 @@ class InputLines:
             text = self._fill(as_trained, task, place)
         if not isinstance(text, str):
             raise UserError(f'{place}: "input" is {text!r}, not a text.')
-        if any("\ud800" <= character <= "\udfff" for character in as_json):
-            raise UserError(f"{place} holds half a character (a lone \\ud8.. escape).")
+        check_whole(as_json, place)
         return text, task, row
 
     def _read_table(self, lines: Iterator[tuple[int, bytes]], kind: str) -> Iterator[_Text]:

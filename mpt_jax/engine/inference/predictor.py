@@ -3,8 +3,10 @@
 The one way by which `mpt_jax.load` and `t5x infer` use a model.
 """
 
+import copy
 import dataclasses
 import functools
+import reprlib
 import types
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -16,7 +18,7 @@ from mpt_jax.engine import step as step_lib
 from mpt_jax.engine.partitioning import PjitPartitioner
 from mpt_jax.errors import UserError
 from mpt_jax.product import belonging
-from mpt_jax.vocabulary import first_ids
+from mpt_jax.vocabulary import check_whole, first_ids
 
 TRUNCATE, REFUSE = "truncate", "refuse"  # what to do with a text that is too long
 LONGEST_TEXT = 2**23  # characters; where nothing ends a word all of them are tokenised
@@ -68,15 +70,18 @@ class TextReader:
         """The row of a text; `place` is what a message calls it.
 
         Raises:
-            UserError: an empty text, one of more than `LONGEST_TEXT` characters, or one that is too
-                long where these are refused.
+            UserError: what is not a text, an empty one, one of more than `LONGEST_TEXT` characters,
+                or one that is too long where these are refused.
         """
+        if not isinstance(text, str):
+            raise UserError(f"{place} is {reprlib.repr(text)}, which is not a text.")
         if not text.strip():
             raise UserError(f"{place} is empty: remove it or fill it.")
         if len(text) > LONGEST_TEXT:
             raise UserError(
                 f"{place} has {len(text):,} characters, more than {LONGEST_TEXT:,}: shorten it."
             )
+        check_whole(text, place)
         ids = first_ids(self.vocabulary, text, self.limit)
         length = len(ids) + 1
         if length > self.limit and self.too_long == REFUSE:
@@ -91,10 +96,12 @@ class TextReader:
         """The row of the bank for a task; None is right where there are not several.
 
         Raises:
-            UserError: it is not in the bank; lists those that are.
+            UserError: it is not in the bank, which lists those that are; or no name.
         """
         if task is None and len(self.tasks) <= 1:
             return 0
+        if not isinstance(task, str | None):
+            raise UserError(f"the task {reprlib.repr(task)} is not a name.")
         if task not in self._ids:
             raise belonging.not_held(task, self.tasks)
         return self._ids[task]
@@ -143,7 +150,7 @@ class Predictor:
         partitioner.check_batch_size(batch_size)
         self.model, self.params = model, params
         self.batch_size = batch_size
-        self._partitioner, self._lengths = partitioner, lengths
+        self.partitioner, self.seed, self._lengths = partitioner, seed, lengths
 
         def predict(params: Mapping, batch: Mapping, number: jax.Array):
             rng = jax.random.fold_in(jax.random.key(seed), number)
@@ -154,20 +161,32 @@ class Predictor:
         self._logits, self._encode = compiled(model.logits_batch), compiled(model.encode_batch)
         self._embed = compiled(model.embed_prompts)
 
+    def with_params(self, model: Any, params: Mapping, lengths: Mapping[str, int]) -> "Predictor":
+        """One of another model that makes the same programs, which the two then share.
+
+        Arguments are those of `Predictor`.
+        """
+        other = copy.copy(self)
+        other.model, other.params, other._lengths = model, params, lengths
+        return other
+
     def rows_for(self, count: int) -> int:
         """Rows of the program for `count` texts: a power of two for each device, at most B."""
-        parts = self._partitioner.data_partitions
+        parts = self.partitioner.data_partitions
         return parts * min(_power_of_two(-(-count // parts)), self.batch_size // parts)
 
-    def predict(self, rows: Sequence[Row], size: int, number: int = 0) -> list[Prediction]:
+    def predict(
+        self, rows: Sequence[Row], size: int, number: int = 0, width: int = 0
+    ) -> list[Prediction]:
         """Predictions for at most `size` rows, of any tasks.
 
         Args:
             rows: at least one.
             size: rows of the batch.
             number: of the batch; sampling draws again in each.
+            width: tokens that the batch has at least.
         """
-        batch = self._batch(rows, size)
+        batch = self._batch(rows, size, width)
         batch["decoder_input_tokens"] = np.zeros((size, self._lengths["targets"]), np.int32)
         ids, aux = self._run(self._predict, batch, np.int32(number))
         decode = self.model.output_vocabulary.decode
@@ -175,7 +194,12 @@ class Predictor:
         return [Prediction(decode(answer), score) for _, answer, score in found]
 
     def rank(
-        self, rows: Sequence[Row], labels: Sequence[Sequence[str]], size: int
+        self,
+        rows: Sequence[Row],
+        labels: Sequence[Sequence[str]],
+        size: int,
+        width: int = 0,
+        least: tuple[int, int] = (0, 0),
     ) -> list[np.ndarray]:
         """Log-likelihood of each of a row's label words, end token included, in nats.
 
@@ -183,12 +207,14 @@ class Predictor:
             rows: at least one, at most `size`.
             labels: of each row; rows may have different ones.
             size: rows of the batch.
+            width: tokens that the batch has at least.
+            least: labels that each row has at least, and tokens that each label has.
 
         Returns:
             a float32 array [L] per row.
         """
-        tokens = label_tokens(self.model.output_vocabulary, labels, size)
-        scores = self._run(self._rank, {**self._batch(rows, size), "label_tokens": tokens})
+        tokens = label_tokens(self.model.output_vocabulary, labels, size, least)
+        scores = self._run(self._rank, {**self._batch(rows, size, width), "label_tokens": tokens})
         return [scores[r, : len(row)] for r, row in enumerate(labels)]
 
     def logits(self, rows: Sequence[Row], size: int) -> list[np.ndarray]:
@@ -240,13 +266,23 @@ class Predictor:
             raise UserError("this method's prompts depend on the text: give one, text=TEXT.")
         if "prompt_bank" not in self.params:
             raise UserError("there is no prompt to embed: what was trained is not a prompt bank.")
-        size = self._partitioner.data_partitions
+        size = self.partitioner.data_partitions
         return self._run(self._embed, self._batch([row], size))[0].astype(np.float32)
 
-    def _batch(self, rows: Sequence[Row], size: int) -> dict[str, np.ndarray]:
+    @property
+    def widths(self) -> list[int]:
+        """Tokens T' of all programs, in order."""
+        return sorted(
+            {self.width_for(1 << n) for n in range(self._lengths["inputs"].bit_length() + 1)}
+        )
+
+    def width_for(self, length: int) -> int:
+        """Tokens T' of the program for texts of so many: a power of two, at most the limit."""
+        return min(_power_of_two(max(_SHORTEST["text"], length)), self._lengths["inputs"])
+
+    def _batch(self, rows: Sequence[Row], size: int, width: int = 0) -> dict[str, np.ndarray]:
         """Tokens [size, T'] and task ids [size]; rows of only padding fill it up."""
-        longest = max(_SHORTEST["text"], *(len(row.ids) for row in rows))
-        width = min(_power_of_two(longest), self._lengths["inputs"])
+        width = self.width_for(max(width, *(len(row.ids) for row in rows)))
         tokens = np.zeros((size, width), np.int32)
         task_ids = np.zeros((size,), np.int32)
         for r, row in enumerate(rows):
@@ -262,17 +298,24 @@ class Predictor:
         return jax.device_get(compiled(self.params, batch, *rest))
 
 
-def label_tokens(vocabulary: Any, labels: Sequence[Sequence[str]], size: int) -> np.ndarray:
+def label_tokens(
+    vocabulary: Any,
+    labels: Sequence[Sequence[str]],
+    size: int,
+    least: tuple[int, int] = (0, 0),
+) -> np.ndarray:
     """Token ids [N, L, S] of each row's label words, with their end; zeros where there is none.
 
     Args:
         vocabulary: that of the targets.
         labels: of each row; at least one has a word.
         size: N, at least as many as there are rows.
+        least: what L and S are at least.
     """
     words = {word: [*vocabulary.encode(word), vocabulary.eos_id] for row in labels for word in row}
-    length = max(_SHORTEST["answer"], _power_of_two(max(map(len, words.values()))))
-    tokens = np.zeros((size, max(map(len, labels)), length), np.int32)
+    longest = max(least[1], _SHORTEST["answer"], *map(len, words.values()))
+    count = max(least[0], *map(len, labels))
+    tokens = np.zeros((size, count, _power_of_two(longest)), np.int32)
     for r, row in enumerate(labels):
         for i, word in enumerate(row):
             tokens[r, i, : len(words[word])] = words[word]

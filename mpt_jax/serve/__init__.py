@@ -1,0 +1,1 @@
+"""`t5x serve`: prompts as a service, over HTTP."""
