@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+NAME = "bytes"  # SPIECE_MODEL, where a folder does not say that it has this vocabulary
 SENTINEL = re.compile(r"▁?<extra_id_\d+>")
 SPECIAL = ("<pad>", "</s>", "<unk>")  # ids 0, 1 and 2; byte b has id b + 3
 SENTINELS = 125  # that ByT5 has after its bytes, so that its embedding has 384 rows

@@ -7,8 +7,8 @@
     mt5       as transformers saves it: tie_word_embeddings is true, and the head is another tensor
 
 Weights are in bfloat16. Each has outputs.npz: a batch, and for it logits, greedy and beam search
-with a soft prompt; byt5's is made of texts, and has the answers' texts too. Run in the environment
-of make_t5_golden.py:
+with a soft prompt; byt5's is made of texts, and has the texts of both searches without the prompt.
+Run in the environment of make_t5_golden.py:
 
     golden-venv/bin/python tests/golden/make_families.py
 """  # noqa: D208  (the list is of folders)
@@ -24,7 +24,7 @@ import torch
 import transformers
 
 OUT = t5.OUT / "families"
-TEXTS = ["translate: Zoë läuft", "", "naïve café 😀", "end"]  # the second is its end token alone
+TEXTS = ["translate: Zoë läuft", "日本", "naïve café 😀", "end"]
 LENGTH_PENALTY = 0.6
 SIZES = dict(
     vocab_size=t5.VOCAB,
@@ -148,9 +148,11 @@ def main() -> None:
             model.config.tie_word_embeddings = False
         if name == "byt5":
             tokenizer.save_pretrained(folder)
+            plain = t5.outputs_of(model, batch, False)
             for answers in ("greedy", f"beam_{LENGTH_PENALTY}"):
-                texts = tokenizer.batch_decode(outputs[answers], skip_special_tokens=True)
-                outputs[f"{answers}/texts"] = np.array(texts)
+                texts = tokenizer.batch_decode(plain[f"plain/{answers}"], skip_special_tokens=True)
+                outputs[f"plain/{answers}/texts"] = np.array(texts)
+            outputs["inputs"] = np.array(TEXTS)
         model.bfloat16().save_pretrained(folder)
         if name == "flan_t5":
             file = folder / "config.json"

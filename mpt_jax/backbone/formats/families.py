@@ -14,12 +14,12 @@ from typing import Any
 
 from etils import epath
 
-from mpt_jax import files
+from mpt_jax import byte_vocabulary, files
 from mpt_jax.errors import UserError
 
 CONFIG = "config.json"
 SETTINGS = "tokenizer_config.json"
-BYTES, SENTENCEPIECE = "bytes", "SentencePiece"
+BYTES, SENTENCEPIECE = byte_vocabulary.NAME, "SentencePiece"
 
 _TIED, _SCALED = "tie_word_embeddings", "scale_decoder_outputs"
 _TOKENIZER = "tokenizer_class"
