@@ -100,7 +100,7 @@ def load(
     Args:
         backbone: folder or file as INITIAL_CHECKPOINT_PATH, or "mini", the one that ships.
         prompts: prompt file, adapter file or run folder; None: only the backbone.
-        vocabulary: SentencePiece file instead of the backbone's own, as SPIECE_MODEL.
+        vocabulary: SentencePiece file instead of the backbone's own, or "bytes", as SPIECE_MODEL.
         dtype: of parameters and computation, "float32" or "bfloat16".
         lengths: token limits, {"inputs": T, "targets": S}; by default those of the prompt file.
         too_long: what to do with a longer text: "truncate" it and warn, or "refuse" it.

@@ -81,16 +81,22 @@ def sampled_vocabulary(
     """Embeddings of `length` different pieces among the `most_common` first of the vocabulary.
 
     SentencePiece orders its pieces by frequency; special ids are left out. The default of Lester
-    et al. 2021 and of the paper.
+    et al. 2021 and of the paper. Of bytes (ByT5) all 256 are alike.
+
+    Raises:
+        UserError: there are not as many pieces.
     """
     known = context.vocabulary
     special = {known.pad_id, known.eos_id, known.unk_id, known.bos_id}
     ids = range(min(most_common, _base_size(context)))
     pieces = jnp.array([i for i in ids if i not in special], jnp.int32)
     if length > len(pieces):
+        more = "raise sampled_vocabulary.most_common"
+        if len(ids) < most_common:
+            more = "use initializers.text or initializers.random_uniform"
         raise UserError(
             f"a prompt of length {length} cannot be sampled from {len(pieces)} pieces: shorten "
-            "PROMPT_LENGTH or raise sampled_vocabulary.most_common."
+            f"PROMPT_LENGTH or {more}."
         )
     return _rows(context, jax.random.choice(rng, pieces, (length,), replace=False))
 

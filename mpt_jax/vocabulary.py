@@ -1,22 +1,21 @@
 """A SentencePiece vocabulary without TensorFlow, whose import takes longer than a first prediction.
 
 Ids and texts are those of `seqio.SentencePieceVocabulary`, which tasks need: their text is
-tokenised within tf.data.
+tokenised within tf.data. What is asked of any vocabulary is here too; ByT5's is `byte_vocabulary`.
 """
 
 import functools
 import hashlib
 import math
-import re
 from collections.abc import Iterable
 from typing import Any
 
 from etils import epath
 
 from mpt_jax import files
+from mpt_jax.byte_vocabulary import SENTINEL, is_bytes
 from mpt_jax.errors import UserError
 
-SENTINEL = re.compile(r"▁?<extra_id_\d+>")
 _SHORT = 4096  # characters; a text up to there is not worth cutting
 _CHARACTERS = 16  # of a token, at most, in most texts
 PAD_ID = 0  # what SeqIO fills batches with, and what T5's decoder is fed first
@@ -26,7 +25,7 @@ def end_id(vocabulary: Any, stated: int | None = None) -> int:
     """The id that ends a text, of a vocabulary that this package can use.
 
     Args:
-        vocabulary: SeqIO's, or a `SentencePiece`.
+        vocabulary: SeqIO's, a `SentencePiece` or `Bytes`.
         stated: what the backbone's configuration says of it; None: nothing.
 
     Raises:
@@ -74,8 +73,10 @@ def digest(vocabulary: Any) -> str:
     """16 hex digits that tell which ids a text gets, sentinels left out, whatever file it was.
 
     They cover every piece, its score, and the normalisation of the text. "" for a vocabulary that
-    is not of SentencePiece.
+    is neither of SentencePiece nor of bytes.
     """
+    if is_bytes(vocabulary):
+        return hashlib.sha256(b"bytes").hexdigest()[:16]
     pieces = _sentencepiece(vocabulary)
     return _digest(pieces) if pieces else ""
 
@@ -115,8 +116,11 @@ def first_ids(vocabulary: Any, text: str, count: int) -> list[int]:
 
     Of a long text a beginning is enough, as long as it ends where a word does: no piece of T5's
     vocabularies goes over a space, so that the ids before it are those of the whole text. A
-    vocabulary that has such pieces, and one that is not of SentencePiece, takes the whole.
+    vocabulary that has such pieces, and one that is not of SentencePiece, takes the whole. Of bytes
+    each character has one at least.
     """
+    if is_bytes(vocabulary):
+        return vocabulary.encode(text[:count])
     size = max(_SHORT, _CHARACTERS * count)
     while size < len(text) and _ends_pieces_at_spaces(vocabulary):
         end = text.find(" ", size)
@@ -199,10 +203,20 @@ class SentencePiece:
         self.bos_id: int = pieces.bos_id()
         end_id(self)
 
-    @property
+    @functools.cached_property
     def pieces(self) -> list[str]:
         """The pieces by id, sentinels included."""
         return [self.tokenizer.IdToPiece(i) for i in range(self.vocab_size)]
+
+    def has(self, token: str, number: int | None) -> bool:
+        """Whether a token of a tokenizer's files is a piece, with that id where it has one."""
+        if number is None:
+            return token in self._names
+        return 0 <= number < self.vocab_size and self.pieces[number].removeprefix("▁") == token
+
+    @functools.cached_property
+    def _names(self) -> frozenset[str]:
+        return frozenset(piece.removeprefix("▁") for piece in self.pieces)
 
     def encode(self, text: str) -> list[int]:
         """The ids of `text`, without an end token."""

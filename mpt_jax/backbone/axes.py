@@ -17,6 +17,7 @@ Rule = tuple[str, AxisNames]
 RULES: tuple[Rule, ...] = (
     (r"token_embedder/embedding", ("vocab", "embed")),
     (r"(encoder|decoder)/relpos_bias/rel_embedding", ("heads", "relpos_buckets")),
+    (r"(encoder|decoder)/layers_\d+/relpos_bias/rel_embedding", ("heads", "relpos_buckets")),
     (r"(encoder|decoder)/\w*norm/scale", ("embed",)),
     (r"(encoder|decoder)/layers_\d+/\w*norm/scale", ("embed",)),
     (r"(encoder|decoder)/layers_\d+/\w*attention/(query|key|value)/kernel", ("embed", "joined_kv")),

@@ -30,7 +30,8 @@ class T5Config:
     """Hyperparameters of a T5 backbone, named as in T5X.
 
     v1.0 is `mlp_activations=("relu",)` with `logits_via_embedding=True`; v1.1 is
-    `("gelu", "linear")` (a gated GELU) with `logits_via_embedding=False`.
+    `("gelu", "linear")` (a gated GELU) with `logits_via_embedding=False`. mT5 and ByT5 are v1.1,
+    umT5 is v1.1 with `relpos_bias_per_layer`, UL2 is v1.1 with `("silu", "linear")`.
 
     Attributes:
         vocab_size: rows of the embedding, V; the vocabulary padded to a multiple of 128.
@@ -48,6 +49,8 @@ class T5Config:
             where that can run, and on a CPU dense, one example at a time where they are large.
         relpos_buckets: buckets of the relative position bias.
         relpos_max_distance: distances from here on share the last bucket.
+        relpos_bias_per_layer: each layer has a relative position bias of its own (umT5); else one
+            serves all layers of a stack.
         remat: recompute each layer in the backward pass instead of keeping its activations.
         scan_layers: compile one layer and loop over its stacked parameters: compile time does not
             grow with depth, but a step may be slower (on CPU it is).
@@ -72,6 +75,7 @@ class T5Config:
     attention: str = "auto"
     relpos_buckets: int = 32
     relpos_max_distance: int = 128
+    relpos_bias_per_layer: bool = False
     remat: bool = False
     scan_layers: bool = False
     layer_norm_epsilon: float = 1e-6

@@ -111,15 +111,34 @@ def relative_position_bucket(
     return offset + jnp.where(distance < exact, distance, jnp.minimum(far, buckets - 1))
 
 
+def position_buckets(
+    config: T5Config, query_positions: jax.Array, key_positions: jax.Array, *, causal: bool
+) -> jax.Array:
+    """What `RelativePositionBias` looks up: positions [Q] and [K] int32 -> [Q, K] int32.
+
+    The bucket of each query and key; where `causal`, -1 for a key after the query.
+    """
+    distance = key_positions[None, :] - query_positions[:, None]
+    buckets = relative_position_bucket(
+        distance,
+        bidirectional=not causal,
+        buckets=config.relpos_buckets,
+        max_distance=config.relpos_max_distance,
+    )
+    return jnp.where(distance > 0, -1, buckets) if causal else buckets
+
+
 class RelativePositionBias(nn.Module):
-    """The learnt bias of attention scores, per head and distance bucket; one per stack."""
+    """The learnt bias of attention scores, per head and distance bucket.
+
+    One per stack, or one per layer (`T5Config.relpos_bias_per_layer`).
+    """
 
     config: T5Config
-    bidirectional: bool
 
     @nn.compact
-    def __call__(self, query_positions: jax.Array, key_positions: jax.Array) -> jax.Array:
-        """Positions [Q] and [K] int32 -> bias [H, Q, K] float32."""
+    def __call__(self, buckets: jax.Array) -> jax.Array:
+        """[Q, K] int32 of `position_buckets` -> [H, Q, K] float32, `MASKED` where they are -1."""
         cfg = self.config
         table = self.param(
             "rel_embedding",
@@ -127,13 +146,8 @@ class RelativePositionBias(nn.Module):
             (cfg.num_heads, cfg.relpos_buckets),
             jnp.float32,
         )
-        bucket = relative_position_bucket(
-            key_positions[None, :] - query_positions[:, None],
-            bidirectional=self.bidirectional,
-            buckets=cfg.relpos_buckets,
-            max_distance=cfg.relpos_max_distance,
-        )
-        return jnp.asarray(table, jnp.float32)[:, bucket]
+        bias = jnp.asarray(table, jnp.float32)[:, buckets]
+        return jnp.where(buckets < 0, attention.MASKED, bias)
 
 
 class Attention(nn.Module):

@@ -1,4 +1,4 @@
-"""T5 v1.0 and v1.1 as Flax modules, with T5X's parameter names and a place for prompts.
+"""T5 v1.0, v1.1 and umT5 as Flax modules, with T5X's parameter names and a place for prompts.
 
 The encoder's sequence is the prompt (positions 0..P-1) followed by the text (positions
 P..P+T-1): relative position buckets are taken of these positions, so a prompt vector sits at a
@@ -12,7 +12,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from mpt_jax.backbone import attention, layers, layout
+from mpt_jax.backbone import layers, layout
 from mpt_jax.backbone.config import T5Config
 
 PAD_ID = 0
@@ -26,8 +26,9 @@ class EncoderLayer(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, bias: jax.Array, valid: jax.Array) -> tuple[jax.Array, None]:
-        """x [B, P+T, D], bias [H, P+T, P+T], valid [B, P+T] -> [B, P+T, D], and None for a scan."""
+        """x [B, P+T, D], bias of `_bias`, valid [B, P+T] -> [B, P+T, D], and None for a scan."""
         cfg, deterministic = self.config, self.deterministic
+        bias = _own_bias(cfg, bias)
         y = _norm(cfg, "pre_attention_layer_norm")(x)
         y = layers.Attention(cfg, deterministic, name="attention")(y, y, bias=bias, valid=valid)
         x = x + layers.dropout(cfg, deterministic)(y)
@@ -54,12 +55,13 @@ class DecoderLayer(nn.Module):
         valid: jax.Array,
         position: jax.Array | None = None,
     ) -> tuple[jax.Array, None]:
-        """x [B, S, D], encoded [B, P+T, D], bias [H, S, S], valid [B, P+T] -> [B, S, D], and None.
+        """x [B, S, D], encoded [B, P+T, D], bias of `_bias`, valid [B, P+T] -> [B, S, D], and None.
 
         With `cache_length` L the keys of earlier tokens come from the cache: bias is
         [H, S, L], and x stands at `position` (see `layers.Attention.step_self`).
         """
         cfg, deterministic = self.config, self.deterministic
+        bias = _own_bias(cfg, bias)
         to_itself = layers.Attention(cfg, deterministic, name="self_attention")
         y = _norm(cfg, "pre_self_attention_layer_norm")(x)
         if self.cache_length is None:
@@ -93,8 +95,7 @@ class Encoder(nn.Module):
         """x [B, P+T, D], valid [B, P+T] bool -> [B, P+T, D]."""
         cfg = self.config
         positions = jnp.arange(x.shape[1])
-        relpos_bias = layers.RelativePositionBias(cfg, bidirectional=True, name="relpos_bias")
-        bias = relpos_bias(positions, positions)
+        bias = _bias(cfg, layers.position_buckets(cfg, positions, positions, causal=False))
         x = layers.dropout(cfg, deterministic)(x)
         settings = {"config": cfg, "deterministic": deterministic}
         x = _apply_layers(EncoderLayer, cfg.num_encoder_layers, settings, x, bias, valid)
@@ -122,10 +123,8 @@ class Decoder(nn.Module):
         start, position = self._advance(x.shape[1], cache_length)
         query_positions = start + jnp.arange(x.shape[1])
         key_positions = jnp.arange(cache_length or x.shape[1])
-        relpos_bias = layers.RelativePositionBias(cfg, bidirectional=False, name="relpos_bias")
-        seen = key_positions[None, :] <= query_positions[:, None]
-        bias = relpos_bias(query_positions, key_positions)
-        bias = jnp.where(seen[None], bias, attention.MASKED)
+        buckets = layers.position_buckets(cfg, query_positions, key_positions, causal=True)
+        bias = _bias(cfg, buckets)
 
         x = layers.dropout(cfg, deterministic)(x)
         settings = {"config": cfg, "deterministic": deterministic, "cache_length": cache_length}
@@ -263,6 +262,20 @@ def encoder_valid(encoder_input_tokens: jax.Array, prompts: jax.Array | None = N
     if prompts is None:
         return valid
     return jnp.concatenate([jnp.ones(prompts.shape[:2], bool), valid], axis=1)
+
+
+def _bias(config: T5Config, buckets: jax.Array) -> jax.Array:
+    """What a stack hands to its layers: its bias [H, Q, K], or the buckets [Q, K] for theirs."""
+    if config.relpos_bias_per_layer:
+        return buckets
+    return layers.RelativePositionBias(config, name="relpos_bias")(buckets)
+
+
+def _own_bias(config: T5Config, given: jax.Array) -> jax.Array:
+    """In a layer, the bias [H, Q, K] from what `_bias` gave."""
+    if not config.relpos_bias_per_layer:
+        return given
+    return layers.RelativePositionBias(config, name="relpos_bias")(given)
 
 
 def _apply_layers(

@@ -13,6 +13,7 @@ from typing import Any
 import gin
 from etils import epath
 
+from mpt_jax import byte_vocabulary
 from mpt_jax.configuration import (
     backbone_path,
     gin_effects,
@@ -27,6 +28,7 @@ from mpt_jax.errors import UserError
 # Macros that name what a run needs to be there.
 _BACKBONE = "INITIAL_CHECKPOINT_PATH"
 _PATHS = {_BACKBONE, "SPIECE_MODEL", "SOURCE_PROMPTS", "TEACHER_PROMPTS", "PROMPTS", "INPUTS"}
+_NO_PATHS = {"INPUTS": "-", "SPIECE_MODEL": byte_vocabulary.NAME}  # what is meant otherwise
 _LINE = 100  # characters, in written configurations
 
 
@@ -163,7 +165,7 @@ def check_paths(function: str, source: gin_source.Source) -> None:
     values = source.values()
     for name in sorted(gin_effects.macros_of(function, source) & _PATHS):
         path = values[name].value
-        if not isinstance(path, str) or path == "-":
+        if not isinstance(path, str) or path == _NO_PATHS.get(name):
             continue
         if name == _BACKBONE:
             backbone_path.check(path)

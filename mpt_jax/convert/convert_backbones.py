@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 from collections.abc import Callable
 
 from mpt_jax import files
@@ -41,17 +40,16 @@ def convert(
     step = _step(dst) if to == "t5x" else None
     found = backbones.open_weights(src)
     config = backbones.checked(found)
-    if os.path.isfile(vocabulary := os.path.join(backbones.folder_of(src), vocabularies.FILE)):
+    source = backbones.folder_of(src)
+    if vocabularies.is_there(source):
+        vocabulary = vocabularies.find(source, config.vocab_size)
         config = vocabularies.with_end(config, vocabulary)
     found = change(found)
     found = found.cast(dtype) if dtype else found
     fingerprint = store.identify_weights(found).fingerprint  # reads and checks every value
     with files.new_folder(dst) as folder:
         _write(os.fspath(folder), found, config, to, step)
-        for name in (vocabularies.FILE, vocabularies.SETTINGS):
-            extra = os.path.join(backbones.folder_of(src), name)
-            if os.path.isfile(extra):
-                shutil.copyfile(extra, folder / name)
+        vocabularies.copy(source, os.fspath(folder))
     return fingerprint
 
 

@@ -2,7 +2,7 @@
 
     model.jax_export       the program: StableHLO, serialized by jax.export
     weights.safetensors    its first argument, backbone and prompt bank
-    spiece.model           the vocabulary
+    spiece.model           the vocabulary, but for bytes (ByT5)
     export.json            names, shapes, tasks
     prompts.safetensors    the prompt file, for this package (prompts.json describes it)
     README.md              the model card
@@ -28,6 +28,7 @@ from mpt_jax import api, files, hosts
 from mpt_jax.backbone import tensor_file
 from mpt_jax.backbone.formats import vocabularies
 from mpt_jax.backbone.tensor_file import Tensor
+from mpt_jax.byte_vocabulary import is_bytes
 from mpt_jax.export import card
 from mpt_jax.product import product_file
 
@@ -67,7 +68,8 @@ def build(
             tensor_file.write(stream, {name: Tensor.of(x) for name, x in weights.items()})
         program = greedy_program(loaded, weights, platforms)
         (place / PROGRAM).write_bytes(program)
-        shutil.copyfile(loaded.predictor.model.input_vocabulary.file, place / vocabularies.FILE)
+        if not is_bytes(vocabulary := loaded.predictor.model.input_vocabulary):
+            shutil.copyfile(vocabulary.file, place / vocabularies.FILE)
         about = _about(loaded, weights, platforms)
         (place / ABOUT).write_text(json.dumps(about, indent=2) + "\n")
         _copy_product(prompts, place)
@@ -108,12 +110,13 @@ def _about(
 ) -> dict[str, Any]:
     """What a program needs to know that has only this folder."""
     vocabulary = loaded.predictor.model.input_vocabulary
+    file = None if is_bytes(vocabulary) else vocabularies.FILE
     shapes = {name: {"shape": x.shape, "dtype": str(x.dtype)} for name, x in weights.items()}
     return {
         "format": FORMAT,
         "jax": jax.__version__,
         "platforms": list(platforms),
-        "files": {"program": PROGRAM, "weights": WEIGHTS, "vocabulary": vocabularies.FILE},
+        "files": {"program": PROGRAM, "weights": WEIGHTS, "vocabulary": file},
         "tasks": list(loaded.tasks),  # task_ids count them from 0
         "label_words": loaded.info.label_words,
         "feature_lengths": loaded.lengths,

@@ -15,8 +15,7 @@ _OF_TASKS = "prompt_bank/task_"  # weights with a row for each task
 _ALONE = """\
 import json
 
-import numpy as np
-import sentencepiece
+import numpy as np{imported}
 from jax import export, jit
 from safetensors.numpy import load_file
 
@@ -24,19 +23,34 @@ about = json.load(open("export.json"))
 weights = load_file("weights.safetensors")
 program = export.deserialize(bytearray(open("model.jax_export", "rb").read()))
 generate = jit(program.call)
-pieces = sentencepiece.SentencePieceProcessor(model_file="spiece.model")
+{vocabulary}
 
 texts, task = [{example}], {task}
 limit, end = about["feature_lengths"]["inputs"], about["eos_id"]
-rows = [[*pieces.encode(text)[: limit - 1], end] for text in texts]
+rows = [[*encode(text)[: limit - 1], end] for text in texts]
 tokens = np.zeros((len(rows), max(map(len, rows))), np.int32)  # 0 is padding
 for row, ids in zip(tokens, rows):
     row[: len(ids)] = ids
 task_ids = np.full(len(rows), about["tasks"].index(task), np.int32)  # rows may differ
 ids, scores = generate(weights, tokens, task_ids)
 answers = [row[: row.index(end)] if end in row else row for row in ids.tolist()]
-answers = [[i for i in row if 0 < i < len(pieces)] for row in answers]
-print([pieces.decode(answer) for answer in answers], scores)
+print([decode(answer) for answer in answers], scores)
+"""
+_SENTENCEPIECE = """\
+pieces = sentencepiece.SentencePieceProcessor(model_file="spiece.model")
+encode = pieces.encode
+
+
+def decode(ids):
+    return pieces.decode([i for i in ids if 0 < i < len(pieces)])
+"""
+_BYTES = """\
+def encode(text):
+    return [byte + 3 for byte in text.encode()]
+
+
+def decode(ids):
+    return bytes(i - 3 for i in ids if 3 <= i < 259).decode(errors="ignore")
 """
 
 
@@ -60,9 +74,9 @@ def write(info: ProductInfo, about: Mapping[str, Any], sizes: Mapping[str, int])
         "## Files",
         _table(["file", "bytes"], [[f"`{n}`", f"{s:,}"] for n, s in sorted(sizes.items())]),
         "## Use",
-        "Without the package that trained it, in this folder (jax, numpy, safetensors and "
-        "sentencepiece):",
-        f"```python\n{_alone(info)}```",
+        "Without the package that trained it, in this folder (jax, numpy, safetensors"
+        f"{'' if _is_bytes(about) else ', sentencepiece'}):",
+        f"```python\n{_alone(info, _is_bytes(about))}```",
         *_with_package(info, sizes),
         f"The program runs on {', '.join(about['platforms'])}, for any number of texts of any "
         f"length; it was exported by jax {about['jax']}.",
@@ -141,10 +155,16 @@ def _tasks(info: ProductInfo) -> str:
     return f"{table}\n\nand {more} more (`export.json`)." if more > 0 else table
 
 
-def _alone(info: ProductInfo) -> str:
+def _is_bytes(about: Mapping[str, Any]) -> bool:
+    return about["files"]["vocabulary"] is None
+
+
+def _alone(info: ProductInfo, of_bytes: bool) -> str:
     task = info.tasks[0]
     example = json.dumps(info.input_forms.get(task, "a text"), ensure_ascii=False)
-    return _ALONE.replace("{example}", example).replace("{task}", json.dumps(task))
+    code = _ALONE.replace("{imported}", "" if of_bytes else "\nimport sentencepiece")
+    code = code.replace("{vocabulary}", _BYTES if of_bytes else _SENTENCEPIECE)
+    return code.replace("{example}", example).replace("{task}", json.dumps(task))
 
 
 def _with_package(info: ProductInfo, sizes: Mapping[str, int]) -> list[str]:

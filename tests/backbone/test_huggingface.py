@@ -131,7 +131,7 @@ LIES = {
     "absent": ({"d_ff": None}, "lacks d_ff"),
     "exact gelu": ({"dense_act_fn": "gelu"}, "not one of T5's"),
     "epsilon": ({"layer_norm_epsilon": "small"}, "layer_norm_epsilon"),
-    "kind": ({"model_type": "umt5"}, "model_type 'umt5'.*t5, mt5"),
+    "kind": ({"model_type": "umt5"}, "'lm_head.weight' is not 'shared.weight'.*Google's umT5"),
 }
 
 

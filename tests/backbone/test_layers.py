@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import t5_golden
 
-from mpt_jax.backbone import layers
+from mpt_jax.backbone import attention, layers
 
 CONFIG = t5_golden.CONFIGS["v1_1"]
 
@@ -43,15 +43,16 @@ def test_bucket_is_that_of_a_plain_loop(bidirectional, buckets, max_distance):
     assert int(found.max()) == buckets - 1
 
 
-def test_bias_is_the_bucket_s_row_per_head():
-    bias = layers.RelativePositionBias(CONFIG, bidirectional=True)
+@pytest.mark.parametrize("causal", [False, True])
+def test_bias_is_the_bucket_s_row_per_head(causal):
     table = np.arange(16.0, dtype=np.float32).reshape(2, 8)
     queries, keys = jnp.arange(3, 6), jnp.arange(20)
-    found = bias.apply({"params": {"rel_embedding": table}}, queries, keys)
+    buckets = layers.position_buckets(CONFIG, queries, keys, causal=causal)
+    found = layers.RelativePositionBias(CONFIG).apply({"params": {"rel_embedding": table}}, buckets)
     assert found.shape == (2, 3, 20)
     for head, q, k in [(0, 0, 0), (1, 2, 5), (1, 1, 19)]:
-        bucket = plain_bucket(k - (q + 3), True, 8, 10)
-        assert found[head, q, k] == table[head, bucket]
+        expected = table[head, plain_bucket(k - (q + 3), not causal, 8, 10)]
+        assert found[head, q, k] == (attention.MASKED if causal and k > q + 3 else expected)
 
 
 def test_layer_norm_divides_by_the_root_mean_square_in_float32():

@@ -129,17 +129,32 @@ def test_a_checkpoint_of_something_else(tmp_path):
         backbones.open_weights(str(tmp_path))
 
 
-@pytest.mark.parametrize("name", ["encoder", "layers"])
-@pytest.mark.parametrize("save", [_orbax, _legacy_one_file])
-def test_layers_that_a_scan_has_stacked_are_named(tmp_path, save, name):
-    tree = golden.tree_of(VERSION)
+def stacked(version, name, axis):
+    """As a scan leaves the layers: encoder/encoder and decoder/decoder, or another `name`."""
+    tree = golden.tree_of(version)
     for side in ("encoder", "decoder"):
-        layers = [tree[side].pop(f"layers_{i}") for i in range(2)]
-        stacked = jax.tree.map(lambda *leaves: np.stack(leaves, axis=1), *layers)
-        tree[side][side if name == "encoder" else name] = stacked
-    message = f"'encoder/{name}/attention/query/kernel'.*scan_layers.*examples/t5.*layers_0"
-    with pytest.raises(UserError, match=message):
-        backbones.open_weights(str(save(tmp_path, tree)))
+        names = sorted(name for name in tree[side] if name.startswith("layers_"))
+        layers = [tree[side].pop(name) for name in names]
+        tree[side][name or side] = jax.tree.map(lambda *leaves: np.stack(leaves, axis), *layers)
+    return tree
+
+
+@pytest.mark.parametrize("version", [VERSION, "umt5"])
+@pytest.mark.parametrize(
+    ("save", "name"), [(_orbax, None), (_legacy, None), (_legacy_one_file, "layers")]
+)
+def test_layers_that_a_scan_has_stacked_are_read_one_by_one(tmp_path, save, name, version):
+    path = save(tmp_path, stacked(version, name, axis=1))
+    config, params = golden.load(path, relpos_max_distance=10)
+    expected = golden.tree_of(version)
+    jax.tree.map(np.testing.assert_array_equal, params, expected)
+    assert config.relpos_bias_per_layer == ("relpos_bias" in expected["encoder"]["layers_0"])
+
+
+def test_layers_that_are_stacked_another_way_are_refused(tmp_path):
+    path = _legacy_one_file(tmp_path, stacked(VERSION, None, axis=0))
+    with pytest.raises(UserError, match="coder/.*/scale' of all layers.* from axis 1"):
+        backbones.open_weights(str(path))
 
 
 WI = "encoder/layers_0/mlp/wi_0/kernel"

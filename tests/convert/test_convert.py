@@ -11,16 +11,17 @@ import safetensors.numpy
 from mpt_jax import assets, cli
 from mpt_jax.backbone import store
 from mpt_jax.backbone.formats import backbones, vocabularies
+from mpt_jax.byte_vocabulary import Bytes
 from mpt_jax.convert import convert_backbones
 from mpt_jax.errors import UserError
 
 FORMATS = ("mpt_jax", "huggingface", "t5x")
 
 
-@pytest.fixture(name="chain", scope="module", params=golden.VERSIONS)
+@pytest.fixture(name="chain", scope="module", params=[*golden.VERSIONS, "byt5", "umt5", "ul2"])
 def _chain(request, tmp_path_factory):
     """A golden folder, and what it becomes on the way through all directions."""
-    folder, at = tmp_path_factory.mktemp("convert"), str(golden.HUGGINGFACE / request.param)
+    folder, at = tmp_path_factory.mktemp("convert"), str(golden.folder_of(request.param))
     paths = [at]
     for i, to in enumerate(("mpt_jax", "huggingface", "t5x", "huggingface", "mpt_jax", "t5x")):
         target = str(folder / f"checkpoint_{i}")
@@ -42,6 +43,12 @@ def test_all_directions_keep_every_bit(chain):
 def test_all_directions_keep_the_sizes(chain):
     first, *others = (backbones.config_of(path) for path in chain)
     assert others == [first] * len(others)
+
+
+def test_a_folder_that_needs_no_vocabulary_s_file_goes_on_saying_so(chain):
+    kinds = {type(backbones.tokenizer_of(path)) for path in chain} if "byt5" in chain[0] else set()
+    assert kinds <= {Bytes}
+    assert not any(os.path.exists(f"{path}/{vocabularies.SETTINGS}") for path in chain) or kinds
 
 
 def test_what_is_written_for_transformers(chain):

@@ -16,6 +16,7 @@ from mpt_jax.backbone import network, weights
 from mpt_jax.backbone.formats import backbones
 
 HUGGINGFACE = pathlib.Path(__file__).parents[1] / "golden" / "huggingface"
+FAMILIES = HUGGINGFACE.parent / "families"
 VERSIONS = ("t5_v1_0", "t5_v1_1", "mt5")
 
 
@@ -35,6 +36,11 @@ def load(path, num_devices: int = 1, **choices):
     return config, backbones.load(str(path), shapes, jax.tree.map(sharding, shapes))
 
 
+def folder_of(version: str) -> pathlib.Path:
+    """Of one of `VERSIONS`, or of the others in families/."""
+    return HUGGINGFACE / version if version in VERSIONS else FAMILIES / version
+
+
 def logits(config, params) -> np.ndarray:
     """Of the golden batch."""
     batch = t5_golden.load("v1_0").arrays
@@ -51,7 +57,7 @@ def expected_logits(version: str) -> np.ndarray:
 
 def tree_of(version: str) -> dict:
     """Nested dict of numpy arrays under T5X's names."""
-    found = backbones.open_weights(str(HUGGINGFACE / version)).tensors
+    found = backbones.open_weights(str(folder_of(version))).tensors
     flat = {name: np.ascontiguousarray(tensor.whole()) for name, tensor in found.items()}
     return traverse_util.unflatten_dict(flat, sep="/")
 

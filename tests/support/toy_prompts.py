@@ -11,6 +11,7 @@ import toy
 
 from mpt_jax import assets
 from mpt_jax.backbone import store
+from mpt_jax.backbone.formats import backbones
 from mpt_jax.backbone.network import Transformer
 from mpt_jax.engine import initialize, saving
 from mpt_jax.methods.mpt import MPT
@@ -41,7 +42,8 @@ def write(folder: pathlib.Path, tasks=TASKS, method=None, **facts) -> str:
         label_words={t: w for t, w in LABEL_WORDS.items() if t in tasks},
         input_forms={"nli": "premise: {premise} hypothesis: {hypothesis}"},
     )
-    model = dataclasses.replace(model, config=CONFIG)
+    own = backbones.tokenizer_of(str(folder))
+    model = dataclasses.replace(model, config=CONFIG, input_vocabulary=own, output_vocabulary=own)
     params = initialize.start(model, backbone(), jax.random.key(2))
     rng = np.random.default_rng(1)
     for name, leaf in params.get("prompt_bank", {}).items():

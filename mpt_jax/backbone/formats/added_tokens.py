@@ -1,6 +1,6 @@
-"""Tokens that Hugging Face's tokenizer files add to the SentencePiece model of a vocabulary.
+"""Tokens that Hugging Face's tokenizer files add to the vocabulary of a backbone.
 
-T5's own special tokens and sentinels stand there too, and are read from the model itself. Any other
+T5's own special tokens and sentinels stand there too, and are in the vocabulary itself. Any other
 has a trained row in the embedding that a text would never reach here, so its folder is refused.
 """
 
@@ -10,6 +10,7 @@ from typing import Any
 from etils import epath
 
 from mpt_jax import files
+from mpt_jax.byte_vocabulary import Bytes
 from mpt_jax.errors import UserError, shown
 from mpt_jax.vocabulary import SentencePiece
 
@@ -18,7 +19,7 @@ _LISTED = 5
 Token = tuple[str, int | None]  # its text and id, where that is stated
 
 
-def check(folder: str, vocabulary: SentencePiece) -> None:
+def check(folder: str, vocabulary: SentencePiece | Bytes) -> None:
     """Refuses a folder whose tokenizer has tokens that are not in the vocabulary at their ids.
 
     Args:
@@ -28,20 +29,14 @@ def check(folder: str, vocabulary: SentencePiece) -> None:
     Raises:
         UserError: names the file and the tokens; a file that is broken.
     """
-    pieces = [piece.removeprefix("▁") for piece in vocabulary.pieces]
-    names = set(pieces)
-
-    def is_there(text: str, number: int | None) -> bool:
-        if number is None:
-            return text in names
-        return 0 <= number < len(pieces) and pieces[number] == text
-
     for name, tokens_in in _FILES.items():
         file = epath.Path(folder or ".") / name
         if not file.is_file():
             continue
         try:
-            strange = [token for token in tokens_in(files.read_json(file)) if not is_there(*token)]
+            strange = [
+                token for token in tokens_in(files.read_json(file)) if not vocabulary.has(*token)
+            ]
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise UserError(
                 f"{file} is not a Hugging Face tokenizer file: copy it again."
@@ -49,11 +44,16 @@ def check(folder: str, vocabulary: SentencePiece) -> None:
         if strange:
             some = ", ".join(shown(text) + _at(number) for text, number in strange[:_LISTED])
             more = f", ... ({len(strange)})" if len(strange) > _LISTED else ""
+            lacks, remedy = "ByT5's vocabulary", "use a backbone without them"
+            if isinstance(vocabulary, SentencePiece):
+                lacks = vocabulary.file
+                remedy = (
+                    "put them into the SentencePiece model as user-defined pieces, at these ids, "
+                    f"or {remedy}"
+                )
             raise UserError(
-                f"{file} adds tokens that {vocabulary.file} lacks: {some}{more}. They are not read "
-                "here, and what the backbone learnt of them would be lost: put them into the "
-                "SentencePiece model as user-defined pieces, at these ids, or use a backbone "
-                "without them."
+                f"{file} adds tokens that {lacks} lacks: {some}{more}. They are not read here, and "
+                f"what the backbone learnt of them would be lost: {remedy}."
             )
 
 

@@ -11,13 +11,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import jax
-from etils import epath
 
 from mpt_jax import assets, files
 from mpt_jax.backbone import fingerprints, network, store, weights
 from mpt_jax.backbone.config import T5Config
-from mpt_jax.backbone.formats import added_tokens, huggingface, sizes, vocabularies
+from mpt_jax.backbone.formats import huggingface, sizes, vocabularies
 from mpt_jax.backbone.weights import Weights
+from mpt_jax.byte_vocabulary import Bytes
 from mpt_jax.errors import UserError
 from mpt_jax.vocabulary import SentencePiece
 
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 # Pickles, which run code as they are read, and other formats that frameworks save.
 _REFUSED = (".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".pkl")
-
-_TOKENIZER = "tokenizer.json"  # what transformers 5 writes instead of a spiece.model
 
 _FILES = (".safetensors", ".index.json")  # a path to one of these is to the folder around it
 
@@ -103,30 +101,26 @@ def checked(found: Weights) -> T5Config:
     return config
 
 
-def vocabulary_of(
-    path: str | None, spiece_model: str | None = None
-) -> "seqio.SentencePieceVocabulary":
+def vocabulary_of(path: str | None, spiece_model: str | None = None) -> "seqio.Vocabulary":
     """The vocabulary in the folder of the weights, with T5's sentinels if it lacks them.
 
     Args:
         path: INITIAL_CHECKPOINT_PATH; None only with a `spiece_model`.
-        spiece_model: SPIECE_MODEL, another file to take in its place.
+        spiece_model: SPIECE_MODEL, another file to take in its place; "bytes" for ByT5's.
 
     Raises:
         UserError: there is none, one that does not fit the embedding, or not all of the tokens
             that the backbone was trained with.
     """
-    import seqio
-
-    return seqio.SentencePieceVocabulary(*_sentencepiece(path, spiece_model))
+    return _vocabulary(path, spiece_model).of_seqio()
 
 
-def tokenizer_of(path: str, spiece_model: str | None = None) -> SentencePiece:
+def tokenizer_of(path: str, spiece_model: str | None = None) -> SentencePiece | Bytes:
     """The same vocabulary, with no need of TensorFlow; not for SeqIO tasks.
 
     Arguments and errors are those of `vocabulary_of`.
     """
-    return SentencePiece(*_sentencepiece(path, spiece_model))
+    return _vocabulary(path, spiece_model).tokenizer()
 
 
 def identify(path: str) -> fingerprints.Identity:
@@ -146,35 +140,12 @@ def folder_of(path: str) -> str:
     return (os.path.dirname(path) or ".") if path.endswith(_FILES) else path
 
 
-def _sentencepiece(path: str | None, spiece_model: str | None) -> tuple[str, int]:
-    """The vocabulary's file, and how many sentinels have to be added to it."""
+def _vocabulary(path: str | None, spiece_model: str | None) -> vocabularies.Vocabulary:
     if not path and not spiece_model:
         raise UserError("no backbone is named: give --gin.INITIAL_CHECKPOINT_PATH or SPIECE_MODEL.")
-    file = spiece_model or os.path.join(folder_of(path), vocabularies.FILE)
-    if not epath.Path(file).is_file():
-        raise _no_vocabulary(file)
-    extra_ids = vocabularies.extra_ids_of(file, config_of(path).vocab_size if path else None)
-    folders = {os.path.dirname(file), folder_of(path) if path else os.path.dirname(file)}
-    for folder in sorted(folders):
-        added_tokens.check(folder, SentencePiece(file, extra_ids))
-    return file, extra_ids
-
-
-def _no_vocabulary(file: str) -> UserError:
-    folder, name = os.path.split(file)
-    instead = ""
-    if name == vocabularies.FILE and epath.Path(folder, _TOKENIZER).is_file():
-        instead = (
-            f" The {_TOKENIZER} there, all that transformers 5 writes, is not read: copy {name} "
-            "into the folder, from the model on the Hugging Face Hub that it was made from "
-            "(google-t5/t5-base, google/t5-v1_1-base, ...)."
-        )
-    remedy = "Or name" if instead else "Name"
-    return UserError(
-        f"there is no {file}.{instead} {remedy} the vocabulary of the backbone, "
-        "--gin.SPIECE_MODEL=FILE; that of T5, of all sizes and versions, is "
-        "gs://t5-data/vocabs/cc_all.32000.100extra/sentencepiece.model."
-    )
+    if not path:
+        return vocabularies.find(None, None, spiece_model)
+    return vocabularies.find(folder_of(path), config_of(path).vocab_size, spiece_model)
 
 
 def _open_safetensors(folder: str, file: str) -> Weights:

@@ -1,4 +1,4 @@
-"""Hugging Face's T5, Flan-T5 and mT5: `config.json` with `model.safetensors`, whole or in shards.
+"""Hugging Face's T5, mT5 and umT5: `config.json` and `model.safetensors`, whole or in shards.
 
 Hugging Face keeps a matrix as [outputs, inputs] and the bias as [buckets, heads], T5X the other way
 round; the numbers are the same. The embedding may be stored up to three times and the output
@@ -16,6 +16,8 @@ import numpy as np
 from mpt_jax import checksums, files
 from mpt_jax.backbone import tensor_file
 from mpt_jax.backbone.config import T5Config
+from mpt_jax.backbone.formats import families
+from mpt_jax.backbone.formats.families import Family
 from mpt_jax.backbone.formats.sizes import EMBEDDING
 from mpt_jax.backbone.weights import LOGITS, Tensor, Weights
 from mpt_jax.errors import UserError
@@ -23,11 +25,9 @@ from mpt_jax.errors import UserError
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 CONFIG = "config.json"
-MODEL_TYPES = ("t5", "mt5")
 
 _EMBEDDINGS = ("shared.weight", "encoder.embed_tokens.weight", "decoder.embed_tokens.weight")
 _LM_HEAD = "lm_head.weight"
-_TIED, _SCALED = "tie_word_embeddings", "scale_decoder_outputs"
 # In Google's first checkpoints and read by nobody, transformers included.
 _UNUSED = "decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight"
 _ROWS = 4096  # of an embedding that are compared at a time
@@ -79,10 +79,9 @@ def _names() -> Iterator[tuple[str, str]]:
     for stack, attentions in parts.items():
         layer, block = f"{stack}/layers_{{}}", f"{stack}.block.{{}}.layer"
         yield f"{stack}/{stack}_norm/scale", f"{stack}.final_layer_norm.weight"
-        yield (
-            f"{stack}/relpos_bias/rel_embedding",
-            f"{stack}.block.0.layer.0.SelfAttention.relative_attention_bias.weight",
-        )
+        relpos = "layer.0.SelfAttention.relative_attention_bias.weight"
+        yield f"{stack}/relpos_bias/rel_embedding", f"{stack}.block.0.{relpos}"
+        yield f"{layer}/relpos_bias/rel_embedding", f"{stack}.block.{{}}.{relpos}"
         for i, norm in enumerate(norms[stack]):
             yield f"{layer}/pre_{norm}_layer_norm/scale", f"{block}.{i}.layer_norm.weight"
         for i, (ours, theirs) in enumerate(attentions):
@@ -109,31 +108,32 @@ def open_weights(folder: str, file: str, values: Mapping[str, Any]) -> Weights:
         UserError: another kind of model, a broken file, copies of one tensor that differ.
     """
     config = os.path.join(folder, CONFIG)
-    if values.get("model_type") not in MODEL_TYPES:
-        raise UserError(
-            f"{config} is of model_type {values.get('model_type')!r}; a backbone is one of "
-            f"{', '.join(MODEL_TYPES)}."
-        )
+    family = families.family_of(config, values)
+    families.kind_of_vocabulary(folder)
     found = _of_shards(folder, file) if file.endswith(".json") else tensor_file.open_file(file)[0]
-    scaled = _is_scaled(values)
-    stated = {**_stated(config, values), "logits_via_embedding": scaled}
+    scaled = families.scaling(family, values)
+    stated = {
+        **_stated(config, values),
+        "logits_via_embedding": scaled is not None,
+        "relpos_bias_per_layer": family.relpos_bias_per_layer,
+    }
     found.pop(_UNUSED, None)
     tensors = {EMBEDDING: embedding} if (embedding := _embedding(file, found)) else {}
     head = found.pop(_LM_HEAD, None)
-    if head is None and not _is_tied(values):
+    if head is None and not families.is_tied(values):
         raise UserError(
-            f"{file} lacks the tensor {_LM_HEAD!r}, though {config} has {_TIED} = false: set it to "
-            "true where the embedding is the head, or take the whole file."
+            f"{file} lacks the tensor {_LM_HEAD!r}, though {config} has tie_word_embeddings = "
+            "false: set it to true where the embedding is the head, or take the whole file."
         )
     if scaled and head and embedding:
         if not _equal(head, embedding):
-            raise _scaled_head(file, config, values)
+            raise _scaled_head(file, config, family, scaled)
     elif head:
         tensors[LOGITS] = head.transposed()
     elif not scaled and embedding:
         tensors[LOGITS] = embedding.transposed()  # tied, but not scaled as T5X scales tied ones
     for name, tensor in found.items():
-        ours = t5x_name(name)
+        ours = t5x_name(name, family.relpos_bias_per_layer)
         if ours is None:
             raise UserError(f"{file} holds an extra tensor {name!r}: T5 has none of that name.")
         tensors[ours] = tensor.transposed() if _is_transposed(ours, tensor) else tensor
@@ -147,17 +147,22 @@ def native_name(name: str) -> str:
     return _THEIRS[template].format(layer and layer[1]) if template in _THEIRS else name
 
 
-def t5x_name(name: str) -> str | None:
-    """T5X's name for Hugging Face's; None for a name that no T5 has."""
-    if name in _OURS:
+def t5x_name(name: str, relpos_bias_per_layer: bool = False) -> str | None:
+    """T5X's name for Hugging Face's; None for a name that no T5 has.
+
+    With a bias per layer, that of the first layer is not the stack's.
+    """
+    if name in _OURS and not (relpos_bias_per_layer and ".relative_attention_bias." in name):
         return _OURS[name]
+    if ".relative_attention_bias." in name and not relpos_bias_per_layer:
+        return None
     layer = re.search(r"\.block\.(\d+)\.", name)
     template = re.sub(r"\.block\.\d+\.", ".block.{}.", name, count=1)
     return _OURS[template].format(layer[1]) if layer and template in _OURS else None
 
 
 def write(directory: str, weights: Weights, config: T5Config) -> None:
-    """Write a folder that transformers' T5ForConditionalGeneration loads.
+    """Write a folder that transformers' T5ForConditionalGeneration, or that of umT5, loads.
 
     Raises:
         OSError: the files cannot be written.
@@ -216,27 +221,13 @@ def _equal(one: Tensor, other: Tensor) -> bool:
     return all(np.array_equal(one.read(part), other.read(part)) for part in parts)
 
 
-def _is_scaled(values: Mapping[str, Any]) -> bool:
-    """Whether the decoder's output is divided by sqrt(D) before the logits, as where T5X ties.
-
-    transformers 4 did so where `tie_word_embeddings`; transformers 5 writes that key as true
-    whatever the weights are, and the truth into `scale_decoder_outputs`. mT5 never does.
-    """
-    return values.get("model_type") == "t5" and bool(values.get(_SCALED, _is_tied(values)))
-
-
-def _is_tied(values: Mapping[str, Any]) -> bool:
-    """Whether a file without a head has the embedding for it."""
-    return values.get(_TIED, True) is not False
-
-
-def _scaled_head(file: str, config: str, values: Mapping[str, Any]) -> UserError:
+def _scaled_head(file: str, config: str, family: Family, setting: str) -> UserError:
     """A separate head behind a scaled output: T5X scales only for a tied head."""
-    setting = _SCALED if _SCALED in values else _TIED
+    which = " (Google's umT5 was; transformers 5 writes true)" if family is families.UMT5 else ""
     return UserError(
         f"{file}: {_LM_HEAD!r} is not {_EMBEDDINGS[0]!r}, but {config} has the decoder's output "
         f"divided by sqrt(d_model) ({setting}), which is read with the embedding as head alone: "
-        f"set {setting} = false there if the model was trained without that, else divide "
+        f"set {setting} = false there if the model was trained without that{which}, else divide "
         f"{_LM_HEAD!r} by sqrt(d_model) too."
     )
 
@@ -287,18 +278,17 @@ def _values(config: T5Config) -> dict[str, Any]:
     if config.mlp_activations not in kinds:
         raise UserError(f"Hugging Face's T5 has no feed-forward layer {config.mlp_activations}.")
     projection, activation = kinds[config.mlp_activations]
+    family = families.UMT5 if config.relpos_bias_per_layer else families.T5
     return {
-        "architectures": ["T5ForConditionalGeneration"],
-        "model_type": "t5",
+        "architectures": [family.model],
+        "model_type": family.model_type,
         "is_encoder_decoder": True,
         **{theirs: getattr(config, ours) for ours, theirs in _FIELDS.items()},
         "dropout_rate": config.dropout_rate,
         "feed_forward_proj": projection,
         "dense_act_fn": activation,
         "is_gated_act": len(config.mlp_activations) == 2,
-        # Read by transformers up to 4, and from 5 on.
-        _TIED: config.logits_via_embedding,
-        _SCALED: config.logits_via_embedding,
+        **families.heads(family, config.logits_via_embedding),
         **_FIXED_IDS,
         "eos_token_id": config.eos_id or 1,  # T5's, if there was no vocabulary to ask
     }

@@ -9,6 +9,7 @@ from mpt_jax.errors import UserError
 
 EMBEDDING = "token_embedder/embedding"
 RELPOS = "encoder/relpos_bias/rel_embedding"
+RELPOS_OF_LAYER = "encoder/layers_0/relpos_bias/rel_embedding"  # umT5's
 QUERY = "encoder/layers_0/attention/query/kernel"
 # The feed-forward layer's projections, one per activation of the two versions of T5.
 VERSIONS = {"wi": ("relu",), "wi_0": ("gelu", "linear")}
@@ -36,21 +37,28 @@ def config_of(weights: Weights, **choices: Any) -> T5Config:
 
 def _inferred(weights: Weights) -> dict[str, tuple[Any, str]]:
     """Field of `T5Config` -> (its value, the tensor that shows it); stated ones are compared."""
+    if weights.tensors and not any(name.startswith("decoder/layers_") for name in weights.tensors):
+        raise UserError(
+            f"{weights.place} holds an encoder alone: a backbone is a T5 with its decoder."
+        )
     vocab_size, emb_dim = _shape(weights, EMBEDDING, 2)
-    heads, buckets = _shape(weights, RELPOS, 2)
+    per_layer = RELPOS_OF_LAYER in weights.tensors
+    relpos = RELPOS_OF_LAYER if per_layer else RELPOS
+    heads, buckets = _shape(weights, relpos, 2)
     _, joined = _shape(weights, QUERY, 2)
     if heads < 1 or joined % heads:
         raise UserError(
             f"{weights.place}: {weights.called(QUERY)} gives {joined} numbers to the {heads} heads "
-            f"of {weights.called(RELPOS)}: no T5."
+            f"of {weights.called(relpos)}: no T5."
         )
     wi = next((name for name in VERSIONS if _wi(name) in weights.tensors), "wi")
     _, mlp_dim = _shape(weights, _wi(wi), 2)
     found = {
         "vocab_size": (vocab_size, EMBEDDING),
         "emb_dim": (emb_dim, EMBEDDING),
-        "num_heads": (heads, RELPOS),
-        "relpos_buckets": (buckets, RELPOS),
+        "num_heads": (heads, relpos),
+        "relpos_buckets": (buckets, relpos),
+        "relpos_bias_per_layer": (per_layer, RELPOS_OF_LAYER),
         "head_dim": (joined // heads, QUERY),
         "mlp_dim": (mlp_dim, _wi(wi)),
         "mlp_activations": (VERSIONS[wi], _wi(wi)),

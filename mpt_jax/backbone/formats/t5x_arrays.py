@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -16,9 +16,6 @@ from mpt_jax.errors import UserError
 # Where the parameters are in the tree of a checkpoint: T5X's two layouts, then plain Flax's.
 _PREFIXES = (("optimizer", "target"), ("target",), ("params",), ())
 _EMBEDDING = ("token_embedder", "embedding")
-# Of all layers together, where a scan has stacked them: T5X's scalable_t5 has called them
-# `encoder/encoder` and `encoder/layers`.
-_STACKED = re.compile(r"encoder/(?!layers_\d+/)[^/]+/attention/query/kernel")
 
 Keys = tuple[str, ...]
 
@@ -29,7 +26,7 @@ def backbone_of(place: str, leaves: Mapping[Keys, Any]) -> dict[str, Any]:
     Ignored: the optimizer's state and step, and parameters outside `store.BACKBONE_TREES`.
 
     Raises:
-        UserError: there is no backbone among them, or one whose layers are stacked.
+        UserError: there is no backbone among them.
     """
     for prefix in _PREFIXES:
         if (*prefix, *_EMBEDDING) in leaves:
@@ -38,23 +35,11 @@ def backbone_of(place: str, leaves: Mapping[Keys, Any]) -> dict[str, Any]:
                 for path, leaf in leaves.items()
                 if path[: len(prefix)] == prefix
             }
-            found = {"/".join(p): leaf for p, leaf in inside.items() if p[0] in BACKBONE_TREES}
-            _check_unstacked(place, found)
-            return found
+            return {"/".join(p): leaf for p, leaf in inside.items() if p[0] in BACKBONE_TREES}
     raise UserError(
         f"{place} is a checkpoint without a T5: none of its arrays is token_embedder/embedding, at "
         "the root, under target or under params."
     )
-
-
-def _check_unstacked(place: str, names: Iterable[str]) -> None:
-    if stacked := next(filter(_STACKED.fullmatch, names), None):
-        raise UserError(
-            f"{place} holds its layers stacked ({stacked!r}), as scan_layers in T5X's scalable_t5 "
-            "leaves them; they are read one by one. Take a checkpoint of the model in "
-            "t5x/examples/t5 (gs://t5-data/pretrained_models/t5x has those of T5), or save each "
-            "layer under its own name: encoder/layers_0, encoder/layers_1, ..."
-        )
 
 
 def open_stream(folder: str, name: str) -> BinaryIO | None:

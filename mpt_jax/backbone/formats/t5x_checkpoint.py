@@ -4,7 +4,7 @@ import dataclasses
 import os
 
 from mpt_jax.backbone import store
-from mpt_jax.backbone.formats import t5x_arrays, t5x_legacy, t5x_orbax
+from mpt_jax.backbone.formats import t5x_arrays, t5x_legacy, t5x_orbax, t5x_stacked
 from mpt_jax.backbone.weights import Weights
 
 
@@ -19,8 +19,10 @@ def open_weights(path: str) -> Weights | None:
     Raises:
         UserError: a broken checkpoint, or one without a T5.
     """
-    found = _open(path)
-    return found and dataclasses.replace(found, stated=store.stated_in(path))
+    if (found := _open(path)) is None:
+        return None
+    tensors = t5x_stacked.split(found.place, found.tensors)
+    return dataclasses.replace(found, tensors=tensors, stated=store.stated_in(path))
 
 
 def _open(path: str) -> Weights | None:

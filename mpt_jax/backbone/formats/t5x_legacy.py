@@ -6,6 +6,7 @@ time, and every host reads its slices of them. So this is the layout that is wri
 
 import math
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import msgpack
@@ -13,7 +14,7 @@ import numpy as np
 import tensorstore
 from flax import traverse_util
 
-from mpt_jax.backbone.formats import t5x_arrays, t5x_msgpack
+from mpt_jax.backbone.formats import t5x_arrays, t5x_msgpack, t5x_stacked
 from mpt_jax.backbone.weights import DTYPES, Index, Tensor, Weights
 from mpt_jax.errors import UserError
 
@@ -56,30 +57,39 @@ def write(directory: str, weights: Weights, step: int) -> None:
         UserError: a tensor cannot be read.
     """
     specs = {}
-    for name, tensor in weights.tensors.items():
-        array = f"target.{name.replace('/', '.')}"
-        rows = max(1, _LARGEST_CHUNK // max(1, tensor.nbytes // tensor.shape[0]))
-        spec = {
-            "driver": "zarr",
-            "dtype": tensor.dtype,
-            "kvstore": {"driver": "file", "path": array},
-            "metadata": {
-                "shape": list(tensor.shape),
-                "chunks": [min(rows, tensor.shape[0]), *tensor.shape[1:]],
-                "compressor": {"id": "gzip", "level": 1},
-                "dtype": _ZARR[tensor.dtype],
-            },
-        }
+    for name, layers in t5x_stacked.together(weights.tensors).items():
+        array, stacked = f"target.{name.replace('/', '.')}", t5x_stacked.is_stacked(name)
+        spec = _written(array, layers, stacked)
         specs[f"target/{name}"] = spec
         at = {**spec, "kvstore": t5x_arrays.kvstore(directory, array)}
         try:
             out = tensorstore.open(at, create=True).result()
-            out.write(tensor.whole()).result()
+            for i, layer in enumerate(layers):
+                (out[:, i] if stacked else out).write(layer.whole()).result()
         except ValueError as error:  # tensorstore's, for a full disk too
             raise OSError(str(error)) from error
     tree = {**traverse_util.unflatten_dict(specs, sep="/"), "state": {"step": _packed(step)}}
     with open(os.path.join(directory, FILE), "wb") as stream:
         stream.write(msgpack.packb({"version": _VERSION, "optimizer": tree}))
+
+
+def _written(array: str, layers: Sequence[Tensor], stacked: bool) -> dict[str, Any]:
+    """Tensorstore's description of a new array, of one tensor or of all layers'."""
+    tensor = layers[0]
+    rows = min(tensor.shape[0], max(1, _LARGEST_CHUNK // max(1, tensor.nbytes // tensor.shape[0])))
+    first, *rest = tensor.shape
+    dtype = tensor.dtype if len({layer.dtype for layer in layers}) == 1 else "float32"
+    return {
+        "driver": "zarr",
+        "dtype": dtype,
+        "kvstore": {"driver": "file", "path": array},
+        "metadata": {
+            "shape": [first, len(layers), *rest] if stacked else [first, *rest],
+            "chunks": [rows, 1, *rest] if stacked else [rows, *rest],
+            "compressor": {"id": "gzip", "level": 1},
+            "dtype": _ZARR[dtype],
+        },
+    }
 
 
 _ZARR = {"float32": "<f4", "float16": "<f2", "bfloat16": "bfloat16"}

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mpt_jax import feature_lengths, hosts
+from mpt_jax.byte_vocabulary import is_bytes
 from mpt_jax.engine.data.length_buckets import MODEL_FEATURES, Batch, Buckets, cut_batch
 from mpt_jax.errors import UserError, shown
 from mpt_jax.product import description
@@ -209,7 +210,11 @@ def check_vocabularies(cfg: DatasetConfig, inputs: "seqio.Vocabulary", targets: 
 
 
 def _same(one: "seqio.Vocabulary", other: "seqio.Vocabulary") -> bool:
-    """Whether both give the same ids; SeqIO asks for the same path of a SentencePiece file too."""
+    """Whether both give the same ids; SeqIO asks for the same path of a SentencePiece file too, and
+    for the same number of sentinels after bytes, which no text reaches.
+    """
+    if is_bytes(one) and is_bytes(other):
+        return True
     content = getattr(one, "sp_model", None)
     return one == other or (content is not None and content == getattr(other, "sp_model", None))
 
