@@ -26,6 +26,22 @@ from mpt_jax.vocabulary import end_id
 
 Batch = Mapping[str, jax.Array]
 
+# Fields that leave the programs of inference as they are, or of which `inference` has what counts.
+_NOT_OF_INFERENCE = frozenset(
+    {
+        "method",
+        "tasks",
+        "input_vocabulary",
+        "output_vocabulary",
+        "optimizer_def",
+        "label_words",
+        "input_forms",
+        "distillation",
+        "label_smoothing",
+        "z_loss",
+    }
+)
+
 
 @dataclasses.dataclass(frozen=True)
 class EncoderDecoderModel:
@@ -102,9 +118,10 @@ class EncoderDecoderModel:
             gives what the method adds its values.
         """
         del input_types
-        tokens = jnp.ones(input_shapes["encoder_input_tokens"], jnp.int32)
-        targets = jnp.ones(input_shapes["decoder_input_tokens"], jnp.int32)
-        params = dict(self.module.init(rng, tokens, targets)["params"])
+        inputs, targets = (
+            tuple(input_shapes[name]) for name in ("encoder_input_tokens", "decoder_input_tokens")
+        )
+        params = dict(_initial(self.module, rng, inputs, targets))
         for name, shapes in self.method.added_shapes(len(self.tasks), params).items():
             params[name] = filled(jnp.zeros, shapes)
         if self.distillation is not None:
@@ -246,6 +263,18 @@ class EncoderDecoderModel:
 
     # ----------------------------------------------------------------- inference
 
+    @property
+    def inference(self) -> tuple:
+        """What decides the programs below but for the shapes of their arguments, hashable.
+
+        Models where it is equal can share them.
+        """
+        method, number = self.method, len(self.tasks)
+        others = [f.name for f in dataclasses.fields(self) if f.name not in _NOT_OF_INFERENCE]
+        given = [(name, getattr(self, name)) for name in others]
+        acts = (method.compose, method.embed_text, method.interceptor, method.variables)
+        return (type(self), number, *acts, *given)
+
     def predict_batch(
         self, params: Mapping, batch: Batch, rng: jax.Array | None = None
     ) -> jax.Array:
@@ -339,3 +368,12 @@ class EncoderDecoderModel:
         token_losses = losses.cross_entropy(logits, batch["decoder_target_tokens"])
         found = -jnp.sum(token_losses * batch["decoder_loss_weights"], axis=1)
         return self._of_known_tasks(batch, found)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 2, 3))
+def _initial(
+    module: network.Transformer, rng: jax.Array, inputs: tuple[int, int], targets: tuple[int, int]
+) -> Mapping:
+    """Random parameters of the backbone, traced once for inputs and targets of these shapes."""
+    tokens = jnp.ones(inputs, jnp.int32), jnp.ones(targets, jnp.int32)
+    return module.init(rng, *tokens)["params"]

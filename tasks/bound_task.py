@@ -13,6 +13,7 @@ from typing import Any
 
 import seqio
 import tensorflow as tf
+from etils import epath
 
 from mpt_jax.errors import UserError
 from mpt_jax.tasks.index_shuffle import seed_of_pass
@@ -48,6 +49,7 @@ class BoundTask(seqio.Task):
         few_shot_seed: int = 0,
     ):
         self._few = {"few_shot": few_shot, "seed": few_shot_seed}
+        bound = (task, task_id, num_tasks, few_shot, few_shot_seed)
         with reading(task):
             source = RowSource(task.source, **self._few)
         feature = seqio.Feature(
@@ -59,6 +61,7 @@ class BoundTask(seqio.Task):
             preprocessors=[*task.preprocessors, functools.partial(_add_task_id, task_id=task_id)],
         )
         vars(self).update(vars(copy))  # SeqIO has no other way to a copy of another class
+        self._bound = bound
         if not (self.cache_dir or self.requires_caching) and TRAIN in self.splits:
             self.num_input_examples(TRAIN)  # faults of the data show before a backbone is read
 
@@ -77,6 +80,11 @@ class BoundTask(seqio.Task):
         """The files that hold the rows of `split`, or of its cache, where there are any."""
         with reading(self, use_cached):
             return self._rows(split, use_cached).files(split)
+
+    def identity(self, split: str, use_cached: bool = False) -> tuple:
+        """What decides the rows of `split`: what was bound, the files with size and time."""
+        files = [(path, epath.Path(path).stat()) for path in self.files(split, use_cached)]
+        return (*self._bound, *((path, found.length, found.mtime) for path, found in files))
 
     def get_cached_stats(self, split: str = TRAIN) -> Mapping[str, Any]:
         """As SeqIO's; mixing rates count the few rows that are kept."""

@@ -13,3 +13,11 @@ def check(path: str) -> None:
             f"INITIAL_CHECKPOINT_PATH {path!r} does not exist: give the folder of the backbone, "
             '--gin.INITIAL_CHECKPOINT_PATH="FOLDER".'
         )
+
+
+def stamp(path: str) -> tuple:
+    """The place of a backbone, and name, size and time of change of the files in its folder."""
+    place = epath.Path(assets.backbone(path))
+    files = sorted(place.iterdir()) if place.is_dir() else [place]
+    facts = [(file, file.stat()) for file in files]
+    return (str(place), *((file.name, found.length, found.mtime) for file, found in facts))

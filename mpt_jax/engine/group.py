@@ -1,9 +1,14 @@
-"""Runs that take their steps in one program, over one frozen backbone.
+"""Runs that take their steps with one program, over one frozen backbone.
 
-The step of a run is mapped over a leading axis of runs, on which their states, batches, keys and
-rates are stacked. The frozen weights have no such axis, so the compiler multiplies the rows of all
-runs with them at once. Nothing else is shared: each run has its own moments, clipping, dropout,
-schedule by its own step, and keeps its own state where its own loss is not finite.
+The runs of a group are divided into parts of like size, which take the step one after another. That
+of a part is the step of a run mapped over a leading axis of runs, on which their states, batches,
+keys and rates are stacked. The frozen weights have no such axis, so the compiler multiplies the
+rows of all runs of the part with them at once. Nothing else is shared: each run has its own
+moments, clipping, dropout, schedule by its own step, and keeps its own state where its own loss is
+not finite.
+
+On a CPU each run is a part of its own. Its step fills the cores, and what is computed for several
+at once falls out of their caches (benchmarks/results.md).
 """
 
 import functools
@@ -19,78 +24,151 @@ from jax.sharding import NamedSharding, PartitionSpec
 from mpt_jax.backbone import store
 from mpt_jax.engine import step as step_lib
 from mpt_jax.engine.data.length_buckets import PAD_ID, Batch
+from mpt_jax.engine.partitioning import PjitPartitioner
 from mpt_jax.engine.run import Run
 
 
 class Group:
-    """The programs and the state of runs that go on together; of one run, its own.
-
-    A run that has ended keeps its place, and what is computed there is thrown away.
+    """The programs and the state of runs that go on together.
 
     Args:
         runs: started, and able to share (`sharing.Sharing`).
+        size: runs of a part; None: as is best for the devices, `size_for`.
     """
 
-    def __init__(self, runs: Sequence[Run]):
-        self._runs = runs
-        self._is_one = len(runs) == 1
+    def __init__(self, runs: Sequence[Run], size: int | None = None):
+        size = size_for(runs) if size is None else size
         first = runs[0]
-        self._mesh = first.settings.partitioner
-        microbatches = first.settings.trainer.num_microbatches
-        options: dict[str, Any] = {"num_microbatches": microbatches}
-        if self._is_one:
-            self._state, self._frozen, self._rng = first.state(), first.frozen, first.rng
-            self._rates = first.optimizer.rates
-        else:
-            self._state = self._stacked([run.state() for run in runs])
-            self._frozen, options["frozen_axes"] = self._stacked_frozen()
-            self._rng = jnp.stack([run.rng for run in runs])
-            rates = [run.optimizer.rates for run in runs]
-            self._rates = {g: np.float32([each[g] for each in rates]) for g in rates[0]}
-        self._step = step_lib.make_train_step(first.model, first.optimizer, self._mesh, **options)
-        self._waiting: list[tuple[Mapping[str, Any], dict[Run, tuple[int, np.ndarray]]]] = []
+        options: dict[str, Any] = {"num_microbatches": first.settings.trainer.num_microbatches}
+        if size > 1:
+            options["frozen_axes"] = _frozen_axes(first)
+        mesh = first.settings.partitioner
+        step = step_lib.make_train_step(first.model, first.optimizer, mesh, **options)
+        part = functools.partial(_Mapped, size=size) if size > 1 else _One
+        self._parts = [
+            part(runs[start : start + size], mesh, step, is_alone=len(runs) == 1)
+            for start in range(0, len(runs), size)
+        ]
         self._is_first = True
-        for index, run in enumerate(runs):
-            run.state = functools.partial(self._state_of, index)
 
     def take_step(self, batches: Mapping[Run, Batch]) -> None:
         """The next step of the runs that are given a batch; their metrics stay on the device."""
-        if not batches:
-            return
-        any_rows = next(iter(batches.values()))  # where a run has ended
-        self._state, metrics = self._step(
-            self._state,
-            self._frozen,
-            self._sharded([batches.get(run, any_rows) for run in self._runs]),
-            self._rng,
-            self._rates,
-        )
-        for run in batches:
-            run.step += 1
-        self._waiting.append(
-            (metrics, {run: (run.step, batch["task_ids"]) for run, batch in batches.items()})
-        )
-        if self._is_first:
+        for part in self._parts:
+            part.take_step({run: batches[run] for run in part.runs if run in batches})
+        if self._is_first and batches:
             self._is_first = False
-            jax.block_until_ready(metrics)
+            jax.block_until_ready([part.metrics() for part in self._parts])
             for run in batches:
                 run.begun()
 
     def hand_out_metrics(self) -> None:
         """Fetch, all at once, the metrics of the steps since the last time, for the runs."""
-        waiting, self._waiting = self._waiting, []
-        fetched = jax.device_get([metrics for metrics, _ in waiting])
-        for metrics, (_, taken) in zip(fetched, waiting, strict=True):
-            for index, run in enumerate(self._runs):
-                if run in taken:
-                    step, task_ids = taken[run]
-                    run.window.add(step, self._of(index, metrics), task_ids)
+        fetched = jax.device_get([part.metrics() for part in self._parts])
+        for part, of_part in zip(self._parts, fetched, strict=True):
+            for metrics, (_, taken) in zip(of_part, part.waiting, strict=True):
+                for index, run in enumerate(part.runs):
+                    if run in taken:
+                        run.window.add(taken[run][0], part.of(index, metrics), taken[run][1])
+            part.waiting = []
+
+
+def size_for(runs: Sequence[Run]) -> int:
+    """How many of the runs take their step at once: on a CPU one."""
+    devices = runs[0].settings.partitioner.mesh.devices.flat
+    return 1 if devices[0].platform == "cpu" else len(runs)
+
+
+class _Part:
+    """Runs that take their step at once.
+
+    Attributes:
+        runs: of the part.
+        waiting: metrics on the device, and of which runs: step and task ids.
+    """
+
+    def __init__(self, runs: Sequence[Run], mesh: PjitPartitioner, step: step_lib.TrainStep):
+        self.runs, self._mesh, self._step = runs, mesh, step
+        self._state: step_lib.TrainState
+        self.waiting: list[tuple[Mapping[str, Any], dict[Run, tuple[int, np.ndarray]]]] = []
+
+    def take_step(self, batches: Mapping[Run, Batch]) -> None:
+        """The next step of the runs that are given a batch."""
+        if not batches:
+            return
+        self._state, metrics = self._step(self._state, *self._arguments(batches))
+        for run in batches:
+            run.step += 1
+        taken = {run: (run.step, batch["task_ids"]) for run, batch in batches.items()}
+        self.waiting.append((metrics, taken))
+
+    def metrics(self) -> list[Mapping[str, Any]]:
+        """Those that are waiting."""
+        return [metrics for metrics, _ in self.waiting]
+
+    def of(self, index: int, metrics: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The metrics of one of the runs."""
+        raise NotImplementedError
+
+    def _arguments(self, batches: Mapping[Run, Batch]) -> tuple:
+        """Of the step, but for the state."""
+        raise NotImplementedError
+
+
+class _One(_Part):
+    """A run by itself."""
+
+    def __init__(self, runs, mesh, step, is_alone: bool):
+        super().__init__(runs, mesh, step)
+        (self._run,) = runs
+        self._state = self._run.state()
+        if not is_alone:  # of the backbone, the others start from the very arrays that it writes to
+            self._state = jax.tree.map(jnp.copy, self._state)
+        self._run.state = lambda: self._state
+
+    def of(self, index, metrics):
+        del index
+        return metrics
+
+    def _arguments(self, batches):
+        run = self._run
+        batch = self._mesh.shard_batch(batches[run])
+        return run.frozen, batch, run.rng, run.optimizer.rates
+
+
+class _Mapped(_Part):
+    """Several; one that has ended keeps its place, and what is computed there is thrown away.
+
+    Fewer than `size` are filled up with the last, so that all parts have one program.
+    """
+
+    def __init__(self, runs, mesh, step, size: int, is_alone: bool):
+        super().__init__(runs, mesh, step)
+        del is_alone
+        self._places = [*runs, *[runs[-1]] * (size - len(runs))]
+        self._state = self._stacked([run.state() for run in self._places])
+        self._frozen = self._stacked_frozen()
+        self._rng = jnp.stack([run.rng for run in self._places])
+        rates = [run.optimizer.rates for run in self._places]
+        self._rates = {g: np.float32([each[g] for each in rates]) for g in rates[0]}
+        for index, run in enumerate(runs):
+            run.state = functools.partial(self._state_of, index)
+
+    def of(self, index, metrics):
+        return jax.tree.map(lambda leaf: leaf[index], metrics)
+
+    def _arguments(self, batches):
+        any_rows = next(iter(batches.values()))  # where a run has ended
+        rows = [batches.get(run, any_rows) for run in self._places]
+        spec = PartitionSpec(None, *self._mesh.batch_sharding.spec)
+        sharding = NamedSharding(self._mesh.mesh, spec)
+        stacked = {
+            name: jax.make_array_from_process_local_data(sharding, array)
+            for name, array in stacked_batch(rows).items()
+        }
+        return self._frozen, stacked, self._rng, self._rates
 
     def _state_of(self, index: int) -> step_lib.TrainState:
-        return self._state if self._is_one else _slice(self._state, index)
-
-    def _of(self, index: int, metrics: Mapping[str, Any]) -> Mapping[str, Any]:
-        return metrics if self._is_one else jax.tree.map(lambda leaf: leaf[index], metrics)
+        return _slice(self._state, index)
 
     def _stacked(self, trees: Sequence[Any]) -> Any:
         def stack(*leaves: jax.Array) -> jax.Array:
@@ -99,25 +177,25 @@ class Group:
 
         return jax.tree.map(stack, *trees)
 
-    def _stacked_frozen(self) -> tuple[dict, dict]:
-        """The backbone's leaves once, the others of all runs; and where the axis of runs is."""
-        flat = [traverse_util.flatten_dict(run.frozen) for run in self._runs]
-        axes = {path: None if path[0] in store.BACKBONE_TREES else 0 for path in flat[0]}
-        leaves = {
-            path: leaf if axes[path] is None else self._stacked([each[path] for each in flat])
-            for path, leaf in flat[0].items()
-        }
-        return traverse_util.unflatten_dict(leaves), traverse_util.unflatten_dict(axes)
+    def _stacked_frozen(self) -> dict:
+        """The backbone's leaves once, the others of all runs."""
+        flat = [traverse_util.flatten_dict(run.frozen) for run in self._places]
+        return traverse_util.unflatten_dict(
+            {
+                path: leaf if _is_shared(path) else self._stacked([each[path] for each in flat])
+                for path, leaf in flat[0].items()
+            }
+        )
 
-    def _sharded(self, batches: Sequence[Batch]) -> dict[str, jax.Array]:
-        if self._is_one:
-            return self._mesh.shard_batch(batches[0])
-        spec = PartitionSpec(None, *self._mesh.batch_sharding.spec)
-        sharding = NamedSharding(self._mesh.mesh, spec)
-        return {
-            name: jax.make_array_from_process_local_data(sharding, rows)
-            for name, rows in stacked_batch(batches).items()
-        }
+
+def _frozen_axes(run: Run) -> dict:
+    """Where the axis of runs is in the frozen parameters of several; None where there is none."""
+    flat = traverse_util.flatten_dict(run.frozen)
+    return traverse_util.unflatten_dict({p: None if _is_shared(p) else 0 for p in flat})
+
+
+def _is_shared(path: tuple[str, ...]) -> bool:
+    return path[0] in store.BACKBONE_TREES
 
 
 def stacked_batch(batches: Sequence[Batch]) -> Batch:

@@ -12,6 +12,7 @@ from mpt_jax import distillation, initializers
 from mpt_jax.backbone import store
 from mpt_jax.backbone.formats import backbones
 from mpt_jax.configuration import backbone_path
+from mpt_jax.engine import kept
 from mpt_jax.engine.optimizers import FROZEN
 from mpt_jax.engine.partitioning import PjitPartitioner
 from mpt_jax.errors import UserError
@@ -144,13 +145,34 @@ def backbone(
     input_shapes: Mapping[str, tuple[int, ...]],
     rng: jax.Array,
 ) -> dict:
-    """The first part of `initial_params`, whose arguments it has; `rng` is of random weights."""
+    """The first part of `initial_params`, whose arguments it has; `rng` is of random weights.
+
+    One that is frozen is kept for the next run (`kept`).
+    """
     shapes = param_shapes(model, partitioner, restore, input_shapes)
     shardings = jax.tree.map(lambda leaf: leaf.sharding, shapes)
     if restore is not None and restore.path:
-        return load_backbone(restore.path, shapes, shardings)
+        load = functools.partial(load_backbone, restore.path, shapes, shardings)
+        if key := _identity_if_frozen(model, restore.path, shapes):
+            return kept.once("backbone", key, load, most=1)
+        kept.forget("backbone")  # there may be no room for two
+        return load()
     init = functools.partial(model.get_initial_variables, input_shapes=dict(input_shapes))
     return jax.jit(lambda key: init(key)["params"], out_shardings=shardings)(rng)
+
+
+def _identity_if_frozen(model: Any, path: str, shapes: Mapping) -> tuple | None:
+    """What decides what is loaded; None where it trains, and a step would write over it."""
+    labels = model.param_labels(shapes)
+    trees = [(tree, shapes[tree], labels[tree]) for tree in store.BACKBONE_TREES]
+    if any(label != FROZEN for *_, of_tree in trees for label in jax.tree.leaves(of_tree)):
+        return None
+    leaves = [
+        (tree, *name, leaf.shape, leaf.dtype.name, leaf.sharding)
+        for tree, of_tree, _ in trees
+        for name, leaf in traverse_util.flatten_dict(of_tree).items()
+    ]
+    return (*backbone_path.stamp(path), *leaves)
 
 
 def start_on_mesh(

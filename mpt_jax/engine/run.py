@@ -19,7 +19,7 @@ from mpt_jax.engine import step as step_lib
 from mpt_jax.engine.checkpoints import Checkpointer
 from mpt_jax.engine.data import pipeline
 from mpt_jax.engine.data.length_buckets import Batch
-from mpt_jax.engine.evaluation.evaluator import Evaluator
+from mpt_jax.engine.evaluation import evaluator
 from mpt_jax.engine.records import backbone_record, history, run_folder, run_record, run_start
 from mpt_jax.engine.records.evaluations import Evaluations
 from mpt_jax.engine.reporting import announce
@@ -44,7 +44,7 @@ class Run:
         step: the number of steps taken.
         backbone: the parameters that it was started on.
         frozen: nested dict of the parameters that do not train.
-        optimizer, rng, predict, score: for the programs; set by `start`.
+        optimizer, rng: for the programs; set by `start`.
         state: gives the state after `step`.
         meter: of what the run costs.
         window: of the metrics of steps that are not reported yet.
@@ -56,7 +56,7 @@ class Run:
         self.state: Callable[[], TrainState]
         self._dir = settings.model_dir
         self._open = contextlib.ExitStack()
-        self._evaluator: Evaluator | None = None
+        self._evaluator: evaluator.Evaluator | None = None
 
     def __enter__(self) -> "Run":
         return self
@@ -89,7 +89,7 @@ class Run:
             settings.train_dataset_cfg, self.model.input_vocabulary, self.model.output_vocabulary
         )
         if settings.infer_eval_dataset_cfg is not None:
-            self._evaluator = Evaluator(
+            self._evaluator = evaluator.kept_for(
                 settings.infer_eval_dataset_cfg, self.model.FEATURE_CONVERTER_CLS
             )
         self._begun = run_start.settle(settings, self.step)
@@ -113,12 +113,12 @@ class Run:
         if first is None:
             shapes = initialize.batch_shapes(settings.batch_size, settings.lengths)
             self.backbone = initialize.backbone(model, partitioner, restore, shapes, backbone_rng)
-            self.predict, self.score = (
-                step_lib.make_eval_step(fn, partitioner)
-                for fn in (model.predict_batch, model.score_batch)
-            )
         else:
-            self.backbone, self.predict, self.score = first.backbone, first.predict, first.score
+            self.backbone = first.backbone
+        self._predict, self._score = (
+            step_lib.kept_eval_step(model, name, partitioner)
+            for name in ("predict_batch", "score_batch")
+        )
         params = initialize.start_on_mesh(model, partitioner, self.backbone, start_rng)
         labels, axes = model.param_labels(params), model.param_axes(params)
         trainable, self.frozen = step_lib.split(params, labels)
@@ -244,8 +244,8 @@ class Run:
         """Evaluate the validation split; keep the product where it is the best so far."""
         params = self._params()
         results = self._evaluator.run(
-            functools.partial(self.predict, params),
-            functools.partial(self.score, params),
+            functools.partial(self._predict, params),
+            functools.partial(self._score, params),
             step=self.step,
             output_dir=os.path.join(self._dir, run_layout.VALIDATION),
         )

@@ -25,11 +25,11 @@ class Sharing:
 
     def __init__(self, first: Run):
         self._first = first
-        self._losses: list[tuple[tuple, str]] = []  # of models so far: what decides it, and it
+        self._losses: list[tuple[tuple, str]] = []  # so far: what decides them, and their texts
 
     @functools.cached_property
     def _facts_of_first(self) -> dict[str, Any]:
-        return self._facts(self._first)
+        return _facts(self._first)
 
     def check(self, run: Run) -> None:
         """Refuses a started run that another program than that of the first would be needed for.
@@ -37,48 +37,60 @@ class Sharing:
         Raises:
             UserError: says what differs; or that the backbone trains.
         """
-        if any(tree in run.state().trainable for tree in store.BACKBONE_TREES):
+        if not any(tree in run.frozen for tree in store.BACKBONE_TREES):
             raise UserError(
                 f"the method {run.model.method.name!r} of {run.settings.model_dir} trains the "
                 "backbone itself, which runs that are trained together share: train it by itself."
             )
         others = self._facts_of_first
-        for name, value in self._facts(run).items():
+        for name, value in _facts(run).items():
             if value != others[name]:
-                raise UserError(
-                    f"{run.settings.model_dir} and {self._first.settings.model_dir} cannot be "
-                    f"trained together, because they differ in {name}"
-                    f"{_shown(value, others[name])}: train them by themselves."
-                )
+                raise self._differs(run, f"{name}{_shown(value, others[name])}")
+        alike = _decides_loss(run) == _decides_loss(self._first)
+        if not alike and self._loss(run) != self._loss(self._first):
+            raise self._differs(run, "what is learnt from (method, losses)")
 
-    def _facts(self, run: Run) -> dict[str, Any]:
-        """What runs that share a program must have in common, by what it is called."""
-        settings, restore = run.settings, run.settings.checkpoint_cfg.restore
-        trainable, frozen = _shapes(run.state().trainable), _shapes(run.frozen)
-        return {
-            "INITIAL_CHECKPOINT_PATH": restore and restore.path,
-            "the mesh": (settings.partitioner.mesh, settings.partitioner.logical_axis_rules),
-            "BATCH_SIZE": settings.batch_size,
-            "TASK_FEATURE_LENGTHS": dict(settings.lengths),
-            "num_microbatches": settings.trainer.num_microbatches,
-            "the number of tasks": len(run.model.tasks),
-            "the method": run.model.method.name,
-            "what is trained": trainable,
-            "what is frozen": frozen,
-            "what the optimizer computes (its rule, the schedule)": _updates(run),
-            "what is learnt from (method, losses)": self._loss(run, trainable),
-        }
+    def _differs(self, run: Run, what: str) -> UserError:
+        return UserError(
+            f"{run.settings.model_dir} and {self._first.settings.model_dir} cannot be trained "
+            f"together, because they differ in {what}: train them by themselves."
+        )
 
-    def _loss(self, run: Run, trainable: Mapping) -> str:
+    def _loss(self, run: Run) -> str:
         """The text of `_loss`; a network is traced once for all models that are equal."""
-        model = run.model
-        decides = (model.config, model.method, model.distillation, model.label_smoothing)
-        decides += (model.z_loss, len(model.tasks), dict(run.settings.lengths), trainable)
+        decides = _decides_loss(run)
         for known, text in self._losses:
             if known == decides:
                 return text
         self._losses.append((decides, _loss(run)))
         return self._losses[-1][1]
+
+
+def _facts(run: Run) -> dict[str, Any]:
+    """What runs that share a program must have in common, by what it is called."""
+    settings, restore = run.settings, run.settings.checkpoint_cfg.restore
+    return {
+        "INITIAL_CHECKPOINT_PATH": restore and restore.path,
+        "the mesh": (settings.partitioner.mesh, settings.partitioner.logical_axis_rules),
+        "BATCH_SIZE": settings.batch_size,
+        "TASK_FEATURE_LENGTHS": dict(settings.lengths),
+        "num_microbatches": settings.trainer.num_microbatches,
+        "the number of tasks": len(run.model.tasks),
+        "the method": run.model.method.name,
+        "what is trained": _shapes(run.state().trainable),
+        "what is frozen": _shapes(run.frozen),
+        "what the optimizer computes (its rule, the schedule)": _updates(run),
+    }
+
+
+def _decides_loss(run: Run) -> tuple:
+    """What the loss of runs with the same facts depends on; where it differs, it may be the same.
+
+    A method computes as its `inference` does, and by these of its attributes.
+    """
+    model, method = run.model, run.model.method
+    acts = (model.inference, method.independent_tasks, method.prompt_length)
+    return (*acts, model.distillation, model.label_smoothing, model.z_loss)
 
 
 def _shapes(tree: Mapping) -> dict[str, tuple]:

@@ -16,6 +16,7 @@ import optax
 from flax import traverse_util
 
 from mpt_jax.backbone import layout
+from mpt_jax.engine import kept
 from mpt_jax.engine.optimizers import FROZEN, Optimizer
 from mpt_jax.engine.partitioning import PjitPartitioner
 from mpt_jax.errors import UserError
@@ -234,6 +235,19 @@ def jitted_eval_step(fn: Callable[..., Any], partitioner: PjitPartitioner) -> An
             return fn(*arguments)
 
     return jax.jit(step, out_shardings=partitioner.replicated)
+
+
+def kept_eval_step(model: Any, name: str, partitioner: PjitPartitioner) -> Callable[..., Any]:
+    """`make_eval_step` of a model's function, kept for models with the same one (`kept`).
+
+    Args:
+        model: may say what decides its programs, `inference`.
+        name: of the function: "predict_batch", "score_batch" or "rank_batch".
+        partitioner: the mesh.
+    """
+    make = functools.partial(make_eval_step, getattr(model, name), partitioner)
+    key = (name, getattr(model, "inference", None), partitioner.mesh)
+    return make() if key[1] is None else kept.once("eval step", key, make)
 
 
 def make_eval_step(fn: Callable[..., Any], partitioner: PjitPartitioner) -> Callable[..., Any]:

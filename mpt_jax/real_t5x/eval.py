@@ -43,7 +43,8 @@ class _Results:
         keys, told, collapses, confusions = evaluator.key_metrics, {}, {}, {}
         if hosts.is_first():
             self.results = with_mean(found, keys)
-            told = answers.told(evaluator, keys, evaluator.texts)
+            constant = answers.constant_scores(evaluator, keys)
+            told = answers.told(evaluator, constant, evaluator.texts)
             collapses = answers.collapses(evaluator, evaluator.texts)
             if self._settings.confusion:
                 confusions = answers.confusions(evaluator, evaluator.texts)

@@ -7,7 +7,7 @@ Of a sweep's folder, `sources/<name>-<seed>` is a source run, and
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 
 from mpt_jax import files, run_layout
 from mpt_jax.errors import UserError
@@ -102,16 +102,17 @@ def all_runs(plan: Plan, folder: pathlib.Path) -> list[Run]:
     return [*source_runs(plan, folder), *target_runs(plan, folder)]
 
 
-def left_of(runs: Sequence[Run]) -> list[Run]:
+def left_of(runs: Sequence[Run], again: Container[str] = ()) -> list[Run]:
     """The unfinished runs; a run that only finished ones need is not wanted any more.
 
     Args:
         runs: each behind the one that it needs.
+        again: names of those that are carried out again, and are not finished for that.
     """
     leaves = {run.name for run in runs} - {run.after for run in runs}
     left, needed = [], set(leaves)
     for run in reversed(runs):
-        if run.name in needed and not run.is_finished():
+        if run.name in needed and (run.name in again or not run.is_finished()):
             left.append(run)
             needed.add(run.after)
     return left[::-1]

@@ -3,7 +3,10 @@
 import argparse
 import pathlib
 import shlex
+import shutil
 import sys
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from mpt_jax import lock
 from mpt_jax.errors import UserError
@@ -29,6 +32,10 @@ FLAGS = {
         "const": 24,
         "default": 1,
         "help": "train up to N cells that share a program in it (N: 24 where it is left out)",
+    },
+    "--redo": {
+        "action": "store_true",
+        "help": "carry out again what was made with other settings than the plan's",
     },
     "--methods": {**_ITEMS, "help": "only these of the plan's methods, by label"},
     "--tasks": {**_ITEMS, "help": "only these of its tasks"},
@@ -65,26 +72,37 @@ def run(arguments: argparse.Namespace) -> int:
         raise UserError(f"--together={arguments.together} is not at least 1.")
     if arguments.dry_run and arguments.emit:
         raise UserError("--dry_run and --emit exclude each other.")
+    if arguments.redo and arguments.emit:
+        raise UserError("--redo and --emit exclude each other: what is redone is deleted before.")
     plan = plan_file.load(arguments.plan)
     folder = pathlib.Path(arguments.folder or f"runs/{pathlib.Path(arguments.plan).stem}")
     if "://" in str(arguments.folder):
         raise UserError(f"--folder={arguments.folder}: a sweep's folder must be on a disk.")
     cells.check(plan, folder)
+    whole = cells.all_runs(plan, folder)
     plan = _selected(plan, arguments)
     runs = cells.all_runs(plan, folder)
-    recorded.check(runs)
-    left = cells.left_of(runs)
+    if not arguments.redo:
+        recorded.check(runs)
+    changed = recorded.changed(runs) if arguments.redo else []
+    again = recorded.outdated(changed, whole)
+    left = cells.left_of(runs, again)
     if left and not arguments.dry_run:
         data_check.check(plan, folder)
     if arguments.emit:
         print(overview.commands(left), end="")
         return 0
     print(overview.state(plan, runs, left), flush=True)
+    if again:
+        why = "they, or what they start from, were made with other settings"
+        print(
+            f"\nDeleted first, because {why}: {len(again)}\n{recorded.listed(changed)}", flush=True
+        )
     if arguments.together > 1:
         print(overview.shared(groups.of(left, arguments.together)), flush=True)
     if arguments.dry_run:
         return 0
-    status = finish(left, arguments.processes, folder, arguments.together)
+    status = finish(left, arguments.processes, folder, arguments.together, again)
     if not cells.left_of(runs):
         _show(plan, folder)
     return status
@@ -107,8 +125,20 @@ def _show(plan: Plan, folder: pathlib.Path) -> None:
     screen.line(f"\nreport: t5x report {shlex.quote(str(folder))}")
 
 
-def finish(left: list[cells.Run], processes: int, folder: pathlib.Path, together: int = 1) -> int:
+def finish(
+    left: list[cells.Run],
+    processes: int,
+    folder: pathlib.Path,
+    together: int = 1,
+    again: Mapping[str, pathlib.Path] = MappingProxyType({}),
+) -> int:
     """Carries out `left` and, at the end, says what failed; returns the exit status.
+
+    Args:
+        left: each behind the one that it needs.
+        processes, together: as `execution.carry_out`.
+        folder: of the sweep.
+        again: by the names of runs, what is deleted before.
 
     Raises:
         UserError: another sweep is at work in `folder`.
@@ -119,6 +149,8 @@ def finish(left: list[cells.Run], processes: int, folder: pathlib.Path, together
         "wait for the end, or give this one another --folder."
     )
     with lock.held(folder / LOCK, refusal):
+        for outdated in again.values():
+            shutil.rmtree(outdated)
         outcome = execution.carry_out(left, processes, folder / "compiled", together)
     if outcome.faults:
         print(f"t5x: {outcome.faults}", file=sys.stderr)

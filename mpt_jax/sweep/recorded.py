@@ -7,7 +7,7 @@ text with all bindings, which is read as the gin files of the plan are, without 
 import functools
 import pathlib
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from mpt_jax import run_layout
 from mpt_jax.configuration import gin_presets, gin_source
@@ -32,27 +32,68 @@ _WITHOUT_EFFECT = frozenset(
 Bindings = dict[str, Any]  # "scope/function.argument" or a macro's name -> value
 
 
+class Changed(NamedTuple):
+    """Results of other settings than the plan's.
+
+    Attributes:
+        run: whose they are.
+        folder: that holds them: of the run, or of its evaluation.
+        difference: "NAME: old there, new in the plan".
+    """
+
+    run: Run
+    folder: pathlib.Path
+    difference: str
+
+
+def changed(runs: Sequence[Run]) -> list[Changed]:
+    """All that differs in runs that have results."""
+    return [
+        Changed(run, file.parent, difference)
+        for run in runs
+        for step, file in zip(run.steps, _files(run), strict=False)
+        if _has_results(run) and file.exists()
+        for difference in differences(step, file, run)
+    ]
+
+
 def check(runs: Sequence[Run]) -> None:
     """Refuses runs that have results of other settings, which a table would mix with new ones.
 
     Raises:
         UserError: names them and what differs.
     """
-    lines = [
-        f"  {run.name}: {difference}"
-        for run in runs
-        for step, file in zip(run.steps, _files(run), strict=False)
-        if _has_results(run) and file.exists()
-        for difference in differences(step, file, run)
-    ]
-    if lines:
-        more = [f"  and {len(lines) - _MOST_SHOWN} more"] if len(lines) > _MOST_SHOWN else []
+    if found := changed(runs):
         raise UserError(
-            "these runs were made with other settings than the plan's:\n"
-            + "\n".join([*lines[:_MOST_SHOWN], *more])
-            + "\nGive the edited plan another --folder; or, to repeat these runs, delete their "
-            "folders and those of the runs that start from them."
+            f"these runs were made with other settings than the plan's:\n{listed(found)}\n"
+            "Give the edited plan another --folder; or, to delete these runs and those that start "
+            "from them, and carry them out again, add --redo."
         )
+
+
+def listed(found: Sequence[Changed]) -> str:
+    """A line for each difference, up to a few."""
+    lines = [f"  {each.run.name}: {each.difference}" for each in found[:_MOST_SHOWN]]
+    more = [f"  and {len(found) - _MOST_SHOWN} more"] if len(found) > _MOST_SHOWN else []
+    return "\n".join([*lines, *more])
+
+
+def outdated(found: Sequence[Changed], runs: Sequence[Run]) -> dict[str, pathlib.Path]:
+    """Names of the runs to carry out again, and the folder of each that is to be deleted for it.
+
+    Args:
+        found: what differs.
+        runs: all runs of the plan, each behind the one that it needs: those that start from one
+            with other settings have learnt from what it is no more.
+    """
+    folders: dict[str, pathlib.Path] = {}
+    for each in found:  # that of a run holds that of its evaluation
+        known = folders.get(each.run.name, each.folder)
+        folders[each.run.name] = min(known, each.folder, key=lambda path: len(path.parts))
+    for run in runs:
+        if run.after in folders and run.folder.exists():
+            folders[run.name] = run.folder
+    return folders
 
 
 def differences(step: Step, file: pathlib.Path, run: Run) -> Iterator[str]:

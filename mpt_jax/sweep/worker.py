@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from mpt_jax import cli
-from mpt_jax.engine import interrupt
+from mpt_jax.engine import interrupt, kept
 from mpt_jax.errors import EXIT_INTERRUPTED, UserError
 from mpt_jax.t5x import engines
 
@@ -37,8 +37,9 @@ def main() -> None:
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     jobs = queue.SimpleQueue()
     threading.Thread(target=_read, args=(jobs,), daemon=True).start()
-    while job := jobs.get():
-        print(json.dumps({"errors": carry_out(job["runs"])}), file=answers, flush=True)
+    with kept.keeping():
+        while job := jobs.get():
+            print(json.dumps({"errors": carry_out(job["runs"])}), file=answers, flush=True)
 
 
 def _read(jobs: queue.SimpleQueue) -> None:

@@ -13,7 +13,7 @@ import sweep_plans
 
 from mpt_jax.configuration import config
 from mpt_jax.errors import UserError
-from mpt_jax.sweep import cells, command, plan_file, recorded, table
+from mpt_jax.sweep import cells, command, data_check, execution, plan_file, recorded, table
 
 MINI = plan_file.load("gin/sweeps/mini.toml").select(
     methods=["MPT", "adapters"], tasks=["mini_rte"], shots=["16"], seeds=["0"]
@@ -107,3 +107,53 @@ def test_the_command_refuses_before_anything_starts(made, monkeypatch):
         parsed = arguments.parse_args(["plan.toml", f"--folder={made}", *extra])
         with pytest.raises(UserError, match="TRAIN_STEPS: 100 there, 7 in the plan"):
             command.run(parsed)
+
+
+@pytest.fixture(name="redone")
+def _redone(made, monkeypatch):
+    """Runs `t5x sweep --redo` of an edited plan; the names of the runs that it carries out."""
+    carried_out = []
+
+    def carry_out(left, *_):
+        carried_out.extend(run.name for run in left)
+        return execution.Outcome()
+
+    monkeypatch.setattr(execution, "carry_out", carry_out)
+    monkeypatch.setattr(data_check, "check", lambda plan, folder: None)
+    arguments = command.argparse.ArgumentParser()
+    command.add_arguments(arguments)
+
+    def run(plan, *extra):
+        monkeypatch.setattr(plan_file, "load", lambda name: plan)
+        flags = ["plan.toml", f"--folder={made}", "--redo", *extra]
+        assert command.run(arguments.parse_args(flags)) == 0
+        return carried_out
+
+    return run
+
+
+def test_redo_deletes_what_differs_and_carries_it_out_again(made, redone, capsys):
+    edited = with_method(settings=("mpt.MPT.rank=2",))
+    before = sweep_plans.files(made)
+    assert redone(edited, "--dry_run") == [] and sweep_plans.files(made) == before
+    assert "MPT.rank: 1 there, 2 in the plan" in capsys.readouterr().out
+    assert redone(edited) == ["targets/MPT/mini_rte-16-0"]
+    assert not (made / "targets/MPT/mini_rte-16-0").exists()
+    assert (made / "sources/mpt-0").exists() and (made / "targets/adapters").exists()
+
+
+def test_redo_of_a_source_takes_all_cells_that_start_from_it(made, redone):
+    edited = changed(source=dataclasses.replace(MINI.source, settings=("TRAIN_STEPS=7",)))
+    assert redone(edited) == ["sources/mpt-0", "targets/MPT/mini_rte-16-0"]
+    assert not (made / "targets/MPT/mini_rte-16-0").exists()
+
+
+def test_redo_of_an_evaluation_keeps_the_training(made, redone):
+    stage = dataclasses.replace(MINI.evaluation, settings=("EVAL_BATCH_SIZE=7",))
+    assert len(redone(changed(evaluation=stage))) == 2
+    cell = made / "targets/MPT/mini_rte-16-0"
+    assert (cell / "run.json").exists() and not (cell / "test").exists()
+
+
+def test_redo_without_anything_that_differs_redoes_nothing(made, redone):
+    assert redone(MINI) == []

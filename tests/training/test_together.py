@@ -12,6 +12,7 @@ from mpt_jax import lock
 from mpt_jax.engine import group, loop, optimizers
 from mpt_jax.engine.settings import Trainer
 from mpt_jax.errors import UserError
+from mpt_jax.methods.adapter import Adapter
 from mpt_jax.methods.bitfit import BitFit
 from mpt_jax.methods.full import FullTraining
 from mpt_jax.methods.lora import LoRA
@@ -86,7 +87,21 @@ def _alone(tmp_path_factory, backbone):
     return folder
 
 
-def test_runs_of_mpt_equal_those_alone_in_all_that_they_leave(alone, backbone, tmp_path):
+@pytest.fixture(name="at_once")
+def _at_once(monkeypatch):
+    """Sets how many runs take their step at once, instead of what is best on a CPU."""
+
+    def set_to(number):
+        monkeypatch.setattr(group, "size_for", lambda runs: min(number, len(runs)))
+
+    return set_to
+
+
+@pytest.mark.parametrize("number", [1, 3])
+def test_runs_of_mpt_equal_those_alone_in_all_that_they_leave(
+    number, alone, backbone, at_once, tmp_path
+):
+    at_once(number)
     together(tmp_path, backbone)
     for case in "012":
         assert_same(tmp_path / case, alone / case)
@@ -97,7 +112,8 @@ def test_runs_of_mpt_equal_those_alone_in_all_that_they_leave(alone, backbone, t
 
 
 @pytest.mark.parametrize("name", ["prompt tuning", "lora", "bitfit"])
-def test_runs_of_other_methods_equal_those_alone(name, backbone, tmp_path):
+def test_runs_of_other_methods_equal_those_alone(name, backbone, at_once, tmp_path):
+    at_once(2)
     changes = {"method": METHODS[name], "infer_eval_dataset_cfg": None}
     together(tmp_path / "together", backbone, **changes)
     for case in (0, 1):
@@ -105,7 +121,8 @@ def test_runs_of_other_methods_equal_those_alone(name, backbone, tmp_path):
         assert_same(tmp_path / "together" / str(case), tmp_path / "alone" / str(case))
 
 
-def test_a_run_that_fails_ends_and_the_others_go_on(alone, backbone, tmp_path):
+def test_a_run_that_fails_ends_and_the_others_go_on(alone, backbone, at_once, tmp_path):
+    at_once(2)  # so that the third is in a part that is filled up
     cases = [(0, {}), (1, {"rate": 1e30, "period": 1}), (2, {})]
     with pytest.raises(
         loop.RunsFailedError, match="(?s)1 of the runs.*not finite at step"
@@ -152,6 +169,13 @@ def test_runs_of_other_programs_are_refused(changes, message, backbone, tmp_path
         loop.train_together(arguments)
     with lock.held(tmp_path / "0" / "run.lock", "let go of."):
         pass
+
+
+def test_runs_that_tune_arrays_of_the_backbone_that_they_share_keep_their_own(backbone, tmp_path):
+    changes = {"method": Adapter(reduction=4), "infer_eval_dataset_cfg": None}
+    together(tmp_path / "together", backbone, (0, 1), **changes)
+    loop.train(of(tmp_path / "alone", backbone, 1, **changes))
+    assert_same(tmp_path / "together" / "1", tmp_path / "alone" / "1")
 
 
 def test_runs_that_train_the_backbone_are_refused(backbone, tmp_path):

@@ -9,6 +9,7 @@ before it needs them.
 """
 
 import dataclasses
+import functools
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ import numpy as np
 
 from mpt_jax import feature_lengths, hosts
 from mpt_jax.byte_vocabulary import is_bytes
+from mpt_jax.engine import kept
 from mpt_jax.engine.data.length_buckets import MODEL_FEATURES, Batch, Buckets, cut_batch
 from mpt_jax.errors import UserError, shown
 from mpt_jax.product import description
@@ -78,6 +80,18 @@ class DatasetConfig:
                     "length_buckets maps 'inputs' and 'targets' to ascending positive lengths; "
                     f"got {side!r}: {list(buckets)}."
                 )
+
+    def identity(self) -> tuple:
+        """What decides the rows that are read, and how they are batched; hashable.
+
+        Raises:
+          UserError: as `load_mixture`.
+        """
+        tasks = load_mixture(self, tell=False).tasks
+        read = tuple(task.identity(self.split, self.use_cached) for task in tasks)
+        settings = (self.split, self.batch_size, self.shuffle, self.seed, self.use_cached)
+        by_side = (self.task_feature_lengths, self.length_buckets or {})
+        return (read, *settings, *(str(sorted(each.items())) for each in by_side))
 
 
 class DataIterator:
@@ -198,6 +212,17 @@ def check_vocabularies(cfg: DatasetConfig, inputs: "seqio.Vocabulary", targets: 
         same tokens, or its metrics could call no answer equal to one of them; its preprocessors
         drop every row.
     """
+    check = functools.partial(_check_vocabularies, cfg, inputs, targets)
+    key = (cfg.identity(), *(getattr(each, "sp_model", None) for each in (inputs, targets)))
+    if None in key:
+        check()
+    else:
+        kept.once("checked", key, check)
+
+
+def _check_vocabularies(
+    cfg: DatasetConfig, inputs: "seqio.Vocabulary", targets: "seqio.Vocabulary"
+) -> None:
     for task in load_mixture(cfg, tell=False).tasks:
         for side, vocabulary in (("inputs", inputs), ("targets", targets)):
             if not _same(task.output_features[side].vocabulary, vocabulary):

@@ -38,27 +38,22 @@ def texts(
 
 
 def told(
-    evaluator: seqio.Evaluator, keys: Mapping[str, str], texts: Texts
+    evaluator: seqio.Evaluator, constant: Mapping[str, float], texts: Texts
 ) -> dict[str, dict[str, float]]:
     """How to read the metrics of each task with label words, in percent.
 
     Args:
         evaluator: that the metrics are of.
-        keys: name of each task's key metric.
+        constant: `constant_scores`.
         texts: the answers.
 
     Returns:
         {task: {INVALID: answers that are not one of its label words, SAME: those that are its most
         frequent answer, CONSTANT: the key metric of always answering with the most frequent
         target}}; the first two where answers were predicted.
-
-    Raises:
-        UserError: a metric fails.
     """
-    tasks = _labelled(evaluator)
-    constant = _constant_scores(evaluator, keys) if tasks else {}
     found: dict[str, dict[str, float]] = {}
-    for task in tasks:
+    for task in _labelled(evaluator):
         found[task.name] = {CONSTANT: constant[task.name]}
         if task.name in texts:
             words, answers = _words(task), texts[task.name]
@@ -66,6 +61,32 @@ def told(
             of_answers = {INVALID: 100 * float(np.mean(wrong)), SAME: _most_frequent(answers)[1]}
             found[task.name] = {**of_answers, **found[task.name]}
     return found
+
+
+def constant_scores(evaluator: seqio.Evaluator, keys: Mapping[str, str]) -> dict[str, float]:
+    """The key metric of each task where each row is answered with the most frequent target.
+
+    Args:
+        evaluator: of the rows; without tasks with label words nothing is computed.
+        keys: name of each task's key metric.
+
+    Raises:
+        UserError: a metric fails.
+    """
+    if not _labelled(evaluator):
+        return {}
+
+    def predict(dataset) -> list[tuple[int, np.ndarray]]:
+        rows = _target_rows(dataset)
+        ((most, _),) = collections.Counter(row.tobytes() for row in rows).most_common(1)
+        constant = next(row for row in rows if row.tobytes() == most)
+        return [(i, constant) for i in range(len(rows))]
+
+    def score(dataset) -> list[tuple[int, float]]:
+        return [(i, 0.0) for i, _ in predict(dataset)]
+
+    found = with_mean(tried(evaluator, predict, score), keys)
+    return {task: found[task].get(key, np.nan) for task, key in keys.items()}
 
 
 def collapses(evaluator: seqio.Evaluator, texts: Texts) -> dict[str, str]:
@@ -138,19 +159,3 @@ def _targets(evaluator: seqio.Evaluator, task: seqio.Task) -> list[str]:
 
 def _target_rows(dataset) -> list[np.ndarray]:
     return [row["decoder_target_tokens"] for _, row in dataset.as_numpy_iterator()]
-
-
-def _constant_scores(evaluator: seqio.Evaluator, keys: Mapping[str, str]) -> dict[str, float]:
-    """The key metric of each task where each row is answered with the most frequent target."""
-
-    def predict(dataset) -> list[tuple[int, np.ndarray]]:
-        rows = _target_rows(dataset)
-        ((most, _),) = collections.Counter(row.tobytes() for row in rows).most_common(1)
-        constant = next(row for row in rows if row.tobytes() == most)
-        return [(i, constant) for i in range(len(rows))]
-
-    def score(dataset) -> list[tuple[int, float]]:
-        return [(i, 0.0) for i, _ in predict(dataset)]
-
-    found = with_mean(tried(evaluator, predict, score), keys)
-    return {task: found[task].get(key, np.nan) for task, key in keys.items()}

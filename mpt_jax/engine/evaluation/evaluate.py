@@ -13,8 +13,9 @@ from mpt_jax.engine import step as step_lib
 from mpt_jax.engine.data.length_buckets import Batch
 from mpt_jax.engine.data.pipeline import check_vocabularies
 from mpt_jax.engine.evaluation import confusion as confusion_lib
+from mpt_jax.engine.evaluation import evaluator as evaluator_lib
 from mpt_jax.engine.evaluation.confusion import Confusion
-from mpt_jax.engine.evaluation.evaluator import Evaluator, PredictFn
+from mpt_jax.engine.evaluation.evaluator import PredictFn
 from mpt_jax.engine.evaluation.task_metrics import Metrics
 from mpt_jax.engine.inference.predictor import label_tokens
 from mpt_jax.engine.records import evaluated
@@ -38,14 +39,14 @@ def evaluate(settings: Evaluation) -> Metrics:
     """
     check(settings)
     model, partitioner = settings.model, settings.partitioner
-    evaluator = Evaluator(settings.dataset_cfg, model.FEATURE_CONVERTER_CLS)
+    evaluator = evaluator_lib.kept_for(settings.dataset_cfg, model.FEATURE_CONVERTER_CLS)
     if settings.rank_labels:
         _check_ranked(evaluator.tasks, model.method.info.label_words)
     if settings.confusion:
         evaluator.check_confusions()
     params = settings.params(jax.random.key(0))
-    predict = step_lib.make_eval_step(model.predict_batch, partitioner)
-    score = step_lib.make_eval_step(model.score_batch, partitioner)
+    predict = step_lib.kept_eval_step(model, "predict_batch", partitioner)
+    score = step_lib.kept_eval_step(model, "score_batch", partitioner)
     ranked = _ranked(settings, params) if settings.rank_labels else None
     results = evaluator.run(
         ranked or functools.partial(predict, params),
@@ -139,7 +140,7 @@ def _ranked(settings: Evaluation, params: Mapping) -> PredictFn:
     words = [model.method.info.label_words.get(task, ()) for task in model.tasks]
     labels = label_tokens(model.output_vocabulary, words, len(words))
     known = labels.any(axis=2)  # a label has at least its end
-    rank = step_lib.make_eval_step(model.rank_batch, settings.partitioner)
+    rank = step_lib.kept_eval_step(model, "rank_batch", settings.partitioner)
 
     def predict(batch: Batch) -> np.ndarray:
         tasks = batch["task_ids"]

@@ -17,6 +17,7 @@ import seqio
 from seqio.metrics import ModelOutputType
 
 from mpt_jax import files, hosts
+from mpt_jax.engine import kept
 from mpt_jax.engine.data.length_buckets import MODEL_FEATURES, Batch, cut_batch, used_length
 from mpt_jax.engine.data.pipeline import ConverterCls, DatasetConfig, load_mixture, pad_rows
 from mpt_jax.engine.evaluation import answers
@@ -37,6 +38,12 @@ class _Rows:
     outputs: frozenset[ModelOutputType]
     inputs: list[str]
     targets: list[str]
+
+
+def kept_for(cfg: DatasetConfig, converter_cls: ConverterCls) -> "Evaluator":
+    """`Evaluator(cfg, converter_cls)`, or the one that has read the same rows (`kept`)."""
+    make = functools.partial(Evaluator, cfg, converter_cls)
+    return kept.once("rows", (converter_cls, cfg.identity()), make)
 
 
 class Evaluator:
@@ -106,7 +113,7 @@ class Evaluator:
 
     def answers(self) -> dict[str, dict[str, float]]:
         """How to read the last run's metrics, see `answers.told`."""
-        return answers.told(self._seqio, self.key_metrics, self._texts())
+        return answers.told(self._seqio, self._constant, self._texts())
 
     def collapses(self) -> dict[str, str]:
         """What is to be said of tasks whose last answers are all one, see `answers.collapses`."""
@@ -115,6 +122,10 @@ class Evaluator:
     def confusions(self) -> dict[str, Confusion]:
         """Which labels the last run has taken for which, see `answers.confusions`."""
         return answers.confusions(self._seqio, self._texts())
+
+    @functools.cached_property
+    def _constant(self) -> dict[str, float]:
+        return answers.constant_scores(self._seqio, self.key_metrics)
 
     def check_confusions(self) -> None:
         """Raises UserError as `answers.check_confusions`."""
@@ -229,8 +240,9 @@ def _in_batches(fn: Callable[[Batch], np.ndarray], pool: Batch, cfg: DatasetConf
     for start in range(0, len(order), cfg.batch_size):
         chosen = order[start : start + cfg.batch_size]
         batch = pad_rows({key: array[chosen] for key, array in pool.items()}, cfg.batch_size)
-        found.append(np.asarray(fn(cut_batch(batch, buckets)))[: len(chosen)])
-    return _stack(found)[np.argsort(order)]
+        found.append(fn(cut_batch(batch, buckets)))  # jax goes on while the next is made ready
+    found = [np.asarray(rows) for rows in found]
+    return _stack(found)[: len(order)][np.argsort(order)]
 
 
 def _stack(outputs: Sequence[np.ndarray]) -> np.ndarray:
