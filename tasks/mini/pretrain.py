@@ -1,10 +1,11 @@
-"""Pretraining rows of the mini backbone: span corruption and instructions (`skills`)."""
+"""Pretraining rows of the mini backbone: span corruption, instructions (`skills`), seen targets."""
 
 import random
 
 from mpt_jax.tasks.mini import lexicon, rows, world
 from mpt_jax.tasks.mini.rows import Row
 from mpt_jax.tasks.mini.skills import skill_row
+from mpt_jax.tasks.mini.suite import TARGETS, split_rows
 
 NOISE_DENSITY = 0.2  # share of the words that are hidden (T5 hides 0.15 of longer texts)
 MEAN_SPAN = 2.0
@@ -63,3 +64,14 @@ def instruction_rows(count: int, seed: str) -> list[Row]:
     """`count` rows of instructed skills; a longer list extends a shorter one."""
     rng = random.Random(seed)
     return [skill_row(rng) for _ in range(count)]
+
+
+def seen_rows(count: int, seed: str) -> list[Row]:
+    """`count` draws of the targets' training rows, with the task's name in front, as T5 has it."""
+    rng = random.Random(seed)
+    pool = [
+        Row(f"{name.removeprefix('mini_')} {row.inputs}", row.targets)
+        for name in TARGETS
+        for row in split_rows(name, "train")
+    ]
+    return [world.pick(rng, pool) for _ in range(count)]

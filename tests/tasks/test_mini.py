@@ -55,7 +55,7 @@ def test_label_words_are_the_targets():
 def test_mixtures_hold_their_tasks_in_proportion_to_rows():
     assert set(mixtures.task_names("mini_sources")) == set(mini_suite.SOURCES)
     assert set(mixtures.task_names("mini_targets")) == set(mini_suite.TARGETS)
-    for name in ("mini_sources", "mini_targets", "mini_pretrain"):
+    for name in ("mini_sources", "mini_targets", "mini_pretrain", "mini_pretrain_seen"):
         mixture = seqio.get_mixture_or_task(name)
         for task in mixture.tasks:
             assert mixture.get_rate(task) == task.source.num_input_examples("train")

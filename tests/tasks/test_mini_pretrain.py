@@ -2,6 +2,7 @@ import random
 import re
 
 from mpt_jax.tasks.mini import pretrain as mini_pretrain
+from mpt_jax.tasks.mini.suite import TARGETS, split_rows
 
 
 def restore(inputs, targets):
@@ -23,10 +24,29 @@ def test_corruption_hides_spans_and_nothing_else():
 
 
 def test_rows_depend_on_the_seed_alone_and_extend():
-    for rows in (mini_pretrain.corruption_rows, mini_pretrain.instruction_rows):
+    writers = (
+        mini_pretrain.corruption_rows,
+        mini_pretrain.instruction_rows,
+        mini_pretrain.seen_rows,
+    )
+    for rows in writers:
         assert rows(50, "a")[:20] == rows(20, "a") != rows(20, "b")
 
 
 def test_instruction_rows_hardly_repeat():
     rows = mini_pretrain.instruction_rows(5000, "distinct")
     assert len({row.inputs for row in rows}) > 0.95 * len(rows)
+
+
+def test_seen_rows_are_training_rows_of_all_targets_behind_their_names():
+    seen = mini_pretrain.seen_rows(3000, "seen")
+    names = {row.inputs.split(" ", 1)[0] for row in seen}
+    assert names == {name.removeprefix("mini_") for name in TARGETS}
+    for row in seen:
+        name, inputs = row.inputs.split(" ", 1)
+        splits = {
+            split: {(each.inputs, each.targets) for each in split_rows(f"mini_{name}", split)}
+            for split in ("train", "validation", "test")
+        }
+        assert (inputs, row.targets) in splits["train"]
+        assert (inputs, row.targets) not in splits["validation"] | splits["test"]
