@@ -13,8 +13,8 @@ MINI = tuple(
     for name in (
         *("nli", "qnli", "paraphrase", "sentiment", "qa", "cloze"),
         *("news_nli", "rte", "similarity", "acceptability", "wic", "coref", "boolq", "data2text"),
-        *("span_corruption", "instructions"),
-        *("sources", "targets", "pretrain"),
+        *("span_corruption", "instructions", "seen_targets"),
+        *("sources", "targets", "pretrain", "pretrain_seen"),
     )
 )
 PAPER = (
