@@ -1,7 +1,8 @@
 """Attention on a CPU: one example after the other, so that the scores of only one are ever there.
 
-The backward pass computes the scores again, as flash attention does (Dao et al. 2022). The
-logarithm of each softmax's sum is kept, so that it needs neither maximum nor sum again.
+The backward pass computes the scores again, as flash attention does (Dao et al. 2022). The highest
+score and the sum of each softmax are kept. (The logarithm of the sum alone would be lost where all
+keys are masked, next to -1e9.)
 """
 
 import functools
@@ -22,11 +23,12 @@ def forward(
     valid: jax.Array | None,
     *,
     head_dim: int,
-) -> tuple[jax.Array, jax.Array]:
+) -> tuple[jax.Array, jax.Array, jax.Array]:
     """As `attention.dense`.
 
     Returns:
-        [B, Q, H * d], and what `backward` needs: the log of the softmax's sums, [B, H, Q] float32.
+        [B, Q, H * d], and what `backward` needs: of each softmax the highest score and the sum of
+        exp(score - highest), each [B, H, Q] float32.
     """
 
     def one(example):
@@ -37,7 +39,7 @@ def forward(
         weights = jnp.exp(scores - highest)
         sums = jnp.sum(weights, axis=-1, keepdims=True)
         mixed = _einsum("hqk,hkd->hqd", weights.astype(values.dtype), values) / sums
-        return _join(mixed.astype(values.dtype)), (highest + jnp.log(sums))[..., 0]
+        return _join(mixed.astype(values.dtype)), highest[..., 0], sums[..., 0]
 
     return jax.lax.map(one, (queries, keys, values, valid))
 
@@ -49,7 +51,8 @@ def backward(
     bias: jax.Array | None,
     valid: jax.Array | None,
     gradient: jax.Array,
-    log_sums: jax.Array,
+    highest: jax.Array,
+    sums: jax.Array,
     *,
     head_dim: int,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
@@ -58,13 +61,14 @@ def backward(
     Args:
         queries, keys, values, bias, valid, head_dim: as `attention.dense`.
         gradient: of the result, [B, Q, H * d].
-        log_sums: what `forward` returned with it, [B, H, Q].
+        highest, sums: what `forward` returned with it, [B, H, Q].
     """
 
     def one(example):
-        *arrays, seen, log_sums = example
+        *arrays, seen, highest, sums = example
         queries, keys, values, gradient = (_split(x, head_dim) for x in arrays)
-        weights = jnp.exp(_scores(queries, keys, bias, seen) - log_sums[..., None])
+        scores = _scores(queries, keys, bias, seen)
+        weights = jnp.exp(scores - highest[..., None]) * (1 / sums)[..., None]
         of_weights = _einsum("hqd,hkd->hqk", gradient, values)
         along = jnp.sum(weights * of_weights, axis=-1, keepdims=True)
         of_scores = weights * (of_weights - along)
@@ -78,7 +82,7 @@ def backward(
         )
         return tuple(_join(x.astype(values.dtype)) for x in gradients)
 
-    return jax.lax.map(one, (queries, keys, values, gradient, valid, log_sums))
+    return jax.lax.map(one, (queries, keys, values, gradient, valid, highest, sums))
 
 
 def _scores(queries, keys, bias, seen) -> jax.Array:

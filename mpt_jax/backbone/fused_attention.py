@@ -115,7 +115,7 @@ def _fused_backward(head_dim, choice, kept, gradient):
 _fused.defvjp(_fused_forward, _fused_backward, symbolic_zeros=True)
 
 # How arrays lie on a mesh: [B, T, H * d], [H, Q, K], [B, K] and [B, H, Q].
-_JOINED, _BIAS, _VALID, _SUMS = ("data", None, "model"), ("model",), ("data",), ("data", "model")
+_JOINED, _BIAS, _VALID, _ROWS = ("data", None, "model"), ("model",), ("data",), ("data", "model")
 _INPUTS = (_JOINED, _JOINED, _JOINED, _BIAS, _VALID)
 
 
@@ -123,7 +123,7 @@ def _forward(*arrays: jax.Array | None, head_dim: int, choice: str) -> tuple[jax
     """Of queries, keys, values, bias and valid: the result, and what the backward pass needs."""
     if choice == _BY_EXAMPLE:
         run = functools.partial(attention_by_example.forward, head_dim=head_dim)
-        return _on_mesh(run, arrays, _INPUTS, (_JOINED, _SUMS), head_dim)
+        return _on_mesh(run, arrays, _INPUTS, (_JOINED, _ROWS, _ROWS), head_dim)
     run = functools.partial(attention_kernel.forward, head_dim=head_dim, interpret=INTERPRET)
     return _on_mesh(lambda *own: (run(*own),), arrays, _INPUTS, (_JOINED,), head_dim)
 
@@ -133,7 +133,7 @@ def _backward(*arrays: jax.Array | None, head_dim: int, choice: str) -> tuple[ja
     run = functools.partial(attention_kernel.backward, interpret=INTERPRET)
     if choice == _BY_EXAMPLE:
         run = attention_by_example.backward
-    run, layouts = functools.partial(run, head_dim=head_dim), (*_INPUTS, _JOINED, _SUMS)
+    run, layouts = functools.partial(run, head_dim=head_dim), (*_INPUTS, _JOINED, _ROWS, _ROWS)
     return _on_mesh(run, arrays, layouts[: len(arrays)], (_JOINED,) * 3, head_dim)
 
 

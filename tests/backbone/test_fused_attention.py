@@ -11,7 +11,7 @@ from jax.experimental import topologies
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from mpt_jax.backbone import attention, fused_attention
+from mpt_jax.backbone import attention, attention_by_example, fused_attention
 from mpt_jax.engine.partitioning import PjitPartitioner
 from mpt_jax.errors import UserError
 
@@ -108,6 +108,33 @@ def test_many_scores_are_taken_one_example_after_the_other_on_a_cpu(monkeypatch)
             found = jax.jit(both("auto"))(*arrays)
         for ours, theirs in zip(found, both("dense")(*arrays), strict=True):
             np.testing.assert_allclose(ours, theirs, atol=1e-5)
+
+
+@pytest.mark.parametrize("absent", [(), ("bias",), ("valid",), ("bias", "valid")])
+def test_one_example_after_the_other_with_and_without_bias_and_padding(absent):
+    q, k, v, bias, valid = given(length=7, batch=3)
+    valid[1] = False  # an example that only fills the batch
+    gradient = np.random.default_rng(1).normal(size=q.shape).astype(np.float32)
+    optional = {"bias": bias, "valid": valid} | dict.fromkeys(absent)
+    dense = functools.partial(attention.dense, **optional, head_dim=8)
+    expected, pull = jax.vjp(dense, q, k, v)
+    arrays = (q, k, v, *optional.values())
+    found, *kept = attention_by_example.forward(*arrays, head_dim=8)
+    gradients = attention_by_example.backward(*arrays, gradient, *kept, head_dim=8)
+    for ours, theirs in zip((found, *gradients), (expected, *pull(gradient)), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-5)
+
+
+def test_one_example_after_the_other_in_bfloat16():
+    """As close to float32 as what is rounded allows: inputs, softmax and results."""
+    exact = given()
+    rounded = [x.astype(jnp.bfloat16) for x in exact[:3]]
+    expected, pull = jax.vjp(lambda *x: attention.dense(*x, *exact[3:], 8), *exact[:3])
+    found, *kept = attention_by_example.forward(*rounded, *exact[3:], head_dim=8)
+    gradients = attention_by_example.backward(*rounded, *exact[3:], rounded[0], *kept, head_dim=8)
+    for ours, theirs in zip((found, *gradients), (expected, *pull(exact[0])), strict=True):
+        assert ours.dtype == jnp.bfloat16
+        np.testing.assert_allclose(ours.astype(np.float32), theirs, atol=0.03, rtol=0.03)
 
 
 # ---------------------------------------------------------------- within a model
