@@ -52,7 +52,8 @@ class Bank:
 
     def _take_over(self) -> None:
         programs = Programs(self.programs.t5.with_prompts(self.file))
-        programs.compile()
+        if not programs.are_those_of(self.programs):
+            programs.compile()
         self.programs, self.refused, self.since = programs, None, time.time()
         tasks = len(programs.t5.tasks)
         self._metrics.bank_loaded(tasks)

@@ -38,6 +38,11 @@ class Programs:
         self.labels = min(_MOST_LABELS, 1 << (tokens.shape[1] - 1).bit_length())
         self.label_length = tokens.shape[2]
 
+    def are_those_of(self, other: "Programs") -> bool:
+        """Whether nothing is left to compile where the other's are compiled."""
+        ours, theirs = ((x.labels, x.label_length) for x in (self, other))
+        return ours == theirs and self.t5.predictor.has_programs_of(other.t5.predictor)
+
     def width_of(self, row: Row) -> int:
         """Tokens of the narrowest batch that the row fits into."""
         return next(width for width in self.widths if len(row.ids) <= width)
@@ -67,7 +72,7 @@ class Programs:
         return self.t5.predictor.rank(rows, labels, size, width, least)
 
     def compile(self) -> int:
-        """Compile all programs; those that are there already take moments. Returns their number."""
+        """Compile all programs; returns their number."""
         row = Row("", [self.t5.predictor.model.input_vocabulary.eos_id], 0, False)
         shapes = [(size, width) for size in self.sizes for width in self.widths]
 
