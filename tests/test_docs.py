@@ -129,7 +129,7 @@ def test_command_runs(workplace, monkeypatch, command):
         monkeypatch.setattr(topology, "has_compiler", lambda: False)
     if words[0] == "serve":  # it would not end: tests/serve/test_server.py
         monkeypatch.setattr(server.uvicorn.Server, "run", lambda *_, **__: None)
-        monkeypatch.setattr(programs.Programs, "compile", lambda _: 0)
+        monkeypatch.setattr(programs.Programs, "compile", lambda _: None)
         words.append("--port=0")
     if "pretrain_mini" in command:  # half a million rows and all weights: a minute for a step
         words.append("--dry_run")

@@ -4,7 +4,6 @@ import argparse
 import contextlib
 import signal
 import socket
-import time
 from collections.abc import Iterator
 
 import uvicorn
@@ -37,9 +36,8 @@ def serve(arguments: argparse.Namespace) -> None:
     )
     metrics = Metrics()
     served = bank.Bank(file, signature, t5, metrics)
-    began = time.perf_counter()
-    count = served.programs.compile()
-    seconds = time.perf_counter() - began
+    hosts.note(f"compiling {len(served.programs)} programs")
+    served.programs.compile()
     batcher = Batcher(
         metrics,
         size=t5.predictor.batch_size,
@@ -50,13 +48,12 @@ def serve(arguments: argparse.Namespace) -> None:
     config = uvicorn.Config(
         pages.app(), log_level="warning", access_log=False, server_header=False, ws="none"
     )
-    hosts.note(f"{count} programs were compiled in {seconds:.1f} s.")
     server = uvicorn.Server(config)
     with _ended_by_signals(server):
         _listen(listener, config.backlog)
         host, port = listener.getsockname()[:2]
         shown = f"[{host}]" if ":" in host else host
-        hosts.note(f"http://{shown}:{port} answers for {len(t5.tasks):,} tasks; Ctrl-C ends it.")
+        hosts.note(f"http://{shown}:{port} answers for {served.size}; Ctrl-C ends it.")
         server.run(sockets=[listener])
 
 
