@@ -21,8 +21,10 @@ from mpt_jax.backbone.formats import backbones
 from mpt_jax.backbone.network import Transformer
 from mpt_jax.errors import UserError
 from mpt_jax.methods.adapter import Adapter
+from mpt_jax.methods.lora import LoRA
 from mpt_jax.models import EncoderDecoderModel
 from mpt_jax.product import product_file
+from mpt_jax.product.leaves import is_per_task
 
 TEXTS = ["the judge resisted the law .", "yes", "a mayor in madrid on friday", "it was good"]
 LONG = "the governor supported the ban in madrid " * 4
@@ -90,7 +92,8 @@ def test_after_warming_up_nothing_is_compiled(folder):
         t5.warm_up(0)
 
 
-def test_other_prompts_on_the_same_backbone(folder, tmp_path):
+@pytest.mark.parametrize("method", [None, LoRA(rank=2)], ids=["mpt", "lora"])
+def test_other_prompts_on_the_same_backbone(tmp_path, method):
     def calls(t5, tasks):
         return t5.predict_with_scores(TEXTS, tasks=tasks), t5.score(TEXTS[:2], task="sst")
 
@@ -98,8 +101,9 @@ def test_other_prompts_on_the_same_backbone(folder, tmp_path):
         assert found[0] == expected[0] and found[1].best == expected[1].best
         np.testing.assert_array_equal(found[1][1], expected[1][1])
 
+    folder = toy_prompts.write(tmp_path / "three", method=method)
     bank, info = product_file.load(folder)
-    grown = {n: np.concatenate([x, x[:1] * 2]) if n != "shared" else x for n, x in bank.items()}
+    grown = {n: np.concatenate([x, 2 * x[:1]]) if is_per_task(n) else x for n, x in bank.items()}
     names = (*info.tasks, "new")
     other = product_file.save(str(tmp_path), grown, dataclasses.replace(info, tasks=names))
     t5 = mpt_jax.load(folder, folder, batch_size=4, growing=True)
@@ -108,9 +112,10 @@ def test_other_prompts_on_the_same_backbone(folder, tmp_path):
     with counted_compilations() as compiled:
         larger = t5.with_prompts(other)
         after = calls(larger, ["new", "qa", "sst", "nli"])
-        assert not compiled
+        assert not compiled and larger.predictor.has_programs_of(t5.predictor)
     plain = mpt_jax.load(folder, batch_size=4).with_prompts(other)
     assert larger.tasks == plain.tasks == names
+    assert not plain.predictor.has_programs_of(t5.predictor)
     assert_equal(after, calls(plain, ["new", "qa", "sst", "nli"]))
     assert_equal(calls(t5, MIXED), before)
     kernel = ("encoder", "layers_0", "mlp", "wo", "kernel")

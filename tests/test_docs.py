@@ -19,6 +19,7 @@ from mpt_jax.backbone import store
 from mpt_jax.backbone.network import Transformer
 from mpt_jax.convert import convert_backbones
 from mpt_jax.plan import topology
+from mpt_jax.serve import programs, server
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -126,6 +127,10 @@ def test_command_runs(workplace, monkeypatch, command):
         words = [word for word in words if not word.startswith(PROCESS_FLAGS)] + ["--dry_run"]
     if words[0] == "plan":  # compiling takes minutes
         monkeypatch.setattr(topology, "has_compiler", lambda: False)
+    if words[0] == "serve":  # it would not end: tests/serve/test_server.py
+        monkeypatch.setattr(server.uvicorn.Server, "run", lambda *_, **__: None)
+        monkeypatch.setattr(programs.Programs, "compile", lambda _: None)
+        words.append("--port=0")
     if "pretrain_mini" in command:  # half a million rows and all weights: a minute for a step
         words.append("--dry_run")
     assert cli.main([*words, *_tiny(words)]) == 0

@@ -35,6 +35,12 @@ class Bank:
         self.since = time.time()
         metrics.tasks.set(len(t5.tasks))
 
+    @property
+    def size(self) -> str:
+        """The number of tasks, in a message."""
+        count = len(self.programs.t5.tasks)
+        return f"{count:,} task{'s' * (count != 1)}"
+
     def look(self) -> None:
         """Take over the file, where it is another one than before and holds still."""
         if files.is_remote(self.file) or (found := signature(self.file)) == self._tried:
@@ -52,11 +58,11 @@ class Bank:
 
     def _take_over(self) -> None:
         programs = Programs(self.programs.t5.with_prompts(self.file))
-        programs.compile()
+        if not programs.are_those_of(self.programs):
+            programs.compile()
         self.programs, self.refused, self.since = programs, None, time.time()
-        tasks = len(programs.t5.tasks)
-        self._metrics.bank_loaded(tasks)
-        hosts.note(f"{self.file} was replaced: {tasks:,} tasks from now on.")
+        self._metrics.bank_loaded(len(programs.t5.tasks))
+        hosts.note(f"{self.file} was replaced: {self.size} from now on.")
 
     def _refuse(self, reason: str) -> None:
         self.refused = " ".join(reason.split())

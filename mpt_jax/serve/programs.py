@@ -1,6 +1,7 @@
 """The few programs that answer all requests from one bank: nothing is compiled for a request."""
 
 import concurrent.futures
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -38,6 +39,15 @@ class Programs:
         self.labels = min(_MOST_LABELS, 1 << (tokens.shape[1] - 1).bit_length())
         self.label_length = tokens.shape[2]
 
+    def __len__(self) -> int:
+        """How many they are: for predicting and for scoring."""
+        return 2 * len(self.sizes) * len(self.widths)
+
+    def are_those_of(self, other: "Programs") -> bool:
+        """Whether nothing is left to compile where the other's are compiled."""
+        ours, theirs = ((x.labels, x.label_length) for x in (self, other))
+        return ours == theirs and self.t5.predictor.has_programs_of(other.t5.predictor)
+
     def width_of(self, row: Row) -> int:
         """Tokens of the narrowest batch that the row fits into."""
         return next(width for width in self.widths if len(row.ids) <= width)
@@ -66,10 +76,9 @@ class Programs:
         size, least = self.size_for(len(rows)), (self.labels, self.label_length)
         return self.t5.predictor.rank(rows, labels, size, width, least)
 
-    def compile(self) -> int:
-        """Compile all programs; those that are there already take moments. Returns their number."""
+    def compile(self) -> None:
+        """Compile all programs."""
         row = Row("", [self.t5.predictor.model.input_vocabulary.eos_id], 0, False)
-        shapes = [(size, width) for size in self.sizes for width in self.widths]
 
         def compile_shape(shape: tuple[int, int]) -> None:
             rows = [row] * shape[0]
@@ -77,5 +86,4 @@ class Programs:
             self.rank(rows, [["a"]] * shape[0], shape[1])
 
         with concurrent.futures.ThreadPoolExecutor(_COMPILED_AT_ONCE) as pool:
-            list(pool.map(compile_shape, shapes))
-        return 2 * len(shapes)
+            list(pool.map(compile_shape, itertools.product(self.sizes, self.widths)))

@@ -1,10 +1,10 @@
 """From the arguments of `t5x serve` to a server that listens, and its end."""
 
 import argparse
-import errno
+import contextlib
 import signal
 import socket
-import time
+from collections.abc import Iterator
 
 import uvicorn
 
@@ -36,9 +36,8 @@ def serve(arguments: argparse.Namespace) -> None:
     )
     metrics = Metrics()
     served = bank.Bank(file, signature, t5, metrics)
-    began = time.perf_counter()
-    count = served.programs.compile()
-    seconds = time.perf_counter() - began
+    hosts.note(f"compiling {len(served.programs)} programs")
+    served.programs.compile()
     batcher = Batcher(
         metrics,
         size=t5.predictor.batch_size,
@@ -49,23 +48,29 @@ def serve(arguments: argparse.Namespace) -> None:
     config = uvicorn.Config(
         pages.app(), log_level="warning", access_log=False, server_header=False, ws="none"
     )
-    host, port = listener.getsockname()[:2]
-    shown = f"[{host}]" if ":" in host else host
-    hosts.note(f"{count} programs were compiled in {seconds:.1f} s.")
-    hosts.note(f"http://{shown}:{port} answers for {len(t5.tasks):,} tasks; Ctrl-C ends it.")
-    _run(uvicorn.Server(config), listener, (arguments.host, arguments.port))
-
-
-def _run(server: uvicorn.Server, listener: socket.socket, address: tuple[str, int]) -> None:
-    # The server raises the signal that has ended it once more; that is no failure.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: None)
-    try:
+    server = uvicorn.Server(config)
+    with _ended_by_signals(server):
+        _listen(listener, config.backlog)
+        host, port = listener.getsockname()[:2]
+        shown = f"[{host}]" if ":" in host else host
+        hosts.note(f"http://{shown}:{port} answers for {served.size}; Ctrl-C ends it.")
         server.run(sockets=[listener])
-    except OSError as error:  # another server that began at the same time
-        if error.errno != errno.EADDRINUSE:
-            raise
-        raise _taken(address, error) from error
+
+
+@contextlib.contextmanager
+def _ended_by_signals(server: uvicorn.Server) -> Iterator[None]:
+    """Within it a signal ends the server.
+
+    The server sees to that while it runs, and then raises the signal once more for its caller. That
+    would be a failure, and a signal just before it runs too.
+    """
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, server.handle_exit) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _bound(host: str, port: int) -> socket.socket:
@@ -82,7 +87,15 @@ def _bound(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _taken(address: tuple[str, int], error: OSError) -> UserError:
+def _listen(listener: socket.socket, backlog: int) -> None:
+    """From now on clients that come are kept until they are answered."""
+    try:
+        listener.listen(backlog)
+    except OSError as error:  # another server has come first, meanwhile
+        raise _taken(listener.getsockname(), error) from error
+
+
+def _taken(address: tuple, error: OSError) -> UserError:
     return UserError(
         f"cannot listen on {address[0]}:{address[1]}: {error.strerror or error}. Choose another "
         "--port or --host, or stop what listens there."

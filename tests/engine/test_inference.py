@@ -269,7 +269,7 @@ def test_long_texts_are_truncated_and_counted_or_refused(echo, capsys):
     cut = echo(text)
     assert cut[2]["input"] == "x" * 40
     assert "t5x: warning: 1 of 3 texts were longer than 12 tokens" in capsys.readouterr().err
-    with pytest.raises(UserError, match="line 3 has at least 41 tokens, more than the limit of 12"):
+    with pytest.raises(UserError, match="line 3 has at least 13 tokens, more than the limit of 12"):
         echo(text, too_long="refuse")
 
 

@@ -130,7 +130,7 @@ def test_answers_of_clients_at_once_are_those_of_predict(server, t5):
             return server.ask("/predict", {"texts": texts, "tasks": tasks})
         return server.ask("/score", {"texts": texts, "tasks": tasks, "labels": labels})
 
-    with concurrent.futures.ThreadPoolExecutor(6) as pool:  # so that all find room
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:  # so that all find room
         found = list(pool.map(client, range(len(asked))))
     for number, (status, answer) in enumerate(found):
         texts, tasks = asked[number]
@@ -229,6 +229,15 @@ def test_a_large_body_is_refused_while_it_is_read(server):
             client.sendall(b"3e8\r\n" + b" " * 1000 + b"\r\n")
         answer = client.recv(4096)
     assert answer.startswith(b"HTTP/1.1 413") and b"connection: close" in answer
+
+
+def test_a_client_may_leave_at_any_time(server, t5):
+    body = json.dumps({"texts": TEXTS, "tasks": MIXED}).encode()
+    head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body)
+    for sent in (head[:20], head, head + body[:9], head + body):
+        with socket.create_connection(("127.0.0.1", server.port), SECONDS) as client:
+            client.sendall(sent)
+    assert server.predict(TEXTS, MIXED) == t5.predict(TEXTS, tasks=MIXED)
 
 
 def test_more_than_the_queue_takes_is_refused_at_once(server, t5):

@@ -170,6 +170,18 @@ class Predictor:
         other.model, other.params, other._lengths = model, params, lengths
         return other
 
+    def has_programs_of(self, other: "Predictor") -> bool:
+        """Whether all that is compiled for the other serves this one."""
+
+        def shapes(params: Mapping) -> Any:
+            return jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype.name), params)
+
+        return (
+            self._predict is other._predict
+            and self._lengths == other._lengths
+            and shapes(self.params) == shapes(other.params)
+        )
+
     def rows_for(self, count: int) -> int:
         """Rows of the program for `count` texts: a power of two for each device, at most B."""
         parts = self.partitioner.data_partitions
