@@ -12,7 +12,7 @@ import pytest
 import safetensors.numpy
 import t5_golden
 
-from mpt_jax.backbone import decoding, fused_attention, network
+from mpt_jax.backbone import decoding, fused_attention, network, store
 from mpt_jax.backbone.formats import backbones
 from mpt_jax.errors import UserError
 
@@ -63,6 +63,7 @@ def test_logits_and_both_searches_are_those_of_transformers(name, scan_layers):
     np.testing.assert_array_equal(greedy, arrays["greedy"])
     np.testing.assert_array_equal(beam, arrays[BEAM])
     np.testing.assert_allclose(scores, arrays[f"{BEAM}_scores"], atol=1e-4)
+    assert store.identify(params) == backbones.identify(str(FAMILIES / name))
 
 
 def test_what_tells_them_apart():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import t5_golden
 import tensorstore
-from flax import serialization
+from flax import serialization, traverse_util
 
 from mpt_jax.backbone.formats import backbones, t5x_arrays
 from mpt_jax.errors import UserError
@@ -129,9 +129,19 @@ def test_a_checkpoint_of_something_else(tmp_path):
         backbones.open_weights(str(tmp_path))
 
 
-def stacked(version, name, axis):
-    """As a scan leaves the layers: encoder/encoder and decoder/decoder, or another `name`."""
+def stacked(version, name=None, axis=1):
+    """As a scan leaves the layers: encoder/encoder and decoder/decoder, or another `name`.
+
+    Heads are apart, as in T5X's scalable_t5, where there is a bias per layer.
+    """
     tree = golden.tree_of(version)
+    if version == "umt5":
+        flat = traverse_util.flatten_dict(tree)
+        for path, leaf in flat.items():
+            if path[-1] == "kernel" and "attention" in path[-3]:
+                parts = (2, 8, 16) if path[-2] == "out" else (16, 2, 8)
+                flat[path] = leaf.reshape(parts)
+        tree = traverse_util.unflatten_dict(flat)
     for side in ("encoder", "decoder"):
         names = sorted(name for name in tree[side] if name.startswith("layers_"))
         layers = [tree[side].pop(name) for name in names]
@@ -139,20 +149,28 @@ def stacked(version, name, axis):
     return tree
 
 
-@pytest.mark.parametrize("version", [VERSION, "umt5"])
 @pytest.mark.parametrize(
-    ("save", "name"), [(_orbax, None), (_legacy, None), (_legacy_one_file, "layers")]
+    ("version", "save", "name"),
+    [("umt5", _orbax, None), ("umt5", _legacy_one_file, None), (VERSION, _legacy, "layers")],
 )
 def test_layers_that_a_scan_has_stacked_are_read_one_by_one(tmp_path, save, name, version):
-    path = save(tmp_path, stacked(version, name, axis=1))
+    path = save(tmp_path, stacked(version, name))
     config, params = golden.load(path, relpos_max_distance=10)
     expected = golden.tree_of(version)
     jax.tree.map(np.testing.assert_array_equal, params, expected)
-    assert config.relpos_bias_per_layer == ("relpos_bias" in expected["encoder"]["layers_0"])
+    assert config.relpos_bias_per_layer == (version == "umt5")
+
+
+def test_a_part_of_heads_that_are_apart(tmp_path):
+    found = backbones.open_weights(str(_orbax(tmp_path, stacked("umt5")))).tensors
+    for name in ("query", "out"):
+        kernel = found[f"encoder/layers_1/attention/{name}/kernel"]
+        for part in (np.s_[3:9, 5:13], np.s_[:, 8:16], np.s_[15:16, 0:1]):
+            np.testing.assert_array_equal(kernel.read(part), kernel.whole()[part])
 
 
 def test_layers_that_are_stacked_another_way_are_refused(tmp_path):
-    path = _legacy_one_file(tmp_path, stacked(VERSION, None, axis=0))
+    path = _legacy_one_file(tmp_path, stacked(VERSION, axis=0))
     with pytest.raises(UserError, match="coder/.*/scale' of all layers.* from axis 1"):
         backbones.open_weights(str(path))
 

@@ -68,7 +68,7 @@ def model_of(name: str, seed: int) -> torch.nn.Module:
     model.lm_head.weight = torch.nn.Parameter(torch.empty(config.vocab_size, t5.WIDTH))
     if name == "umt5":  # transformers 5 sets it whatever was asked for, and scales by it
         model.config.tie_word_embeddings = False
-    t5.randomize(model, torch.Generator().manual_seed(seed + (name == "mt5")))  # not flan_t5's
+    t5.randomize(model, torch.Generator().manual_seed(seed + 1000 * (name == "mt5")))
     if name == "byt5":  # answers of letters
         model.lm_head.weight.data[3 + 33 : 3 + 127] *= 1.5
     for weight in model.parameters():  # so that bfloat16 holds them

@@ -4,7 +4,7 @@ import dataclasses
 import os
 
 from mpt_jax.backbone import store
-from mpt_jax.backbone.formats import t5x_arrays, t5x_legacy, t5x_orbax, t5x_stacked
+from mpt_jax.backbone.formats import t5x_arrays, t5x_legacy, t5x_orbax, t5x_scalable
 from mpt_jax.backbone.weights import Weights
 
 
@@ -21,7 +21,7 @@ def open_weights(path: str) -> Weights | None:
     """
     if (found := _open(path)) is None:
         return None
-    tensors = t5x_stacked.split(found.place, found.tensors)
+    tensors = t5x_scalable.split(found.place, found.tensors)
     return dataclasses.replace(found, tensors=tensors, stated=store.stated_in(path))
 
 

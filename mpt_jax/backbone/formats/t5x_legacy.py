@@ -14,7 +14,7 @@ import numpy as np
 import tensorstore
 from flax import traverse_util
 
-from mpt_jax.backbone.formats import t5x_arrays, t5x_msgpack, t5x_stacked
+from mpt_jax.backbone.formats import t5x_arrays, t5x_msgpack, t5x_scalable
 from mpt_jax.backbone.weights import DTYPES, Index, Tensor, Weights
 from mpt_jax.errors import UserError
 
@@ -57,8 +57,8 @@ def write(directory: str, weights: Weights, step: int) -> None:
         UserError: a tensor cannot be read.
     """
     specs = {}
-    for name, layers in t5x_stacked.together(weights.tensors).items():
-        array, stacked = f"target.{name.replace('/', '.')}", t5x_stacked.is_stacked(name)
+    for name, layers in t5x_scalable.together(weights.tensors).items():
+        array, stacked = f"target.{name.replace('/', '.')}", t5x_scalable.is_stacked(name)
         spec = _written(array, layers, stacked)
         specs[f"target/{name}"] = spec
         at = {**spec, "kvstore": t5x_arrays.kvstore(directory, array)}

@@ -229,7 +229,8 @@ def _check_vocabularies(
                 raise UserError(
                     f"Task {task.name!r} tokenises its {side} with another vocabulary than the "
                     "model's VOCABULARY: choose a suite made for this backbone, or register the "
-                    "task with the backbone's SentencePiece model (SPIECE_MODEL)."
+                    "task with the backbone's SentencePiece model (SPIECE_MODEL), for a ByT5 with "
+                    "seqio.ByteVocabulary()."
                 )
         _check_answers(task, cfg)
 
