@@ -134,9 +134,9 @@ def rewritten(work, name, **facts):
         # mesh and batch (four devices)
         (TARGET, {"BATCH_SIZE": 6}, "Batch size 6 does not divide over 1 microbatches × 4 data"),
         (TARGET, {"trainer__Trainer__num_microbatches": 4}, "must be a multiple of 16"),
-        (TARGET, {"EVAL_BATCH_SIZE": 6}, "Batch size 6 does not divide"),
-        (EVAL, {"EVAL_BATCH_SIZE": 6}, "Batch size 6 does not divide"),
-        (INFER, {"EVAL_BATCH_SIZE": 6}, "Batch size 6 does not divide"),
+        (TARGET, {"EVAL_BATCH_SIZE": 6}, "multiple of 4. Change EVAL_BATCH_SIZE"),
+        (EVAL, {"EVAL_BATCH_SIZE": 6}, "multiple of 4. Change EVAL_BATCH_SIZE"),
+        (INFER, {"EVAL_BATCH_SIZE": 6}, "multiple of 4. Change EVAL_BATCH_SIZE"),
         (TARGET, {"PjitPartitioner__num_partitions": 8}, "more than the 4 device(s)"),
         (TARGET, {"PjitPartitioner__num_partitions": 3}, "not a divisor of the 4 device(s)"),
         # backbone

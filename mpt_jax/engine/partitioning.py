@@ -194,14 +194,22 @@ class PjitPartitioner:
 
     # Batches.
 
-    def check_batch_size(self, batch_size: int, num_microbatches: int = 1) -> None:
-        """Raises UserError unless B splits into microbatches, and these over the data axis."""
+    def check_batch_size(
+        self, batch_size: int, num_microbatches: int = 1, name: str = "BATCH_SIZE"
+    ) -> None:
+        """Raises UserError unless B splits into microbatches, and these over the data axis.
+
+        Args:
+            batch_size: B.
+            num_microbatches: of a training step.
+            name: of the setting to change.
+        """
         parts = num_microbatches * self.data_partitions
         if batch_size < 1 or num_microbatches < 1 or batch_size % parts:
             raise UserError(
                 f"Batch size {batch_size} does not divide over {num_microbatches} microbatches ×"
                 f" {self.data_partitions} data partitions: it must be a multiple of {parts}."
-                " Change BATCH_SIZE, trainer.Trainer.num_microbatches or"
+                f" Change {name}, trainer.Trainer.num_microbatches or"
                 " partitioning.PjitPartitioner.num_partitions."
             )
 

@@ -95,7 +95,8 @@ class Training:
                 )
         self.partitioner.check_batch_size(self.batch_size, self.trainer.num_microbatches)
         if self.infer_eval_dataset_cfg is not None:
-            self.partitioner.check_batch_size(self.infer_eval_dataset_cfg.batch_size)
+            size = self.infer_eval_dataset_cfg.batch_size
+            self.partitioner.check_batch_size(size, name="EVAL_BATCH_SIZE")
         check_backbone_is_there(self.model, self.checkpoint_cfg.restore)
 
     @functools.cached_property
@@ -177,7 +178,7 @@ class Evaluation(_WithProduct):
         if not self.output_dir:
             folder = evaluated.folder(self.model.method.path, self.dataset_cfg.split)
             object.__setattr__(self, "output_dir", folder)
-        self.partitioner.check_batch_size(self.dataset_cfg.batch_size)
+        self.partitioner.check_batch_size(self.dataset_cfg.batch_size, name="EVAL_BATCH_SIZE")
         super().__post_init__()
 
     def params(self, rng: jax.Array) -> dict:
@@ -214,7 +215,7 @@ class Inference(_WithProduct):
 
     def __post_init__(self):
         feature_lengths.check(self.task_feature_lengths)
-        self.partitioner.check_batch_size(self.batch_size)
+        self.partitioner.check_batch_size(self.batch_size, name="EVAL_BATCH_SIZE")
         super().__post_init__()
 
     def params(self, rng: jax.Array) -> dict:

@@ -62,7 +62,8 @@ def build(setup: Setup) -> Program:
         UserError: a batch or a parameter that its mesh axis does not divide.
     """
     model, partitioner = setup.model, setup.partitioner
-    partitioner.check_batch_size(setup.batch_size, setup.num_microbatches)
+    name = "EVAL_BATCH_SIZE" if setup.step == PREDICT else "BATCH_SIZE"
+    partitioner.check_batch_size(setup.batch_size, setup.num_microbatches, name)
     shapes = initialize.batch_shapes(setup.batch_size, setup.lengths)
     params = initialize.param_shapes(model, partitioner, setup.restore, shapes)
     batch = {
