@@ -35,9 +35,13 @@ class Group:
 
     def __init__(self, runs: Sequence[Run], size: int | None = None):
         size = group_size.best(runs) if size is None else size
-        first = runs[0]
+        first, settings = runs[0], runs[0].settings
         step = step_lib.make_train_step(
-            first.model, first.optimizer, first.settings.partitioner, **run_axis.options(runs, size)
+            first.model,
+            first.optimizer,
+            settings.partitioner,
+            num_microbatches=settings.trainer.num_microbatches,
+            **run_axis.options(settings.partitioner, first.frozen, size),
         )
         part = functools.partial(_Mapped, size=size) if size > 1 else _One
         self._parts = [

@@ -5,7 +5,6 @@ their caches. On accelerators it is as many as fit, by the compiler's count of t
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import jax
 
@@ -50,31 +49,28 @@ def bytes_of(runs: Sequence[Run], size: int) -> int:
     """Bytes of a device that the step of so many runs needs, but for the shared backbone."""
     first = runs[0]
     settings, mesh = first.settings, first.settings.partitioner
-    stack = run_axis.Stack(mesh, size)
-
-    def stacked(tree: Any) -> Any:
-        def of(leaf: jax.Array) -> jax.ShapeDtypeStruct:
-            place = stack.sharding(leaf.sharding)
-            return jax.ShapeDtypeStruct((size, *leaf.shape), leaf.dtype, sharding=place)
-
-        return jax.tree.map(of, tree)
-
-    shapes = batch_shapes(settings.batch_size, settings.lengths)
+    stack, shapes = run_axis.Stack(mesh, size), batch_shapes(settings.batch_size, settings.lengths)
     batch = {
         name: jax.ShapeDtypeStruct(shape, "int32", sharding=mesh.batch_sharding)
         for name, shape in shapes.items()
     }
-    given = run_axis.options(runs, size)
-    shared = {tree: leaves for tree, leaves in first.frozen.items() if tree in BACKBONE_TREES}
-    frozen = {tree: shared.get(tree) or stacked(leaves) for tree, leaves in first.frozen.items()}
     rates = {group: jax.ShapeDtypeStruct((size,), "float32") for group in first.optimizer.rates}
-    state, rng = stacked(first.state()), stacked(first.rng)
-    jitted = step_lib.jitted_train_step(first.model, first.optimizer, mesh, state, **given)
+    state, *rest = (stack.shapes(given) for given in (first.state(), batch, first.rng))
+    frozen = stack.frozen_shapes(first.frozen)
+    jitted = step_lib.jitted_train_step(
+        first.model,
+        first.optimizer,
+        mesh,
+        state,
+        num_microbatches=settings.trainer.num_microbatches,
+        **run_axis.options(mesh, first.frozen, size),
+    )
     with jax.set_mesh(mesh.mesh):
-        lowered = jitted.lower(state, frozen, stacked(batch), rng, rates)
+        lowered = jitted.lower(state, frozen, *rest, rates)
         memory = lowered.compile().memory_analysis()
     total = memory.argument_size_in_bytes + memory.temp_size_in_bytes
     new = memory.output_size_in_bytes - memory.alias_size_in_bytes
+    shared = [leaves for tree, leaves in first.frozen.items() if tree in BACKBONE_TREES]
     resident = [leaf.addressable_shards[0].data.nbytes for leaf in jax.tree.leaves(shared)]
     return total + new - sum(resident)
 

@@ -16,14 +16,13 @@ from jax.sharding import NamedSharding, PartitionSpec
 from mpt_jax.backbone import store
 from mpt_jax.engine.data.length_buckets import PAD_ID, Batch
 from mpt_jax.engine.partitioning import DATA, PjitPartitioner
-from mpt_jax.engine.run import Run
 
 
 class Stack:
     """How `size` runs lie on a mesh."""
 
     def __init__(self, partitioner: PjitPartitioner, size: int):
-        self._partitioner = partitioner
+        self._partitioner, self._size = partitioner, size
         self._first = DATA if lies_over_data(partitioner, size) else None
 
     def leaves(self, trees: Sequence[Any]) -> Any:
@@ -43,6 +42,22 @@ class Stack:
                 for path, leaf in flat[0].items()
             }
         )
+
+    def shapes(self, tree: Any) -> Any:
+        """What `leaves` gives for trees of arrays like this one: their shapes, laid out."""
+
+        def stack(leaf: Any) -> jax.ShapeDtypeStruct:
+            place, shape = self.sharding(leaf.sharding), (self._size, *leaf.shape)
+            return jax.ShapeDtypeStruct(shape, leaf.dtype, sharding=place)
+
+        return jax.tree.map(stack, tree)
+
+    def frozen_shapes(self, frozen: Mapping) -> dict:
+        """Those of `frozen`."""
+        return {
+            tree: leaves if tree in store.BACKBONE_TREES else self.shapes(leaves)
+            for tree, leaves in frozen.items()
+        }
 
     def batches(self, batches: Sequence[Batch]) -> dict[str, jax.Array]:
         """Batches of this process, of as many rows each."""
@@ -64,23 +79,23 @@ class Stack:
 def lies_over_data(partitioner: PjitPartitioner, size: int) -> bool:
     """Whether each data partition has whole runs; of several hosts each reads a part of a batch."""
     parts = partitioner.data_partitions
-    return size > 1 and parts > 1 and size % parts == 0 and jax.process_count() == 1
+    hosts = {device.process_index for device in partitioner.mesh.devices.flat}
+    return size > 1 and parts > 1 and size % parts == 0 and len(hosts) == 1
 
 
-def options(runs: Sequence[Run], size: int) -> dict[str, Any]:
-    """The arguments of `step.jitted_train_step` for `size` of the runs at once."""
-    settings = runs[0].settings
-    found: dict[str, Any] = {"num_microbatches": settings.trainer.num_microbatches}
-    if size > 1:
-        found["frozen_axes"] = frozen_axes(runs[0].frozen)
-        found["runs_over_data"] = lies_over_data(settings.partitioner, size)
-    return found
+def options(partitioner: PjitPartitioner, frozen: Mapping, size: int) -> dict[str, Any]:
+    """What `step.jitted_train_step` is told of `size` runs at once; of one, nothing.
 
-
-def frozen_axes(frozen: Mapping) -> dict:
-    """Where the axis of runs is in the frozen parameters of several; None where there is none."""
+    Args:
+        partitioner: the mesh.
+        frozen: nested dict of the frozen parameters of a run, or of their shapes.
+        size: how many.
+    """
+    if size == 1:
+        return {}
     flat = traverse_util.flatten_dict(frozen)
-    return traverse_util.unflatten_dict({p: None if _is_shared(p) else 0 for p in flat})
+    axes = traverse_util.unflatten_dict({p: None if _is_shared(p) else 0 for p in flat})
+    return {"frozen_axes": axes, "runs_over_data": lies_over_data(partitioner, size)}
 
 
 def _is_shared(path: tuple[str, ...]) -> bool:

@@ -99,7 +99,7 @@ def run(arguments: argparse.Namespace) -> int:
             f"\nDeleted first, because {why}: {len(again)}\n{recorded.listed(changed)}", flush=True
         )
     if arguments.together > 1:
-        print(overview.shared(groups.of(left, arguments.together)), flush=True)
+        print(overview.shared(groups.of(left, arguments.together, arguments.processes)), flush=True)
     if arguments.dry_run:
         return 0
     status = finish(left, arguments.processes, folder, arguments.together, again)
