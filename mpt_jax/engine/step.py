@@ -272,8 +272,12 @@ def kept_eval_step(model: Any, name: str, partitioner: PjitPartitioner) -> Calla
         partitioner: the mesh.
     """
     make = functools.partial(make_eval_step, getattr(model, name), partitioner)
-    key = (name, getattr(model, "inference", None), partitioner.mesh)
-    return make() if key[1] is None else kept.once("eval step", key, make)
+
+    def key() -> tuple | None:
+        decides = getattr(model, "inference", None)
+        return None if decides is None else (name, decides, partitioner.mesh)
+
+    return kept.once("eval step", key, make)
 
 
 def make_eval_step(fn: Callable[..., Any], partitioner: PjitPartitioner) -> Callable[..., Any]:
