@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mpt_jax.engine import group_size, run_axis
+from mpt_jax.engine import group_size, kept, run_axis, sharing
 from mpt_jax.engine import step as step_lib
 from mpt_jax.engine.data.length_buckets import Batch
 from mpt_jax.engine.run import Run
@@ -35,13 +35,17 @@ class Group:
 
     def __init__(self, runs: Sequence[Run], size: int | None = None):
         size = group_size.best(runs) if size is None else size
-        first, settings = runs[0], runs[0].settings
-        step = step_lib.make_train_step(
-            first.model,
-            first.optimizer,
-            settings.partitioner,
-            num_microbatches=settings.trainer.num_microbatches,
-            **run_axis.options(settings.partitioner, first.frozen, size),
+        first, mesh = runs[0], runs[0].settings.partitioner
+        step = kept.once(
+            "train step",
+            lambda: None if size > 1 else sharing.program(first),
+            lambda: step_lib.make_train_step(
+                first.model,
+                first.optimizer,
+                mesh,
+                num_microbatches=first.settings.trainer.num_microbatches,
+                **run_axis.options(mesh, first.frozen, size),
+            ),
         )
         part = functools.partial(_Mapped, size=size) if size > 1 else _One
         self._parts = [
@@ -140,7 +144,8 @@ class _Mapped(_Part):
         self._places = [*runs, *[runs[-1]] * (size - len(runs))]
         self._stack = run_axis.Stack(self._mesh, size)
         states = [run.state() for run in self._places]
-        self._shardings = jax.tree.map(lambda leaf: leaf.sharding, states[0])
+        shardings = jax.tree.map(lambda leaf: leaf.sharding, states[0])
+        self._of_one = jax.jit(_slice, out_shardings=shardings)
         self._state = self._stack.leaves(states)
         self._frozen = self._stack.frozen([run.frozen for run in self._places])
         self._rng = self._stack.leaves([run.rng for run in self._places])
@@ -158,10 +163,9 @@ class _Mapped(_Part):
         return self._frozen, self._stack.batches(rows), self._rng, self._rates
 
     def _state_of(self, index: int) -> step_lib.TrainState:
-        return jax.device_put(_slice(self._state, index), self._shardings)
+        return self._of_one(self._state, index)
 
 
-@jax.jit
 def _slice(state: step_lib.TrainState, index: int) -> step_lib.TrainState:
     """The state of one run of several."""
     return jax.tree.map(lambda leaf: leaf[index], state)

@@ -8,10 +8,12 @@ import pytest
 import toy
 from toy_loop import dataset, settings
 
-from mpt_jax.engine import initialize, kept, loop
+from mpt_jax.engine import initialize, kept, loop, optimizers, run, sharing
 from mpt_jax.engine import step as step_lib
 from mpt_jax.engine.evaluation import evaluator
 from mpt_jax.engine.partitioning import PjitPartitioner
+from mpt_jax.engine.schedules import create_learning_rate_scheduler
+from mpt_jax.engine.settings import Trainer
 from mpt_jax.methods.adapter import Adapter
 from mpt_jax.methods.mpt import MPT
 from mpt_jax.methods.prompt_tuning import PromptTuning
@@ -115,15 +117,50 @@ def test_rows_are_read_once_for_evaluations_that_read_the_same():
         assert rows(**changes) is not first
 
 
-def test_a_run_after_another_gives_what_it_gives_by_itself(backbone, tmp_path):
-    def product(name, seed):
-        loop.train(settings(tmp_path / name, backbone, random_seed=seed, total_steps=2))
+def test_a_run_after_another_takes_its_step_and_gives_what_it_gives_by_itself(
+    backbone, tmp_path, monkeypatch
+):
+    compiled = []
+    jitted = step_lib.jitted_train_step
+
+    def count(*arguments, **options):
+        compiled.append(arguments)
+        return jitted(*arguments, **options)
+
+    monkeypatch.setattr(step_lib, "jitted_train_step", count)
+
+    def product(name, seed, rate=0.1):
+        model = toy.model(MPT(prompt_length=4), ("toy_a", "toy_b"), toy.ONE_LAYER)
+        model = dataclasses.replace(model, optimizer_def=optimizers.adamw(rate))
+        changes = {"model": model, "random_seed": seed, "total_steps": 2}
+        loop.train(settings(tmp_path / name, backbone, **changes))
         return (tmp_path / name / "prompts.safetensors").read_bytes()
 
     product("before", 0)
-    after = product("after", 1)
+    after = product("after", 1, rate=0.2)
+    assert len(compiled) == 1
     before, kept._kept = kept._kept, None
     try:
-        assert product("alone", 1) == after
+        assert product("alone", 1, rate=0.2) == after
     finally:
         kept._kept = before
+
+
+def test_steps_that_differ_are_not_shared(backbone, tmp_path):
+    def decides(name, **changes):
+        with run.Run(settings(tmp_path / name, backbone, **changes)) as one:
+            assert one.open()
+            one.start()
+            return sharing.program(one)
+
+    def schedule(steps):
+        return lambda: Trainer(1, create_learning_rate_scheduler(warmup_steps=steps))
+
+    first = decides("first", trainer_cls=schedule(2))
+    assert first == decides("same", trainer_cls=schedule(2), random_seed=7) and hash(first)
+    others = [
+        decides("schedule", trainer_cls=schedule(3)),
+        decides("parts", trainer_cls=lambda: Trainer(2, schedule(2)().learning_rate_fn)),
+        decides("method", model=toy.model(PromptTuning(4), ("toy_a", "toy_b"), toy.ONE_LAYER)),
+    ]
+    assert first not in others
