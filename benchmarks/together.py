@@ -4,9 +4,15 @@
 
 trains and scores the same cells with each of the given ways, in a new folder each, with nothing
 compiled before, and prints wall time, CPU time, cells per minute and the largest process.
+
+    python benchmarks/together.py --topology=v5e:4x4 --runs=1,8,64
+
+has the TPU compiler compile the training step of so many runs at once on T5-Base, and prints for
+each what it needs of a chip (needs `pip install 'mpt-jax[tpu_check]'`).
 """
 
 import argparse
+import dataclasses
 import os
 import shlex
 import subprocess
@@ -14,7 +20,14 @@ import sys
 import tempfile
 import time
 
-WAYS = ("processes=2", "processes=1", "together")
+STEP_FILES = ["gin/mpt_target.gin", "gin/models/t5_base.gin"]
+STEP_SETTINGS = [
+    "DTYPE=bfloat16",
+    "PROMPT_LENGTH=100",
+    "BATCH_SIZE=32",
+    "TASK_FEATURE_LENGTHS={'inputs': 256, 'targets': 16}",
+]
+WAYS = ("processes=2", "together", "together+processes=2")
 
 
 def measure(plan: str, chosen: list[str], way: str) -> tuple[int, float, float, int]:
@@ -22,7 +35,8 @@ def measure(plan: str, chosen: list[str], way: str) -> tuple[int, float, float, 
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "mpt_jax.cli", "sweep", plan, f"--folder={folder}"]
         began = time.monotonic()
-        process = subprocess.Popen([*command, *chosen, way], stdout=subprocess.PIPE, text=True)
+        flags = [f"--{flag}" for flag in way.split("+")]
+        process = subprocess.Popen([*command, *chosen, *flags], stdout=subprocess.PIPE, text=True)
         out = process.stdout.read()
         _, status, usage = os.wait4(process.pid, 0)
         process.stdout.close()
@@ -34,6 +48,35 @@ def measure(plan: str, chosen: list[str], way: str) -> tuple[int, float, float, 
         return cells, seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024
 
 
+def plan_runs(name: str, numbers: list[int]) -> None:
+    """Prints, for each number of runs at once, what their step needs of a chip of a TPU slice."""
+    os.environ.setdefault("JAX_PLATFORMS", "cpu")
+    from mpt_jax.plan import estimate, program, settings
+    from mpt_jax.plan import topology as topologies
+
+    topology = topologies.parse(name)
+    one = settings.read(STEP_FILES, STEP_SETTINGS, [], topology)
+    mesh = one.partitioner.mesh.shape
+    print(f"{' '.join(STEP_FILES)} {shlex.join(STEP_SETTINGS)}")
+    print(f"{name}, data {mesh['data']} x model {mesh['model']}; of a run, on each chip:")
+    print(
+        "runs   TFLOP  GB of HBM  MB sent |  arithmetic    memory     links  ms | peak   compiled"
+    )
+    for runs in numbers:
+        built = program.build(dataclasses.replace(one, runs=runs))
+        made = estimate.compile_program(built, topology)
+        if made.flops is None:
+            print(f"{runs:4}   does not fit: {made.peak / 2**30:.1f} GiB", flush=True)
+            continue
+        times = "".join(f"{1e3 * seconds / runs:10.3f}" for seconds in made.seconds.values())
+        print(
+            f"{runs:4} {made.flops / runs / 1e12:7.4f} {made.hbm_bytes / runs / 1e9:10.3f} "
+            f"{made.moved / runs / 1e6:8.2f} |  {times}     | {made.peak / 2**30:.2f} GiB "
+            f"{made.compile_seconds:4.0f} s",
+            flush=True,
+        )
+
+
 def main() -> None:
     """Prints a row for each way."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -42,16 +85,22 @@ def main() -> None:
     parser.add_argument("--tasks", default="mini_rte")
     parser.add_argument("--shots", default="16,32")
     parser.add_argument("--seeds", default="0,1,2")
-    parser.add_argument("--ways", default=",".join(WAYS), help="flags without --, by commas")
+    parser.add_argument("--ways", default=",".join(WAYS), help="flags without --, as A,B+C")
+    parser.add_argument("--topology", help="plan the step of a TPU slice instead of running")
+    parser.add_argument("--runs", default="1,8,64", help="at once, with --topology")
     given = vars(parser.parse_args())
-    plan, ways = given.pop("plan"), [f"--{way}" for way in given.pop("ways").split(",")]
+    topology, runs = given.pop("topology"), given.pop("runs")
+    if topology:
+        plan_runs(topology, [int(number) for number in runs.split(",")])
+        return
+    plan, ways = given.pop("plan"), given.pop("ways").split(",")
     chosen = [f"--{name}={value}" for name, value in given.items()]
     print(f"{shlex.join(['t5x', 'sweep', plan, *chosen])} on {os.cpu_count()} cores")
-    print(f"{'':15} {'cells':>5} {'seconds':>8} {'cells/min':>9} {'CPU s/cell':>10} {'memory':>8}")
+    print(f"{'':20} {'cells':>5} {'seconds':>8} {'cells/min':>9} {'CPU s/cell':>10} {'memory':>8}")
     for way in ways:
         cells, seconds, cpu, memory = measure(plan, chosen, way)
         print(
-            f"{way:15} {cells:5} {seconds:8.0f} {60 * cells / seconds:9.2f} {cpu / cells:10.1f} "
+            f"{way:20} {cells:5} {seconds:8.0f} {60 * cells / seconds:9.2f} {cpu / cells:10.1f} "
             f"{memory / 1e9:5.2f} GB",
             flush=True,
         )

@@ -18,13 +18,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import traverse_util
-from jax.sharding import NamedSharding, PartitionSpec
 
-from mpt_jax.backbone import store
+from mpt_jax.engine import group_size, kept, run_axis, sharing
 from mpt_jax.engine import step as step_lib
-from mpt_jax.engine.data.length_buckets import PAD_ID, Batch
-from mpt_jax.engine.partitioning import PjitPartitioner
+from mpt_jax.engine.data.length_buckets import Batch
 from mpt_jax.engine.run import Run
 
 
@@ -33,20 +30,26 @@ class Group:
 
     Args:
         runs: started, and able to share (`sharing.Sharing`).
-        size: runs of a part; None: as is best for the devices, `size_for`.
+        size: runs of a part; None: as is best for the devices, `group_size.best`.
     """
 
     def __init__(self, runs: Sequence[Run], size: int | None = None):
-        size = size_for(runs) if size is None else size
-        first = runs[0]
-        options: dict[str, Any] = {"num_microbatches": first.settings.trainer.num_microbatches}
-        if size > 1:
-            options["frozen_axes"] = _frozen_axes(first)
-        mesh = first.settings.partitioner
-        step = step_lib.make_train_step(first.model, first.optimizer, mesh, **options)
+        size = group_size.best(runs) if size is None else size
+        first, mesh = runs[0], runs[0].settings.partitioner
+        step = kept.once(
+            "train step",
+            lambda: None if size > 1 else sharing.program(first),
+            lambda: step_lib.make_train_step(
+                first.model,
+                first.optimizer,
+                mesh,
+                num_microbatches=first.settings.trainer.num_microbatches,
+                **run_axis.options(mesh, first.frozen, size),
+            ),
+        )
         part = functools.partial(_Mapped, size=size) if size > 1 else _One
         self._parts = [
-            part(runs[start : start + size], mesh, step, is_alone=len(runs) == 1)
+            part(runs[start : start + size], step, is_alone=len(runs) == 1)
             for start in range(0, len(runs), size)
         ]
         self._is_first = True
@@ -72,12 +75,6 @@ class Group:
             part.waiting = []
 
 
-def size_for(runs: Sequence[Run]) -> int:
-    """How many of the runs take their step at once: on a CPU one."""
-    devices = runs[0].settings.partitioner.mesh.devices.flat
-    return 1 if devices[0].platform == "cpu" else len(runs)
-
-
 class _Part:
     """Runs that take their step at once.
 
@@ -86,8 +83,8 @@ class _Part:
         waiting: metrics on the device, and of which runs: step and task ids.
     """
 
-    def __init__(self, runs: Sequence[Run], mesh: PjitPartitioner, step: step_lib.TrainStep):
-        self.runs, self._mesh, self._step = runs, mesh, step
+    def __init__(self, runs: Sequence[Run], step: step_lib.TrainStep):
+        self.runs, self._mesh, self._step = runs, runs[0].settings.partitioner, step
         self._state: step_lib.TrainState
         self.waiting: list[tuple[Mapping[str, Any], dict[Run, tuple[int, np.ndarray]]]] = []
 
@@ -117,8 +114,8 @@ class _Part:
 class _One(_Part):
     """A run by itself."""
 
-    def __init__(self, runs, mesh, step, is_alone: bool):
-        super().__init__(runs, mesh, step)
+    def __init__(self, runs, step, is_alone: bool):
+        super().__init__(runs, step)
         (self._run,) = runs
         self._state = self._run.state()
         if not is_alone:  # of the backbone, the others start from the very arrays that it writes to
@@ -141,13 +138,17 @@ class _Mapped(_Part):
     Fewer than `size` are filled up with the last, so that all parts have one program.
     """
 
-    def __init__(self, runs, mesh, step, size: int, is_alone: bool):
-        super().__init__(runs, mesh, step)
+    def __init__(self, runs, step, size: int, is_alone: bool):
+        super().__init__(runs, step)
         del is_alone
         self._places = [*runs, *[runs[-1]] * (size - len(runs))]
-        self._state = self._stacked([run.state() for run in self._places])
-        self._frozen = self._stacked_frozen()
-        self._rng = jnp.stack([run.rng for run in self._places])
+        self._stack = run_axis.Stack(self._mesh, size)
+        states = [run.state() for run in self._places]
+        shardings = jax.tree.map(lambda leaf: leaf.sharding, states[0])
+        self._of_one = jax.jit(_slice, out_shardings=shardings)
+        self._state = self._stack.leaves(states)
+        self._frozen = self._stack.frozen([run.frozen for run in self._places])
+        self._rng = self._stack.leaves([run.rng for run in self._places])
         rates = [run.optimizer.rates for run in self._places]
         self._rates = {g: np.float32([each[g] for each in rates]) for g in rates[0]}
         for index, run in enumerate(runs):
@@ -159,63 +160,12 @@ class _Mapped(_Part):
     def _arguments(self, batches):
         any_rows = next(iter(batches.values()))  # where a run has ended
         rows = [batches.get(run, any_rows) for run in self._places]
-        spec = PartitionSpec(None, *self._mesh.batch_sharding.spec)
-        sharding = NamedSharding(self._mesh.mesh, spec)
-        stacked = {
-            name: jax.make_array_from_process_local_data(sharding, array)
-            for name, array in stacked_batch(rows).items()
-        }
-        return self._frozen, stacked, self._rng, self._rates
+        return self._frozen, self._stack.batches(rows), self._rng, self._rates
 
     def _state_of(self, index: int) -> step_lib.TrainState:
-        return _slice(self._state, index)
-
-    def _stacked(self, trees: Sequence[Any]) -> Any:
-        def stack(*leaves: jax.Array) -> jax.Array:
-            spec = PartitionSpec(None, *leaves[0].sharding.spec)
-            return jax.device_put(jnp.stack(leaves), NamedSharding(self._mesh.mesh, spec))
-
-        return jax.tree.map(stack, *trees)
-
-    def _stacked_frozen(self) -> dict:
-        """The backbone's leaves once, the others of all runs."""
-        flat = [traverse_util.flatten_dict(run.frozen) for run in self._places]
-        return traverse_util.unflatten_dict(
-            {
-                path: leaf if _is_shared(path) else self._stacked([each[path] for each in flat])
-                for path, leaf in flat[0].items()
-            }
-        )
+        return self._of_one(self._state, index)
 
 
-def _frozen_axes(run: Run) -> dict:
-    """Where the axis of runs is in the frozen parameters of several; None where there is none."""
-    flat = traverse_util.flatten_dict(run.frozen)
-    return traverse_util.unflatten_dict({p: None if _is_shared(p) else 0 for p in flat})
-
-
-def _is_shared(path: tuple[str, ...]) -> bool:
-    return path[0] in store.BACKBONE_TREES
-
-
-def stacked_batch(batches: Sequence[Batch]) -> Batch:
-    """Batches of as many rows on a new first axis, each padded to the longest of them."""
-
-    def padded(array: np.ndarray, width: int) -> np.ndarray:
-        missing = width - array.shape[1]
-        return np.pad(array, [(0, 0), (0, missing)], constant_values=PAD_ID) if missing else array
-
-    stacked = {}
-    for name, array in batches[0].items():
-        arrays = [batch[name] for batch in batches]
-        if array.ndim > 1:
-            width = max(each.shape[1] for each in arrays)
-            arrays = [padded(each, width) for each in arrays]
-        stacked[name] = np.stack(arrays)
-    return stacked
-
-
-@jax.jit
 def _slice(state: step_lib.TrainState, index: int) -> step_lib.TrainState:
     """The state of one run of several."""
     return jax.tree.map(lambda leaf: leaf[index], state)

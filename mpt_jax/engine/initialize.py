@@ -153,10 +153,8 @@ def backbone(
     shardings = jax.tree.map(lambda leaf: leaf.sharding, shapes)
     if restore is not None and restore.path:
         load = functools.partial(load_backbone, restore.path, shapes, shardings)
-        if key := _identity_if_frozen(model, restore.path, shapes):
-            return kept.once("backbone", key, load, most=1)
-        kept.forget("backbone")  # there may be no room for two
-        return load()
+        key = functools.partial(_identity_if_frozen, model, restore.path, shapes)
+        return kept.once("backbone", key, load, most=1)  # there may be no room for two
     init = functools.partial(model.get_initial_variables, input_shapes=dict(input_shapes))
     return jax.jit(lambda key: init(key)["params"], out_shardings=shardings)(rng)
 

@@ -23,27 +23,24 @@ def keeping() -> Iterator[None]:
         _kept = before
 
 
-def once(kind: str, key: Hashable, make: Callable[[], Any], *, most: int = 32) -> Any:
+def once(kind: str, key: Callable[[], Hashable], make: Callable[[], Any], *, most: int = 32) -> Any:
     """`make()`; or what it gave when it was last called for an equal key.
 
     Args:
         kind: of the keys.
-        key: all that decides what is made.
+        key: gives all that decides what is made; None: it must not be kept.
         make: gives what nobody will change.
         most: how many of a kind are kept; the one that was not asked for the longest goes first.
     """
     if _kept is None:
         return make()
-    found = _kept.setdefault(kind, collections.OrderedDict())
-    if key not in found:
-        while len(found) >= most:  # before, so that never more are in memory
-            found.popitem(last=False)
-        found[key] = make()
-    found.move_to_end(key)
-    return found[key]
-
-
-def forget(kind: str) -> None:
-    """Keep nothing of that kind any more."""
-    if _kept is not None:
-        _kept.pop(kind, None)
+    found, decided = _kept.setdefault(kind, collections.OrderedDict()), key()
+    if decided in found:
+        found.move_to_end(decided)
+        return found[decided]
+    while len(found) >= most:  # before, so that never more are in memory
+        found.popitem(last=False)
+    made = make()
+    if decided is not None:
+        found[decided] = made
+    return made

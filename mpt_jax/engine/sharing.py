@@ -1,4 +1,7 @@
-"""Whether runs can take their steps in one program: it must compute for each what its own would."""
+"""Whether runs can take their steps in one program: it must compute for each what its own would.
+
+Runs that follow each other in a process share it too (`program`).
+"""
 
 import functools
 import re
@@ -64,6 +67,19 @@ class Sharing:
                 return text
         self._losses.append((decides, _loss(run)))
         return self._losses[-1][1]
+
+
+def program(run: Run) -> tuple | None:
+    """What decides the step of a started run, hashable; None: it is not known.
+
+    Rates, the frozen parameters and the key are given to each step.
+    """
+    settings, partitioner = run.settings, run.settings.partitioner
+    if run.model.distillation is not None or not hasattr(run.model, "inference"):
+        return None
+    place = (partitioner.mesh, tuple(partitioner.logical_axis_rules))
+    shapes = (tuple(_shapes(tree).items()) for tree in (run.state().trainable, run.frozen))
+    return (*place, settings.trainer.num_microbatches, *shapes, _updates(run), *_decides_loss(run))
 
 
 def _facts(run: Run) -> dict[str, Any]:

@@ -14,11 +14,12 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import traverse_util
+from jax.sharding import PartitionSpec
 
 from mpt_jax.backbone import layout
 from mpt_jax.engine import kept
 from mpt_jax.engine.optimizers import FROZEN, Optimizer
-from mpt_jax.engine.partitioning import PjitPartitioner
+from mpt_jax.engine.partitioning import DATA, MODEL, PjitPartitioner
 from mpt_jax.errors import UserError
 
 Params = dict[str, Any]
@@ -183,6 +184,7 @@ def jitted_train_step(
     *,
     num_microbatches: int = 1,
     frozen_axes: Any = None,
+    runs_over_data: bool = False,
 ) -> Any:
     """`(state, frozen, batch, rng[, rates]) -> (state, metrics)` for `jax.jit`, not compiled yet.
 
@@ -193,18 +195,42 @@ def jitted_train_step(
         frozen_axes: None: of one run. Else of several, on a first axis of all that is given and
             returned; of the frozen parameters only where this tree has a 0, because what is
             None in it is shared by all runs.
+        runs_over_data: of several runs, each data partition computes its own, with whole batches
+            and without a word to the others; else each has its rows of all runs.
     """
     one = functools.partial(train_step, model, tx, num_microbatches=num_microbatches)
     if frozen_axes is not None:
         one = jax.vmap(one, in_axes=(0, frozen_axes, 0, 0, 0))
+    if runs_over_data:
+        one = _runs_over_data(one, partitioner, frozen_axes)
 
     def step(state, frozen, batch, rng, rates=None):
+        if runs_over_data:
+            return one(state, frozen, batch, rng, rates)
         with layout.split_over_batch(partitioner.batch_sharding):
             return one(state, frozen, batch, rng, rates)
 
     # Left to itself, XLA may lay out the new state in another way, and compile twice.
     shardings = jax.tree.map(lambda leaf: leaf.sharding, state)
     return jax.jit(step, donate_argnums=0, out_shardings=(shardings, partitioner.replicated))
+
+
+def _runs_over_data(
+    mapped: Callable[..., Any], partitioner: PjitPartitioner, frozen_axes: Any
+) -> Callable[..., Any]:
+    """The step of several runs, of which each data partition takes its own part."""
+    mesh, own = partitioner.mesh, PartitionSpec(DATA)
+    frozen = jax.tree.map(
+        lambda axis: PartitionSpec() if axis is None else own, frozen_axes, is_leaf=_is_none
+    )
+    # Without model partitions nothing is left to the compiler, which then need not split kernels.
+    axes = {DATA} if mesh.shape[MODEL] > 1 else {DATA, MODEL}
+    specs = {"in_specs": (own, frozen, own, own, own), "out_specs": own}
+    return jax.shard_map(mapped, mesh=mesh, axis_names=axes, check_vma=False, **specs)
+
+
+def _is_none(leaf: Any) -> bool:
+    return leaf is None
 
 
 def make_train_step(
@@ -246,8 +272,12 @@ def kept_eval_step(model: Any, name: str, partitioner: PjitPartitioner) -> Calla
         partitioner: the mesh.
     """
     make = functools.partial(make_eval_step, getattr(model, name), partitioner)
-    key = (name, getattr(model, "inference", None), partitioner.mesh)
-    return make() if key[1] is None else kept.once("eval step", key, make)
+
+    def key() -> tuple | None:
+        decides = getattr(model, "inference", None)
+        return None if decides is None else (name, decides, partitioner.mesh)
+
+    return kept.once("eval step", key, make)
 
 
 def make_eval_step(fn: Callable[..., Any], partitioner: PjitPartitioner) -> Callable[..., Any]:

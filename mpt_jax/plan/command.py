@@ -1,6 +1,7 @@
 """The sub-command `t5x plan`."""
 
 import argparse
+import dataclasses
 import os
 import sys
 from collections.abc import Sequence
@@ -21,6 +22,12 @@ FLAGS = {
         "help": "default: the training step, or the decoding one for an eval or infer file; "
         "teachers: phase 1 of a source run",
     },
+    "--together": {
+        "metavar": "N",
+        "type": int,
+        "default": 1,
+        "help": "runs that take their training step at once, as `t5x sweep --together` has them",
+    },
     "--suggest": {"action": "store_true", "help": "look for the smallest setting that fits"},
     "--json": {"action": "store_true", "help": "print one JSON object"},
 }
@@ -40,6 +47,8 @@ def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
     """
     from mpt_jax.plan import topology as topologies
 
+    if arguments.together < 1:
+        raise UserError(f"--together={arguments.together} is not at least 1.")
     if arguments.topology is None:
         raise UserError("t5x plan needs --topology=CHIP:SHAPE, as --topology=v5e:8x8.")
     topology = topologies.parse(arguments.topology, arguments.slices)
@@ -68,7 +77,8 @@ def _plan(arguments: argparse.Namespace, overrides: list[str], topology: Any) ->
     def read(more: Sequence[str] = ()) -> program.Setup:
         given = [*overrides, *more]
         with native_logs.notes_dropped():
-            return settings.read(arguments.gin_file, given, search_paths, topology, arguments.step)
+            setup = settings.read(arguments.gin_file, given, search_paths, topology, arguments.step)
+        return dataclasses.replace(setup, runs=arguments.together)
 
     def told(tried: list[str], outcome: str) -> None:
         flags = " ".join(f"--gin.{override}" for override in tried)

@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 
-from mpt_jax.engine import initialize
+from mpt_jax.engine import initialize, run_axis
 from mpt_jax.engine import step as step_lib
 from mpt_jax.engine.partitioning import PjitPartitioner
 from mpt_jax.engine.schedules import create_learning_rate_scheduler
@@ -27,6 +27,7 @@ class Setup:
         restore: tells the dtype of frozen weights.
         batch_size, lengths: of an uncut batch.
         num_microbatches: of a training step.
+        runs: that take a training step at once (`engine.group`).
     """
 
     step: str
@@ -36,6 +37,7 @@ class Setup:
     batch_size: int
     lengths: Mapping[str, int]
     num_microbatches: int = 1
+    runs: int = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,11 +82,8 @@ def build(setup: Setup) -> Program:
         jitted = step_lib.jitted_eval_step(model.predict_batch, partitioner)
         arguments: tuple = (params, batch)
     else:
-        jitted, state_and_frozen = _training(setup, params, labels)
-        flops *= counting.passes(labels, params, model.distillation is not None)
-        key = jax.eval_shape(lambda: jax.random.key(0))
-        rng = jax.ShapeDtypeStruct(key.shape, key.dtype, sharding=partitioner.replicated)
-        arguments = (*state_and_frozen, batch, rng)
+        jitted, arguments = _training(setup, params, labels, batch)
+        flops *= setup.runs * counting.passes(labels, params, model.distillation is not None)
 
     def lower() -> Any:
         with jax.set_mesh(partitioner.mesh):  # which fused attention asks for
@@ -98,23 +97,39 @@ def build(setup: Setup) -> Program:
     )
 
 
-def _training(setup: Setup, params: Mapping, labels: Mapping) -> tuple[Any, tuple]:
-    """The jitted step, and the shapes of its state and of the frozen parameters."""
+def _training(
+    setup: Setup, params: Mapping, labels: Mapping, batch: Mapping
+) -> tuple[Any, tuple[Any, ...]]:
+    """The jitted step, and the shapes of its arguments."""
+    partitioner, whole = setup.partitioner, setup.partitioner.replicated
     axes = setup.model.param_axes(params)
     trainable, frozen = step_lib.split(params, labels)
     schedule = create_learning_rate_scheduler("constant")
     optimizer = setup.model.optimizer_def.build(labels, axes, schedule)
     state = jax.eval_shape(functools.partial(step_lib.init_state, optimizer), trainable)
-    shardings = setup.partitioner.state_sharding(state, step_lib.split(axes, labels)[0])
+    shardings = partitioner.state_sharding(state, step_lib.split(axes, labels)[0])
     state = jax.tree.map(
         lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
         state,
         shardings,
     )
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    rng = jax.ShapeDtypeStruct(key.shape, key.dtype, sharding=whole)
+    arguments: tuple[Any, ...] = (state, frozen, batch, rng)
+    if setup.runs > 1:
+        stack = run_axis.Stack(partitioner, setup.runs)
+        rate = jax.ShapeDtypeStruct((setup.runs,), "float32", sharding=whole)
+        state, own = stack.shapes(state), (stack.shapes(batch), stack.shapes(rng))
+        arguments = (state, stack.frozen_shapes(frozen), *own, dict.fromkeys(optimizer.rates, rate))
     jitted = step_lib.jitted_train_step(
-        setup.model, optimizer, setup.partitioner, state, num_microbatches=setup.num_microbatches
+        setup.model,
+        optimizer,
+        partitioner,
+        state,
+        num_microbatches=setup.num_microbatches,
+        **run_axis.options(partitioner, frozen, setup.runs),
     )
-    return jitted, (state, frozen)
+    return jitted, arguments
 
 
 def bytes_per_chip(shapes: Any) -> int:

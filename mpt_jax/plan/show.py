@@ -22,6 +22,7 @@ def head(screen: Screen, setup: Setup, topology: Topology) -> None:
             f"model {mesh['model']}",
             "step": f"{setup.step}, method {setup.model.method.name}"
             + (", distillation" if setup.model.distillation else "")
+            + (f"; {setup.runs} runs at once" if setup.runs > 1 else "")
             + f"; batch {setup.batch_size}, inputs {setup.lengths['inputs']}, targets "
             f"{setup.lengths['targets']}",
             "settings": f"weights {setup.restore.dtype if setup.restore else 'float32'}, "

@@ -1,15 +1,16 @@
 """The sub-command `t5x sweep`."""
 
 import argparse
+import contextlib
 import pathlib
 import shlex
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 from mpt_jax import lock
-from mpt_jax.errors import UserError
+from mpt_jax.errors import UserError, did_you_mean
 from mpt_jax.screen import Screen
 from mpt_jax.sweep import cells, data_check, execution, groups, overview, plan_file
 from mpt_jax.sweep.plan import Plan
@@ -41,6 +42,11 @@ FLAGS = {
     "--tasks": {**_ITEMS, "help": "only these of its tasks"},
     "--shots": {**_ITEMS, "help": "only these of its shots"},
     "--seeds": {**_ITEMS, "help": "only these of its seeds"},
+    "--runs": {
+        **_ITEMS,
+        "help": "only these of its runs, by name, while others may be at work in the folder; "
+        "--emit prints it for cells that are trained together",
+    },
     "--dry_run": {"action": "store_true", "help": "show what is done and what is left"},
     "--emit": {
         "action": "store_true",
@@ -82,15 +88,18 @@ def run(arguments: argparse.Namespace) -> int:
     whole = cells.all_runs(plan, folder)
     plan = _selected(plan, arguments)
     runs = cells.all_runs(plan, folder)
+    if arguments.runs:
+        runs = _named(runs, arguments.runs.split(","))
     if not arguments.redo:
         recorded.check(runs)
     changed = recorded.changed(runs) if arguments.redo else []
     again = recorded.outdated(changed, whole)
     left = cells.left_of(runs, again)
-    if left and not arguments.dry_run:
+    if left and not arguments.dry_run and not arguments.runs:  # of runs that it has been done for
         data_check.check(plan, folder)
+    together = groups.of(left, arguments.together, arguments.processes)
     if arguments.emit:
-        print(overview.commands(left), end="")
+        print(overview.commands(together, plan.name, folder), end="")
         return 0
     print(overview.state(plan, runs, left), flush=True)
     if again:
@@ -99,11 +108,18 @@ def run(arguments: argparse.Namespace) -> int:
             f"\nDeleted first, because {why}: {len(again)}\n{recorded.listed(changed)}", flush=True
         )
     if arguments.together > 1:
-        print(overview.shared(groups.of(left, arguments.together)), flush=True)
+        print(overview.shared(together), flush=True)
     if arguments.dry_run:
         return 0
-    status = finish(left, arguments.processes, folder, arguments.together, again)
-    if not cells.left_of(runs):
+    status = finish(
+        left,
+        arguments.processes,
+        folder,
+        arguments.together,
+        again=again,
+        holds_folder=not arguments.runs,
+    )
+    if not arguments.runs and not cells.left_of(runs):
         _show(plan, folder)
     return status
 
@@ -130,7 +146,9 @@ def finish(
     processes: int,
     folder: pathlib.Path,
     together: int = 1,
+    *,
     again: Mapping[str, pathlib.Path] = MappingProxyType({}),
+    holds_folder: bool = True,
 ) -> int:
     """Carries out `left` and, at the end, says what failed; returns the exit status.
 
@@ -139,6 +157,7 @@ def finish(
         processes, together: as `execution.carry_out`.
         folder: of the sweep.
         again: by the names of runs, what is deleted before.
+        holds_folder: whether to refuse others that are at work in the folder, on other runs.
 
     Raises:
         UserError: another sweep is at work in `folder`.
@@ -148,7 +167,7 @@ def finish(
         f"another sweep is carrying out runs in {folder}, or its workers still save what they had: "
         "wait for the end, or give this one another --folder."
     )
-    with lock.held(folder / LOCK, refusal):
+    with lock.held(folder / LOCK, refusal) if holds_folder else contextlib.nullcontext():
         for outdated in again.values():
             shutil.rmtree(outdated)
         outcome = execution.carry_out(left, processes, folder / "compiled", together)
@@ -156,6 +175,22 @@ def finish(
         print(f"t5x: {outcome.faults}", file=sys.stderr)
         return EXIT_FAILED
     return 0
+
+
+def _named(runs: Sequence[cells.Run], names: Sequence[str]) -> list[cells.Run]:
+    """Those of the names.
+
+    Raises:
+        UserError: there is no such run, or it needs one that is not among them and not finished.
+    """
+    known = {run.name: run for run in runs}
+    for name in names:
+        if name not in known:
+            raise UserError(f"--runs: the plan has no run {name!r}.{did_you_mean(name, known)}")
+        after = known[name].after
+        if after is not None and after not in names and not known[after].is_finished():
+            raise UserError(f"--runs: {name} needs {after}, which is not finished.")
+    return [run for run in runs if run.name in names]
 
 
 def _selected(plan: Plan, arguments: argparse.Namespace) -> Plan:

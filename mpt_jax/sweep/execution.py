@@ -57,7 +57,7 @@ def carry_out(
     Raises:
         KeyboardInterrupt: Ctrl-C or SIGTERM, after the runs have saved their state.
     """
-    outcome, waiting = Outcome(), groups.of(runs, together)
+    outcome, waiting = Outcome(), groups.of(runs, together, processes)
     unfinished = {run.name for run in runs}
     started = {}
     try:

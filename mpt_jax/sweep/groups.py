@@ -12,16 +12,20 @@ _OF_A_RUN = re.compile(
 )
 
 
-def of(runs: Sequence[Run], most: int) -> list[tuple[Run, ...]]:
+def of(runs: Sequence[Run], most: int, processes: int = 1) -> list[tuple[Run, ...]]:
     """The runs in groups that can be expected to share a program, and each source run by itself.
 
     Cells of one task are in one group where they can be: their texts are of like length, and the
-    batches of a step are padded to the longest.
+    batches of those that take a step at once are padded to the longest.
 
     Args:
         runs: each behind the one that it needs, as the groups are then.
         most: runs of a group; 1: each by itself.
+        processes: at work at a time; a group is so small that each has one.
     """
+    if most > 1:
+        cells = sum(run.scores is not None for run in runs)
+        most = max(2, min(most, -(-cells // processes)))
     alike: dict[tuple, list[Run]] = {}
     for run in runs:
         alike.setdefault(_program(run) if run.scores and most > 1 else (run.name,), []).append(run)

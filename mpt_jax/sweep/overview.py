@@ -1,5 +1,6 @@
 """A plan as text: what is done and what is left, and the commands of what is left."""
 
+import pathlib
 import shlex
 from collections.abc import Sequence
 
@@ -41,12 +42,24 @@ def shared(groups: Sequence[Sequence[Run]]) -> str:
     return f"\nTogether: {sum(sizes)} cells in {len(sizes)} programs of up to {max(sizes)}."
 
 
-def commands(left: Sequence[Run]) -> str:
-    """A line of shell for each run; at its end, as a comment, its name and what it must follow."""
-    names = {run.name for run in left}
+def commands(groups: Sequence[Sequence[Run]], plan: str, folder: pathlib.Path) -> str:
+    """A line of shell for each run, and for each group of cells that are trained together.
+
+    At its end, as a comment, are its name and those that it must follow.
+    """
+    names = {run.name for group in groups for run in group}
     lines = []
-    for run in left:
-        line = " && ".join(shlex.join(["t5x", *step.arguments]) for step in run.steps)
-        after = f" after {run.after}" if run.after in names else ""
-        lines.append(f"{line}  # {run.name}{after}\n")
+    for group in groups:
+        name = group[0].name + (f"+{len(group) - 1}" if len(group) > 1 else "")
+        needs = sorted({run.after for run in group} & names)
+        after = f" after {','.join(needs)}" if needs else ""
+        lines.append(f"{_command(group, plan, folder)}  # {name}{after}\n")
     return "".join(lines)
+
+
+def _command(group: Sequence[Run], plan: str, folder: pathlib.Path) -> str:
+    if len(group) == 1:
+        return " && ".join(shlex.join(["t5x", *step.arguments]) for step in group[0].steps)
+    chosen = ",".join(run.name for run in group)
+    flags = [f"--folder={folder}", f"--together={len(group)}", f"--runs={chosen}"]
+    return shlex.join(["t5x", "sweep", plan, *flags])

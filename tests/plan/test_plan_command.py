@@ -57,6 +57,19 @@ def test_counted_numbers(capsys, no_compiler):
     assert longer["counted"]["flops"] == 2 * counted["flops"]
 
 
+@pytest.mark.parametrize("runs", [3, 8])
+def test_runs_at_once_have_their_own_leaves_and_rows_and_share_the_backbone(
+    runs, capsys, no_compiler
+):
+    _, one = planned(capsys, *SMALL)
+    _, several = planned(capsys, *SMALL, f"--together={runs}")
+    assert several["counted"]["flops"] == runs * one["counted"]["flops"]
+    assert several["counted"]["parameters"] == one["counted"]["parameters"]
+    own = one["counted"]["arguments"] - one["counted"]["parameters"]
+    more = several["counted"]["arguments"] - one["counted"]["arguments"]
+    assert 0 < more < runs * (own + one["counted"]["parameters"] / 10)
+
+
 @pytest.mark.parametrize(("step", "passes"), [("train", 3), ("teachers", 6 * 2), ("predict", 1)])
 def test_the_steps_of_a_source_run(step, passes, capsys, no_compiler):
     _, facts = planned(capsys, *SMALL, f"--step={step}", "--gin.EVAL_BATCH_SIZE=32")

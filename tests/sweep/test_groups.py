@@ -39,12 +39,15 @@ def test_cells_that_differ_in_task_seed_source_and_rate_share_a_program(tmp_path
     )
 
 
-@pytest.mark.parametrize(("most", "sizes"), [(8, [8]), (7, [4, 4]), (3, [3, 3, 2])])
-def test_a_group_that_is_too_large_is_divided_evenly(most, sizes, tmp_path):
+@pytest.mark.parametrize(
+    ("most", "processes", "sizes"),
+    [(8, 1, [8]), (7, 1, [4, 4]), (3, 1, [3, 3, 2]), (24, 2, [4, 4]), (24, 3, [3, 3, 2])],
+)
+def test_a_group_that_is_too_large_is_divided_evenly(most, processes, sizes, tmp_path):
     plan = sweep_plans.PLAN.select(methods=["MPT", "scratch"], shots=["16"])
     runs = [run for run in cells.target_runs(plan, tmp_path) if "MPT" in run.name]
     runs += [dataclasses.replace(run, name=f"{run.name}-again") for run in runs]
-    assert [len(group) for group in groups.of(runs, most)] == sizes
+    assert [len(group) for group in groups.of(runs, most, processes)] == sizes
 
 
 def test_a_group_comes_behind_all_that_its_runs_need(tmp_path):

@@ -14,7 +14,7 @@ import toy
 import xla
 
 from mpt_jax import cli, lock
-from mpt_jax.sweep import cells, data_check, plan_file
+from mpt_jax.sweep import cells, data_check, execution, plan_file
 
 TESTS = pathlib.Path(__file__).resolve().parents[1]
 MINI = "gin/sweeps/mini.toml"
@@ -139,6 +139,40 @@ def test_emitted_commands_are_those_of_a_user_in_an_order_in_which_they_run(emit
         assert folders == {f"my runs/{name}"}
     plan = dataclasses.replace(plan_file.load(MINI), seeds=(0,))
     assert seen == [run.name for run in cells.all_runs(plan, tmp_path)]
+
+
+def test_cells_that_share_a_program_are_one_line_that_carries_them_out(
+    emitted, half_done, monkeypatch
+):
+    chosen = ["--methods=MPT", "--shots=16", "--seeds=0,1"]
+    (line,) = emitted(MINI, f"--folder={half_done}", "--together", *chosen).splitlines()
+    command, _, comment = line.rpartition("  # ")
+    assert comment == "targets/MPT/mini_acceptability-16-0+13"  # of 16 cells two are done
+    carried_out = []
+
+    def carry_out(left, processes, compiled, together):
+        carried_out.append(([run.name for run in left], together))
+        return execution.Outcome()
+
+    monkeypatch.setattr(execution, "carry_out", carry_out)
+    monkeypatch.setattr(data_check, "check", lambda *_: pytest.fail("it has been looked at"))
+    with lock.held(half_done / "sweep.lock", ""):  # by the job of another line
+        assert cli.main(shlex.split(command)[1:]) == 0
+    ((names, together),) = carried_out
+    assert len(names) == together == 14 and len(set(names)) == 14
+    assert all(name.startswith("targets/MPT/") and "-16-" in name for name in names)
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ("targets/MPT/mini_rt-16-0", "no run 'targets/MPT/mini_rt-16-0'. Did you mean"),
+        ("targets/MPT/mini_rte-16-0", "needs sources/mpt-0, which is not finished"),
+    ],
+)
+def test_runs_that_cannot_be_carried_out_are_refused(names, message, tmp_path, capsys):
+    assert cli.main(["sweep", MINI, f"--folder={tmp_path}", f"--runs={names}"]) == 2
+    assert message in capsys.readouterr().err
 
 
 def test_only_what_is_left_is_emitted_and_waits_for_nothing_that_is_done(emitted, half_done):

@@ -2,14 +2,19 @@
 
 import dataclasses
 import json
+import types
 
+import jax
 import numpy as np
 import pytest
 import toy
 from toy_loop import dataset, interrupt, is_finished, settings, steps_saved
 
 from mpt_jax import lock
-from mpt_jax.engine import group, loop, optimizers
+from mpt_jax.engine import group_size, loop, optimizers, run_axis
+from mpt_jax.engine import run as run_lib
+from mpt_jax.engine.partitioning import PjitPartitioner
+from mpt_jax.engine.schedules import create_learning_rate_scheduler
 from mpt_jax.engine.settings import Trainer
 from mpt_jax.errors import UserError
 from mpt_jax.methods.adapter import Adapter
@@ -92,7 +97,7 @@ def _at_once(monkeypatch):
     """Sets how many runs take their step at once, instead of what is best on a CPU."""
 
     def set_to(number):
-        monkeypatch.setattr(group, "size_for", lambda runs: min(number, len(runs)))
+        monkeypatch.setattr(group_size, "best", lambda runs: min(number, len(runs)))
 
     return set_to
 
@@ -119,6 +124,50 @@ def test_runs_of_other_methods_equal_those_alone(name, backbone, at_once, tmp_pa
     for case in (0, 1):
         loop.train(of(tmp_path / "alone", backbone, case, **changes))
         assert_same(tmp_path / "together" / str(case), tmp_path / "alone" / str(case))
+
+
+def test_runs_over_data_partitions_and_in_microbatches_equal_those_alone(
+    alone, backbone, at_once, tmp_path
+):
+    at_once(2)  # on two devices: one has the first run, the other the second
+    schedule = {"base_learning_rate": 0.3, "warmup_steps": 2, "total_steps": 6}
+    together(
+        tmp_path,
+        backbone,
+        range(3),
+        partitioner=PjitPartitioner(devices=jax.devices()[:2]),
+        trainer_cls=lambda: Trainer(2, create_learning_rate_scheduler(**schedule)),
+    )
+    for case in "012":
+        assert_same(tmp_path / case, alone / case)
+
+
+@pytest.mark.parametrize(
+    ("count", "free", "size"),
+    [(8, None, 8), (8, 80, 8), (8, 79, 4), (9, 40, 3), (8, 15, 1), (1, None, 1)],
+)
+def test_as_many_runs_as_fit_take_their_step_at_once(count, free, size, monkeypatch):
+    monkeypatch.setattr(group_size, "bytes_of", lambda runs, size: 10 * size)
+    partitioner = types.SimpleNamespace(data_partitions=1)
+    run = types.SimpleNamespace(settings=types.SimpleNamespace(partitioner=partitioner))
+    assert group_size.largest([run] * count, free) == size
+
+
+@pytest.mark.parametrize(("count", "free", "size"), [(9, None, 12), (9, 80, 8), (3, None, 3)])
+def test_runs_on_several_devices_are_filled_up_to_a_multiple(count, free, size, monkeypatch):
+    monkeypatch.setattr(group_size, "bytes_of", lambda runs, size: 10 * size)
+    partitioner = types.SimpleNamespace(data_partitions=4)
+    run = types.SimpleNamespace(settings=types.SimpleNamespace(partitioner=partitioner))
+    assert group_size.largest([run] * count, free) == size
+
+
+def test_memory_is_counted_for_each_run_and_not_for_the_backbone(backbone, tmp_path):
+    with run_lib.Run(of(tmp_path, backbone, 0, infer_eval_dataset_cfg=None)) as run:
+        assert run.open()
+        run.start()
+        two, four = (group_size.bytes_of([run] * 4, size) for size in (2, 4))
+    own = sum(leaf.nbytes for leaf in jax.tree.leaves(run.state()))
+    assert 2 * own < two and 1.5 * two < four < 2.2 * two
 
 
 def test_a_run_that_fails_ends_and_the_others_go_on(alone, backbone, at_once, tmp_path):
@@ -185,7 +234,7 @@ def test_runs_that_train_the_backbone_are_refused(backbone, tmp_path):
 
 def test_batches_are_padded_to_the_longest_of_them():
     batches = [toy.batch([0, 0], seed, inputs=4 + seed, targets=3) for seed in (0, 1)]
-    stacked = group.stacked_batch(batches)
+    stacked = run_axis.stacked_batch(batches)
     assert stacked["encoder_input_tokens"].shape == (2, 2, 5)
     assert not stacked["encoder_input_tokens"][0, :, 4].any()
     for index, batch in enumerate(batches):

@@ -213,11 +213,12 @@ def check_vocabularies(cfg: DatasetConfig, inputs: "seqio.Vocabulary", targets: 
         drop every row.
     """
     check = functools.partial(_check_vocabularies, cfg, inputs, targets)
-    key = (cfg.identity(), *(getattr(each, "sp_model", None) for each in (inputs, targets)))
-    if None in key:
-        check()
-    else:
-        kept.once("checked", key, check)
+
+    def key() -> tuple | None:
+        pieces = [getattr(each, "sp_model", None) for each in (inputs, targets)]
+        return None if None in pieces else (cfg.identity(), *pieces)
+
+    kept.once("checked", key, check)
 
 
 def _check_vocabularies(

@@ -43,7 +43,7 @@ class _Rows:
 def kept_for(cfg: DatasetConfig, converter_cls: ConverterCls) -> "Evaluator":
     """`Evaluator(cfg, converter_cls)`, or the one that has read the same rows (`kept`)."""
     make = functools.partial(Evaluator, cfg, converter_cls)
-    return kept.once("rows", (converter_cls, cfg.identity()), make)
+    return kept.once("rows", lambda: (converter_cls, cfg.identity()), make)
 
 
 class Evaluator:
