@@ -1,12 +1,12 @@
 """Requests a second and latency of `t5x serve`, against a transformers + PEFT loop.
 
-    python benchmarks/serve.py --build_rival
+    python benchmarks/serve.py --peft=/tmp/peft
 
 Clients ask for one text at a time, on connections that stay open, the next one when the answer is
-there; they share the machine with the server. The rival (`serve_rival.py`, in an environment of its
-own, `--rival`) is a loop without HTTP and without clients that switches to the adapter of each
-request's task, and gets tokens instead of text. All tasks have the same prompt, so that all give
-the same answer in the same steps.
+there; they share the machine with the server. The rival (`versus/serving.py`, in a venv of its own,
+which is made if missing) is a loop without HTTP and without clients that switches to the adapter of
+each request's task, and gets tokens instead of text. All tasks have the same prompt, so that all
+give the same answer in the same steps.
 """
 
 import argparse
@@ -25,18 +25,18 @@ import time
 
 import bank
 import numpy as np
+from versus import environment
 
 from mpt_jax.backbone.formats import backbones
 from mpt_jax.convert import convert_backbones
 from mpt_jax.product import product_file
 
-RIVAL = pathlib.Path(__file__).with_name("serve_rival.py")
-PACKAGES = ("torch==2.13.0", "transformers==5.23.0", "peft==0.21.2", "numpy==2.4.6")
+RIVAL = pathlib.Path(__file__).parent / "versus/serving.py"
 
 
 def main() -> None:
     args = parse_arguments()
-    python = rival_environment(args)
+    python = environment.python(args.peft) if args.peft else None
     print(f"{args.tasks} tasks, {args.backbone}, prompt {args.prompt}, {os.cpu_count()} cores")
     with tempfile.TemporaryDirectory() as folder:
         path = bank.write_bank(folder, args.backbone, args.tasks, args.prompt)
@@ -53,7 +53,7 @@ def main() -> None:
             process.terminate()
             process.wait(60)
         if python is None:
-            print(f"transformers + PEFT: skipped, there is no {args.rival}: give --build_rival")
+            print("transformers + PEFT: skipped, without --peft")
         else:
             measure_rival(python, args, path, folder, answer)
 
@@ -65,22 +65,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--prompt", type=int, default=20, help="prompt length")
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 8, 64])
     parser.add_argument("--seconds", type=float, default=5.0, help="of each measurement")
-    parser.add_argument(
-        "--rival", default="build/serve_rival", help="environment with transformers and PEFT"
-    )
-    parser.add_argument("--build_rival", action="store_true", help="make it where it is missing")
+    parser.add_argument("--peft", metavar="FOLDER", help="venv for PEFT, made if missing")
     return parser.parse_args()
-
-
-def rival_environment(args: argparse.Namespace) -> str | None:
-    """The Python that has transformers and PEFT; None: there is none, and none is to be made."""
-    python = pathlib.Path(args.rival, "bin", "python")
-    if not python.exists():
-        if not args.build_rival:
-            return None
-        subprocess.run([sys.executable, "-m", "venv", args.rival], check=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", *PACKAGES], check=True)
-    return str(python)
 
 
 def start(backbone: str, path: str) -> tuple[subprocess.Popen, int, float]:

@@ -1,6 +1,6 @@
 r"""Ours and PEFT side by side: training, decoding, start and memory, on the same random T5.
 
-    python benchmarks/versus_peft.py --venv=/tmp/peft
+    python benchmarks/versus_peft.py --peft=/tmp/peft
 
 makes a venv with torch, transformers and peft there, unless it is there already, and prints a row
 for each thing measured. The two programs are two processes that take turns, job by job, so that a
@@ -19,12 +19,12 @@ import subprocess
 import sys
 import tempfile
 import time
-import venv
 from collections.abc import Mapping
+
+from versus import environment
 
 FOLDER = pathlib.Path(__file__).parent / "versus"
 REAL = pathlib.Path(__file__).parents[2] / "shared/data/real"
-PACKAGES = ["torch==2.13.0", "transformers==5.23.0", "peft==0.21.2"]
 SIDES = ("ours", "PEFT")
 # Inputs are cut to these lengths, so that every batch is one of a few programs.
 BUCKETS = (16, 32, 48, 64, 96, 128, 192)
@@ -67,8 +67,9 @@ class Side:
 def main() -> None:
     """Prints a table for each size."""
     args = parse_arguments()
-    python = {"ours": sys.executable, "PEFT": peft_python(pathlib.Path(args.venv))}
-    print(f"{os.cpu_count()} cores ({processor()}), {platform.system()}, {', '.join(PACKAGES)}")
+    python = {"ours": sys.executable, "PEFT": environment.python(args.peft)}
+    packages = ", ".join(environment.PACKAGES)
+    print(f"{os.cpu_count()} cores ({processor()}), {platform.system()}, {packages}")
     for size in args.sizes.split(","):
         with tempfile.TemporaryDirectory() as backbone:
             write = [python["PEFT"], str(FOLDER / "theirs.py"), f"--write={backbone}"]
@@ -163,18 +164,6 @@ def real_lengths(count: int, longest: int) -> tuple[list[int], str]:
     return [min(len(ids) + 1, longest) for ids in model.encode(texts)], f"{len(files)} corpora"
 
 
-def peft_python(folder: pathlib.Path) -> str:
-    """The Python of a venv that has PEFT; makes it where it is not there."""
-    python = folder / "bin/python"
-    if not python.exists():
-        venv.create(folder, with_pip=True)
-    have = subprocess.run([python, "-c", "import peft, torch, transformers"], capture_output=True)
-    if have.returncode:
-        print(f"Installing {', '.join(PACKAGES)} into {folder}", flush=True)
-        subprocess.run([python, "-m", "pip", "install", "-q", *PACKAGES], check=True)
-    return str(python)
-
-
 def processor() -> str:
     """Its name, where Linux says it."""
     info = pathlib.Path("/proc/cpuinfo")
@@ -187,7 +176,7 @@ def parse_arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        "--venv", required=True, help="folder of the venv for PEFT, made if missing"
+        "--peft", required=True, metavar="FOLDER", help="venv for PEFT, made if missing"
     )
     parser.add_argument("--sizes", default="t5_small,t5_base")
     parser.add_argument("--batch", type=int, default=16)

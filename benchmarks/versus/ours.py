@@ -62,8 +62,8 @@ class Ours:
         jax.block_until_ready(metrics)
 
     def texts(self, lengths: list[int]) -> None:
-        """A step for each batch of texts of these lengths."""
-        for start in range(0, len(lengths), self.shape.batch):
+        """A step for each whole batch of texts of these lengths."""
+        for start in range(0, len(lengths) - self.shape.batch + 1, self.shape.batch):
             self.step(lengths[start : start + self.shape.batch])
 
     def decode(self, new_tokens: int, tasks: int) -> None:

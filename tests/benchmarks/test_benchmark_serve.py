@@ -1,4 +1,3 @@
-import argparse
 import http.server
 import json
 import threading
@@ -42,10 +41,3 @@ def test_clients_ask_until_the_time_is_over(server, capsys):
     assert serve.one_answer(server.server_port) == "yes"
     serve.show("some", 3, 2.0, [0.001, 0.002, 0.003, 0.004])
     assert capsys.readouterr().out.split() == ["some", "3", "2.0", "2.5", "4.0"]
-
-
-def test_without_its_environment_the_rival_is_left_out(tmp_path):
-    import serve
-
-    args = argparse.Namespace(rival=str(tmp_path / "none"), build_rival=False)
-    assert serve.rival_environment(args) is None

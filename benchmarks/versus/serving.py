@@ -1,6 +1,6 @@
-"""What `serve.py` compares with: transformers and PEFT, one request after the other.
+"""What `benchmarks/serve.py` compares with: transformers and PEFT, one request after the other.
 
-Runs where these are installed, without mpt_jax: serve_rival.py BACKBONE REQUEST, a folder in
+Runs where these are installed, without mpt_jax: serving.py BACKBONE REQUEST, a folder in
 Hugging Face's format with prompt.npy [P, D] in it, and JSON (see `serve.measure_rival`). Each task
 is an adapter of prompt tuning with this prompt. Prints JSON.
 """
