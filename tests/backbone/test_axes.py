@@ -1,3 +1,4 @@
+import golden_folders
 import jax
 import jax.numpy as jnp
 import pytest
@@ -39,6 +40,14 @@ def test_stacked_layers_have_an_axis_of_their_own():
     assert layer["mlp"]["wi_1"]["kernel"] == ("layers", "embed", "mlp")
     assert layer["pre_mlp_layer_norm"]["scale"] == ("layers", "embed")
     assert found["decoder"]["decoder_norm"]["scale"] == ("embed",)
+
+
+def test_a_bias_per_layer_has_the_axes_of_one_per_stack():
+    found = axes.param_axes(golden_folders.tree_of("umt5"))["encoder"]["layers_1"]
+    assert found["relpos_bias"]["rel_embedding"] == ("heads", "relpos_buckets")
+    tree = {"encoder": {"layers": {"relpos_bias": {"rel_embedding": jnp.zeros((3, 2, 8))}}}}
+    found = axes.param_axes(tree)["encoder"]["layers"]["relpos_bias"]
+    assert found["rel_embedding"] == ("layers", "heads", "relpos_buckets")
 
 
 def test_parameters_without_a_rule_are_all_listed():

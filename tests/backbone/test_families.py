@@ -143,6 +143,7 @@ OTHERS = {
     "T5Gemma": ({"model_type": "t5gemma"}, "describes T5Gemma"),
     "Switch": ({"model_type": "switch_transformers"}, "describes Switch Transformers"),
     "Pix2Struct": ({"model_type": "pix2struct"}, "describes Pix2Struct"),
+    "no list": ({"model_type": "t5gemma2", "architectures": 7}, "describes T5Gemma 2"),
     "BERT": ({"model_type": "bert"}, "describes model_type 'bert', which is not read"),
     "a list": ({"model_type": ["t5"]}, "describes model_type .*t5.*, which is not read"),
     "an encoder": ({"architectures": ["T5EncoderModel"]}, "T5EncoderModel, an encoder alone"),

@@ -1,6 +1,7 @@
 import dataclasses
 import math
 import pathlib
+import re
 
 import jax
 import jax.numpy as jnp
@@ -28,6 +29,20 @@ PARAMETERS = {
     "t5_1_1_large": 783_150_080,
     "t5_1_1_xl": 2_849_757_184,
     "t5_1_1_xxl": 11_135_332_352,
+    "mt5_small": 300_176_768,
+    "mt5_base": 582_401_280,
+    "mt5_large": 1_229_581_312,
+    "mt5_xl": 3_742_619_648,
+    "mt5_xxl": 12_921_057_280,
+    "umt5_small": 306_601_984,
+    "umt5_base": 592_043_520,
+    "umt5_xl": 3_768_356_864,
+    "umt5_xxl": 12_972_531_712,
+    "byt5_small": 299_637_760,
+    "byt5_base": 581_653_248,
+    "byt5_large": 1_228_183_552,
+    "byt5_xl": 3_737_801_728,
+    "byt5_xxl": 12_906_899_328,
 }
 
 
@@ -44,6 +59,7 @@ def config_of(name):
 
 
 def count(config):
+    config = dataclasses.replace(config, scan_layers=True)  # one layer is traced
     tokens = jnp.ones((1, 1), jnp.int32)
     shapes = jax.eval_shape(lambda: Transformer(config).init(jax.random.key(0), tokens, tokens))
     return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(shapes["params"]))
@@ -53,7 +69,8 @@ def count(config):
 def test_a_size_has_the_parameters_of_the_published_one(name):
     config = config_of(name)
     assert count(config) == PARAMETERS[name]
-    assert config.logits_via_embedding == ("1_1" not in name)
+    assert config.logits_via_embedding == (re.fullmatch(r"t5_[^1]\w*", name) is not None)
+    assert config.relpos_bias_per_layer == name.startswith("umt5")
 
 
 def test_mini_is_a_small_v1_1():
@@ -65,7 +82,7 @@ def test_mini_is_a_small_v1_1():
 
 def test_every_model_file_is_tested():
     files = {file.stem for file in MODELS.glob("*.gin")}
-    assert files == {*PARAMETERS, "mini", "t5", "t5_1_1", "checkpoint"}
+    assert files == {*PARAMETERS, "mini", "t5", "t5_1_1", "byt5", "checkpoint"}
 
 
 def test_json_round_trip():

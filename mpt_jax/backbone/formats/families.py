@@ -85,7 +85,8 @@ def family_of(config: str, values: Mapping[str, Any]) -> Family:
         named = f"{_OTHERS[kind]}, " if kind in _OTHERS else ""
         kind = f"{named}model_type {kind!r}"
         raise UserError(f"{config} describes {kind}, which is not read: {_READ}.")
-    for model in values.get("architectures") or ():
+    models = values.get("architectures")
+    for model in models if isinstance(models, list) else ():
         if str(model).endswith(("EncoderModel", "Classification", "QuestionAnswering")):
             what = "an encoder alone" if str(model).endswith("EncoderModel") else "no text-to-text"
             raise UserError(f"{config} describes {model}, {what}, which is not read: {_READ}.")
