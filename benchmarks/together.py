@@ -48,16 +48,17 @@ def measure(plan: str, chosen: list[str], way: str) -> tuple[int, float, float, 
         return cells, seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024
 
 
-def plan_runs(name: str, numbers: list[int]) -> None:
+def plan_runs(name: str, numbers: list[int], more: list[str]) -> None:
     """Prints, for each number of runs at once, what their step needs of a chip of a TPU slice."""
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
     from mpt_jax.plan import estimate, program, settings
     from mpt_jax.plan import topology as topologies
 
     topology = topologies.parse(name)
-    one = settings.read(STEP_FILES, STEP_SETTINGS, [], topology)
+    given = [*STEP_SETTINGS, *more]
+    one = settings.read(STEP_FILES, given, [], topology)
     mesh = one.partitioner.mesh.shape
-    print(f"{' '.join(STEP_FILES)} {shlex.join(STEP_SETTINGS)}")
+    print(f"{' '.join(STEP_FILES)} {shlex.join(given)}")
     print(f"{name}, data {mesh['data']} x model {mesh['model']}; of a run, on each chip:")
     print(
         "runs   TFLOP  GB of HBM  MB sent |  arithmetic    memory     links  ms | peak   compiled"
@@ -88,10 +89,11 @@ def main() -> None:
     parser.add_argument("--ways", default=",".join(WAYS), help="flags without --, as A,B+C")
     parser.add_argument("--topology", help="plan the step of a TPU slice instead of running")
     parser.add_argument("--runs", default="1,8,64", help="at once, with --topology")
+    parser.add_argument("--gin", action="append", default=[], help="NAME=VALUE, with --topology")
     given = vars(parser.parse_args())
-    topology, runs = given.pop("topology"), given.pop("runs")
+    topology, runs, more = given.pop("topology"), given.pop("runs"), given.pop("gin")
     if topology:
-        plan_runs(topology, [int(number) for number in runs.split(",")])
+        plan_runs(topology, [int(number) for number in runs.split(",")], more)
         return
     plan, ways = given.pop("plan"), given.pop("ways").split(",")
     chosen = [f"--{name}={value}" for name, value in given.items()]

@@ -6,6 +6,7 @@ import os
 import jax
 import pytest
 import toy
+import toy_prompts
 from toy_loop import dataset, settings
 
 from mpt_jax.engine import initialize, kept, loop, optimizers, run, sharing
@@ -15,6 +16,7 @@ from mpt_jax.engine.partitioning import PjitPartitioner
 from mpt_jax.engine.schedules import create_learning_rate_scheduler
 from mpt_jax.engine.settings import Trainer
 from mpt_jax.methods.adapter import Adapter
+from mpt_jax.methods.lora import LoRA
 from mpt_jax.methods.mpt import MPT
 from mpt_jax.methods.prompt_tuning import PromptTuning
 from mpt_jax.methods.restored import Restored
@@ -76,10 +78,11 @@ def test_a_backbone_of_which_something_trains_is_each_run_s_own(backbone):
     assert of(backbone, model) is not of(backbone, model)
 
 
-def test_the_product_of_a_run_shares_the_programs_of_its_evaluations(backbone, tmp_path):
-    loop.train(settings(tmp_path / "run", backbone, total_steps=1))
-    trained = toy.model(MPT(prompt_length=4), ("toy_a",), toy.ONE_LAYER)
-    restored = dataclasses.replace(trained, method=Restored(str(tmp_path / "run")))
+@pytest.mark.parametrize("method", [MPT(prompt_length=3), LoRA(rank=2)])
+def test_the_product_of_a_run_shares_the_programs_of_its_evaluations(method, tmp_path):
+    path = toy_prompts.write(tmp_path, ("toy_a",), method)
+    trained = toy.model(method, ("toy_a",), toy.ONE_LAYER)
+    restored = dataclasses.replace(trained, method=Restored(path))
     assert restored.inference == trained.inference
 
 
@@ -132,7 +135,7 @@ def test_a_run_after_another_takes_its_step_and_gives_what_it_gives_by_itself(
     def product(name, seed, rate=0.1):
         model = toy.model(MPT(prompt_length=4), ("toy_a", "toy_b"), toy.ONE_LAYER)
         model = dataclasses.replace(model, optimizer_def=optimizers.adamw(rate))
-        changes = {"model": model, "random_seed": seed, "total_steps": 2}
+        changes = {"model": model, "random_seed": seed, "total_steps": 1}
         loop.train(settings(tmp_path / name, backbone, **changes))
         return (tmp_path / name / "prompts.safetensors").read_bytes()
 
@@ -148,7 +151,8 @@ def test_a_run_after_another_takes_its_step_and_gives_what_it_gives_by_itself(
 
 def test_steps_that_differ_are_not_shared(backbone, tmp_path):
     def decides(name, **changes):
-        with run.Run(settings(tmp_path / name, backbone, **changes)) as one:
+        given = settings(tmp_path / name, backbone, infer_eval_dataset_cfg=None, **changes)
+        with run.Run(given) as one:
             assert one.open()
             one.start()
             return sharing.program(one)
@@ -158,9 +162,10 @@ def test_steps_that_differ_are_not_shared(backbone, tmp_path):
 
     first = decides("first", trainer_cls=schedule(2))
     assert first == decides("same", trainer_cls=schedule(2), random_seed=7) and hash(first)
+    tuned = toy.model(PromptTuning(4), ("toy_a", "toy_b"), toy.ONE_LAYER)
     others = [
         decides("schedule", trainer_cls=schedule(3)),
         decides("parts", trainer_cls=lambda: Trainer(2, schedule(2)().learning_rate_fn)),
-        decides("method", model=toy.model(PromptTuning(4), ("toy_a", "toy_b"), toy.ONE_LAYER)),
+        decides("method", trainer_cls=schedule(2), model=tuned),
     ]
     assert first not in others
