@@ -53,7 +53,8 @@ the data and accelerators. The column `ours` is empty until then.
 
     t5x sweep gin/sweeps/paper.toml --dry_run     # what is done and what is left
     t5x sweep gin/sweeps/paper.toml               # on an accelerator; --emit for a job scheduler
-    t5x report runs/paper
+
+`t5x report` then has the averages next to the published ones.
 
 The backbone and its vocabulary are `t5_base` and `spiece.model` in the working directory; edit
 `settings` in a copy of the plan for others. [The paper's tasks](paper_tasks.md) says how the data

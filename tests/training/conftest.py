@@ -5,7 +5,7 @@ import pytest
 import toy
 from toy_loop import TASKS, Fetched, run
 
-from mpt_jax.engine import run as run_lib
+from mpt_jax.engine.evaluation import evaluator
 
 
 @pytest.fixture(autouse=True)
@@ -49,7 +49,7 @@ def _scores(monkeypatch):
         def collapses(self):
             return {}
 
-    monkeypatch.setattr(run_lib, "Evaluator", Evaluator)
+    monkeypatch.setattr(evaluator, "Evaluator", Evaluator)
     return scores
 
 
