@@ -18,6 +18,7 @@ each what it needs of a chip (needs `pip install 'mpt-jax[tpu_check]'`).
 import argparse
 import contextlib
 import dataclasses
+import io
 import os
 import pathlib
 import shlex
@@ -60,8 +61,6 @@ def time_steps(plan: str, chosen: dict[str, str], number: int) -> None:
     from mpt_jax import process
 
     process.tune()
-    import jax
-
     from mpt_jax.engine import run as run_lib
     from mpt_jax.engine.group import Group
     from mpt_jax.sweep import cells, plan_file, worker
@@ -74,17 +73,18 @@ def time_steps(plan: str, chosen: dict[str, str], number: int) -> None:
                 settings = worker.settings_of(cell.steps[0].arguments)
                 run = stack.enter_context(run_lib.Run(settings))
                 run.open()
-                with contextlib.redirect_stderr(None):
+                with contextlib.redirect_stderr(io.StringIO()):
                     run.start(*runs[:1])
                 run.begun = lambda: None
                 runs.append(run)
             batches = {run: run.fetch() for run in runs}
             group = Group(runs, size)
             group.take_step(batches)
+            group.hand_out_metrics()  # waits for the step
             before, began = os.times(), time.monotonic()
             for _ in range(STEPS):
                 group.take_step(batches)
-            jax.block_until_ready([run.state() for run in runs])
+            group.hand_out_metrics()
             after, wall = os.times(), time.monotonic() - began
         cpu = after.user + after.system - before.user - before.system
         cpu, wall = (1e3 * seconds / STEPS / len(runs) for seconds in (cpu, wall))
