@@ -5,6 +5,10 @@
 trains and scores the same cells with each of the given ways, in a new folder each, with nothing
 compiled before, and prints wall time, CPU time, cells per minute and the largest process.
 
+    python benchmarks/together.py --at_once=6
+
+times the training step of so many cells, in turn and at once: CPU time for each cell.
+
     python benchmarks/together.py --topology=v5e:4x4 --runs=1,8,64
 
 has the TPU compiler compile the training step of so many runs at once on T5-Base, and prints for
@@ -12,8 +16,11 @@ each what it needs of a chip (needs `pip install 'mpt-jax[tpu_check]'`).
 """
 
 import argparse
+import contextlib
 import dataclasses
+import io
 import os
+import pathlib
 import shlex
 import subprocess
 import sys
@@ -27,6 +34,7 @@ STEP_SETTINGS = [
     "BATCH_SIZE=32",
     "TASK_FEATURE_LENGTHS={'inputs': 256, 'targets': 16}",
 ]
+STEPS = 10  # that are timed
 WAYS = ("processes=2", "together", "together+processes=2")
 
 
@@ -46,6 +54,41 @@ def measure(plan: str, chosen: list[str], way: str) -> tuple[int, float, float, 
         cells = sum(line.startswith("[") for line in out.splitlines())
         seconds = time.monotonic() - began
         return cells, seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024
+
+
+def time_steps(plan: str, chosen: dict[str, str], number: int) -> None:
+    """Prints the CPU time of a cell's step where cells take it in turn, and all at once."""
+    from mpt_jax import process
+
+    process.tune()
+    from mpt_jax.engine import run as run_lib
+    from mpt_jax.engine.group import Group
+    from mpt_jax.sweep import cells, plan_file, worker
+
+    selected = plan_file.load(plan).select(**{k: v.split(",") for k, v in chosen.items()})
+    for size, name in ((1, "in turn"), (number, "at once")):
+        with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+            runs = []
+            for cell in cells.target_runs(selected, pathlib.Path(folder))[:number]:
+                settings = worker.settings_of(cell.steps[0].arguments)
+                run = stack.enter_context(run_lib.Run(settings))
+                run.open()
+                with contextlib.redirect_stderr(io.StringIO()):
+                    run.start(*runs[:1])
+                run.begun = lambda: None
+                runs.append(run)
+            batches = {run: run.fetch() for run in runs}
+            group = Group(runs, size)
+            group.take_step(batches)
+            group.hand_out_metrics()  # waits for the step
+            before, began = os.times(), time.monotonic()
+            for _ in range(STEPS):
+                group.take_step(batches)
+            group.hand_out_metrics()
+            after, wall = os.times(), time.monotonic() - began
+        cpu = after.user + after.system - before.user - before.system
+        cpu, wall = (1e3 * seconds / STEPS / len(runs) for seconds in (cpu, wall))
+        print(f"{len(runs)} cells {name}, a step of one: {cpu:.1f} ms of CPU, {wall:.1f} ms")
 
 
 def plan_runs(name: str, numbers: list[int], more: list[str]) -> None:
@@ -87,11 +130,17 @@ def main() -> None:
     parser.add_argument("--shots", default="16,32")
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--ways", default=",".join(WAYS), help="flags without --, as A,B+C")
+    parser.add_argument("--at_once", type=int, help="time the step of so many cells instead")
     parser.add_argument("--topology", help="plan the step of a TPU slice instead of running")
     parser.add_argument("--runs", default="1,8,64", help="at once, with --topology")
     parser.add_argument("--gin", action="append", default=[], help="NAME=VALUE, with --topology")
     given = vars(parser.parse_args())
     topology, runs, more = given.pop("topology"), given.pop("runs"), given.pop("gin")
+    at_once = given.pop("at_once")
+    if at_once:
+        given.pop("ways")
+        time_steps(given.pop("plan"), given, at_once)
+        return
     if topology:
         plan_runs(topology, [int(number) for number in runs.split(",")], more)
         return

@@ -92,7 +92,7 @@ def _train_together(runs: list[Work]) -> list[str | None] | None:
         from mpt_jax.engine import loop
 
         try:
-            loop.train_together(_settings(run["commands"][0]) for run in runs)
+            loop.train_together(settings_of(run["commands"][0]) for run in runs)
         except loop.RunsFailedError as error:
             print(f"t5x: error: {error}", flush=True)
             failures = {os.path.abspath(folder): why for folder, why in error.failures.items()}
@@ -104,7 +104,7 @@ def _train_together(runs: list[Work]) -> list[str | None] | None:
     return [None] * len(runs)
 
 
-def _settings(arguments: list[str]) -> "Training":
+def settings_of(arguments: list[str]) -> "Training":
     """What `t5x train` would train, under gin's configuration from here on."""
     with engines.withheld() as found:
         cli.run(arguments)
