@@ -272,7 +272,10 @@ class EncoderDecoderModel:
         method, number = self.method, len(self.tasks)
         others = [f.name for f in dataclasses.fields(self) if f.name not in _NOT_OF_INFERENCE]
         given = [(name, getattr(self, name)) for name in others]
-        acts = (method.compose, method.embed_text, method.interceptor, method.variables)
+        # gin makes a subclass of its own of a class that it configures: the functions are the same.
+        variables = getattr(method.variables, "__func__", method.variables)
+        tree = getattr(getattr(method.variables, "__self__", None), "tree", None)
+        acts = (method.compose, method.embed_text, method.interceptor, variables, tree)
         return (type(self), number, *acts, *given)
 
     def predict_batch(

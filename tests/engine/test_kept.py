@@ -84,6 +84,9 @@ def test_the_product_of_a_run_shares_the_programs_of_its_evaluations(method, tmp
     trained = toy.model(method, ("toy_a",), toy.ONE_LAYER)
     restored = dataclasses.replace(trained, method=Restored(path))
     assert restored.inference == trained.inference
+    # gin runs an instance of a subclass of its own making.
+    configured = type(type(method).__name__, (type(method),), {})(**dataclasses.asdict(method))
+    assert dataclasses.replace(trained, method=configured).inference == trained.inference
 
 
 def test_models_that_compute_the_same_share_the_programs_of_evaluation():

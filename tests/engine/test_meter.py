@@ -51,7 +51,7 @@ def test_steps_compiling_and_the_rest_are_told_apart_and_starts_add_up(tmp_path)
             "steps": start * 6,
             "examples_per_second": 6,  # 6 steps of 8 examples in 8 seconds
         }
-        assert peak[1] == "host" and peak[0] <= 1024 * resource.getrusage(0).ru_maxrss
+        assert peak[1] == "host" and peak[0] <= 1.01 * 1024 * resource.getrusage(0).ru_maxrss
         before = {"cost": cost}
 
 
@@ -82,7 +82,7 @@ def test_memory_that_this_run_takes_is_its_own(tmp_path):
     found = meter.Meter(1, None)
     block = bytearray(b"x" * 200_000_000)
     cost = found.cost(str(tmp_path))
-    assert len(block) <= cost["peak_memory_bytes"] <= 1024 * resource.getrusage(0).ru_maxrss
+    assert len(block) <= cost["peak_memory_bytes"] <= 1.01 * 1024 * resource.getrusage(0).ru_maxrss
     del block
     later = meter.Meter(1, None).cost(str(tmp_path)).get("peak_memory_bytes", 0)
     assert later < cost["peak_memory_bytes"] - 100_000_000

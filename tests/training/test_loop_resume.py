@@ -26,7 +26,7 @@ from toy_loop import (
 )
 
 from mpt_jax.backbone import store
-from mpt_jax.engine import run as run_lib
+from mpt_jax.engine.evaluation import evaluator
 from mpt_jax.engine.schedules import create_learning_rate_scheduler
 from mpt_jax.engine.settings import Trainer
 from mpt_jax.errors import UserError
@@ -141,14 +141,14 @@ def test_a_failing_evaluation_loses_nothing_and_is_made_up_for(
     whole, backbone, fetched, tmp_path, monkeypatch
 ):
     """In the last evaluation: its step is saved, the run is not finished, and nothing is redone."""
-    evaluate, fails = run_lib.Evaluator.run, [True]
+    evaluate, fails = evaluator.Evaluator.run, [True]
 
-    def run_or_fail(evaluator, *arguments, step, **options):
+    def run_or_fail(of, *arguments, step, **options):
         if step == STEPS and fails.pop():
             raise UserError("no metric.")
-        return evaluate(evaluator, *arguments, step=step, **options)
+        return evaluate(of, *arguments, step=step, **options)
 
-    monkeypatch.setattr(run_lib.Evaluator, "run", run_or_fail)
+    monkeypatch.setattr(evaluator.Evaluator, "run", run_or_fail)
     with pytest.raises(UserError, match="no metric"):
         run(tmp_path, backbone)
     assert steps_saved(tmp_path)[-1] == STEPS and not is_finished(tmp_path)
