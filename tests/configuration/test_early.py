@@ -64,7 +64,7 @@ def _check(tmp_path, monkeypatch):
 def test_what_may_register_more_tasks_is_imported_first(check, monkeypatch):
     with pytest.raises(UserError, match="'mine'.* 21 are registered"):
         check()
-    with pytest.raises(UserError, match="'mine'.* 51 are registered"):
+    with pytest.raises(UserError, match="'mine'.* 53 are registered"):
         check("", "MIXTURE_OR_TASK_MODULE=['mpt_jax.tasks.mini', @paper.register()]")
     check("import my_tasks")
     check("", "MIXTURE_OR_TASK_MODULE=my_tasks")
