@@ -11,6 +11,7 @@ On a CPU each run is a part of its own. Its step fills the cores, and what is co
 at once falls out of their caches (benchmarks/results.md).
 """
 
+import abc
 import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -47,11 +48,12 @@ class Group:
                 **run_axis.options(mesh, first.frozen, size),
             ),
         )
-        part = functools.partial(_Mapped, size=size) if size > 1 else _One
-        self._parts = [
-            part(runs[start : start + size], step, is_alone=len(runs) == 1)
-            for start in range(0, len(runs), size)
-        ]
+        self._parts: list[_Part]
+        if size > 1:
+            starts = range(0, len(runs), size)
+            self._parts = [_Mapped(runs[start : start + size], step, size) for start in starts]
+        else:
+            self._parts = [_One(run, step, is_alone=len(runs) == 1) for run in runs]
         self._is_first = True
 
     def take_step(self, batches: Mapping[Run, Batch]) -> None:
@@ -75,7 +77,7 @@ class Group:
             part.waiting = []
 
 
-class _Part:
+class _Part(abc.ABC):
     """Runs that take their step at once.
 
     Attributes:
@@ -102,25 +104,24 @@ class _Part:
         """Those that are waiting."""
         return [metrics for metrics, _ in self.waiting]
 
+    @abc.abstractmethod
     def of(self, index: int, metrics: Mapping[str, Any]) -> Mapping[str, Any]:
         """The metrics of one of the runs."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def _arguments(self, batches: Mapping[Run, Batch]) -> tuple:
         """Of the step, but for the state."""
-        raise NotImplementedError
 
 
 class _One(_Part):
     """A run by itself."""
 
-    def __init__(self, runs, step, is_alone: bool):
-        super().__init__(runs, step)
-        (self._run,) = runs
-        self._state = self._run.state()
+    def __init__(self, run: Run, step: step_lib.TrainStep, is_alone: bool):
+        super().__init__([run], step)
+        self._run, self._state = run, run.state()
         if not is_alone:  # of the backbone, the others start from the very arrays that it writes to
             self._state = jax.tree.map(jnp.copy, self._state)
-        self._run.state = lambda: self._state
+        run.state = lambda: self._state
 
     def of(self, index, metrics):
         del index
@@ -138,9 +139,8 @@ class _Mapped(_Part):
     Fewer than `size` are filled up with the last, so that all parts have one program.
     """
 
-    def __init__(self, runs, step, size: int, is_alone: bool):
+    def __init__(self, runs: Sequence[Run], step: step_lib.TrainStep, size: int):
         super().__init__(runs, step)
-        del is_alone
         self._places = [*runs, *[runs[-1]] * (size - len(runs))]
         self._stack = run_axis.Stack(self._mesh, size)
         states = [run.state() for run in self._places]
