@@ -3,6 +3,8 @@
 There is no 1/sqrt(d): T5 folds it into the initialisation of the query kernel.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 
@@ -38,22 +40,29 @@ def dense(
 
 def mix(queries, keys, values, bias, valid) -> jax.Array:
     """`dense` of heads apart: [B, H, Q, d] and [B, H, K, d] -> [B, H, Q, d]."""
-    precise = {"preferred_element_type": jnp.float32}
-    scores = jnp.einsum("bhqd,bhkd->bhqk", queries, keys, **precise)
+    weights = jax.nn.softmax(scores(queries, keys, bias, valid)).astype(values.dtype)
+    return einsum("bhqk,bhkd->bhqd", weights, values).astype(values.dtype)
+
+
+# These serve a batch and a single example, which has no axis B.
+
+einsum = functools.partial(jnp.einsum, preferred_element_type=jnp.float32)
+
+
+def scores(queries, keys, bias, valid) -> jax.Array:
+    """[B, H, Q, d], [B, H, K, d], [H, Q, K] and [B, K] -> [B, H, Q, K] float32."""
+    found = einsum("...qd,...kd->...qk", queries, keys)
     if bias is not None:
-        scores += bias
-    if valid is not None:
-        scores = jnp.where(valid[:, None, None, :], scores, MASKED)
-    weights = jax.nn.softmax(scores).astype(values.dtype)
-    return jnp.einsum("bhqk,bhkd->bhqd", weights, values, **precise).astype(values.dtype)
+        found += bias
+    return found if valid is None else jnp.where(valid[..., None, None, :], found, MASKED)
 
 
 def split(x: jax.Array, head_dim: int) -> jax.Array:
     """[B, T, H * d] -> [B, H, T, d]."""
-    return x.reshape(*x.shape[:2], -1, head_dim).transpose(0, 2, 1, 3)
+    return x.reshape(*x.shape[:-1], -1, head_dim).swapaxes(-2, -3)
 
 
 def join(x: jax.Array) -> jax.Array:
     """[B, H, T, d] -> [B, T, H * d]."""
-    batch, _, length, _ = x.shape
-    return x.transpose(0, 2, 1, 3).reshape(batch, length, -1)
+    heads_last = x.swapaxes(-2, -3)
+    return heads_last.reshape(*heads_last.shape[:-2], -1)
