@@ -78,6 +78,21 @@ def test_no_macro_of_a_run_is_without_effect(name):
 
 
 @pytest.mark.parametrize(
+    ("run", "suite"),
+    [
+        ("gin/mpt_source.gin", "gin/suites/mini_sources.gin"),
+        ("gin/mpt_target.gin", "gin/suites/mini_target.gin"),
+    ],
+)
+def test_a_run_keeps_what_its_suite_says(run, suite):
+    of_run, of_suite = (gin_source.read([name], [], []).values() for name in (run, suite))
+    assert len(of_suite) > 9
+    assert {name: of_run[name].value for name in of_suite} == {
+        name: binding.value for name, binding in of_suite.items()
+    }
+
+
+@pytest.mark.parametrize(
     ("macro", "argument", "value"),
     [
         ("DROPOUT_RATE", "mini: config.T5Config.dropout_rate", 0.25),
