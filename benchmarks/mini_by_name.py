@@ -1,0 +1,75 @@
+"""What each mini backbone knows of the targets without any tuning, asked by the task's name.
+
+    python benchmarks/mini_by_name.py --pretrained runs/mini_results/pretrained
+
+answers the test rows of every target with the two backbones of docs/results.md and no prompt, with
+the task's name in front, as the seen backbone has read it, and without. Writes docs/mini_by_name.csv,
+in a few minutes on 2 cores.
+"""
+
+import argparse
+import math
+import pathlib
+from collections.abc import Sequence
+
+import seqio
+from mini import regimes
+
+import mpt_jax
+import mpt_jax.tasks.mini  # registers the tasks
+from mpt_jax import assets, process
+from mpt_jax.api import LoadedModel
+from mpt_jax.csv_text import csv_text
+from mpt_jax.errors import run_script
+from mpt_jax.tasks.info import key_metric
+from mpt_jax.tasks.mini.suite import TARGETS
+
+SPLIT = "test"
+LENGTHS = {"inputs": 64, "targets": 24}  # of gin/suites/mini_target.gin
+HEAD = ("regime", "task", "with its name", "without")
+
+
+def score(model: LoadedModel, name: str, prefix: str) -> float:
+    """The key metric of a target, percent, where `prefix` is before each input."""
+    task = seqio.get_mixture_or_task(name)
+    rows = list(task.get_dataset(None, SPLIT, shuffle=False).as_numpy_iterator())
+    answers = model.predict([prefix + row["inputs_pretokenized"].decode() for row in rows])
+    words = [row["targets_pretokenized"].decode() for row in rows]
+    targets, predictions = (
+        [
+            task.postprocess_fn(text, example=row, is_target=is_target)
+            for text, row in zip(texts, rows, strict=True)
+        ]
+        for texts, is_target in ((words, True), (answers, False))
+    )
+    found = {}
+    for metric in task.metric_fns:
+        found |= metric(targets, predictions)
+    value = float(found[key_metric(name, found)])
+    return 0.0 if math.isnan(value) else value
+
+
+def main(given: Sequence[str] | None = None) -> int:
+    """Parse arguments, answer, write the table; returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    path = pathlib.Path
+    parser.add_argument("--pretrained", type=path, default=path("runs/mini_results/pretrained"))
+    parser.add_argument("--out", type=path, default=path("docs/mini_by_name.csv"))
+    args = parser.parse_args(given)
+    process.tune()
+    vocabulary = assets.path("mini/spiece.model")
+    lines = [HEAD]
+    backbones = {regimes.UNSEEN: "mini", regimes.SEEN: str(args.pretrained / "backbone")}
+    for regime, backbone in backbones.items():
+        model = mpt_jax.load(backbone, vocabulary=vocabulary, lengths=LENGTHS, batch_size=100)
+        for name in TARGETS:
+            prefix = f"{name.removeprefix('mini_')} "
+            scores = (score(model, name, prefix), score(model, name, ""))
+            lines.append((regime, name, *(f"{value:.3f}" for value in scores)))
+            print(*lines[-1], sep="  ", flush=True)
+    args.out.write_text(csv_text(lines), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    run_script(main)
