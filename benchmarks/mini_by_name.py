@@ -3,8 +3,8 @@
     python benchmarks/mini_by_name.py --pretrained runs/mini_results/pretrained
 
 answers the test rows of every target with the two backbones of docs/results.md and no prompt, with
-the task's name in front, as the seen backbone has read it, and without. Writes docs/mini_by_name.csv,
-in a few minutes on 2 cores.
+the task's name in front, as the seen backbone has read it, and without. Writes
+docs/mini_by_name.csv, in a few minutes on 2 cores.
 """
 
 import argparse
