@@ -42,6 +42,13 @@ def write(path: pathlib.Path | None, rows: Sequence[Mapping[str, object]], **not
         writer.writerows({name: _shown(value) for name, value in row.items()} for row in full)
 
 
+def markdown(rows: Sequence[Mapping[str, object]]) -> str:
+    """A table of rows with the same columns."""
+    lines = [f"| {' | '.join(rows[0])} |", "|---" * len(rows[0]) + "|"]
+    lines += [f"| {' | '.join(map(str, row.values()))} |" for row in rows]
+    return "\n".join(lines)
+
+
 def machine() -> str:
     """Its cores, processor and system."""
     return f"{os.cpu_count()} cores ({processor()}), {platform.system()}"

@@ -17,5 +17,11 @@ def test_rows_become_a_csv_with_how_they_came_about(tmp_path, monkeypatch):
     assert second == {"what": "rate", "seconds": "", "count": "3", **made}
 
 
+def test_rows_become_a_table():
+    rows = [{"file": "prompt", "refused": 3}, {"file": "rows", "refused": 0}]
+    lines = ["| file | refused |", "|---|---|", "| prompt | 3 |", "| rows | 0 |"]
+    assert record.markdown(rows).splitlines() == lines
+
+
 def test_nothing_is_written_without_a_path():
     record.write(None, [{"what": "a step"}])
