@@ -18,8 +18,8 @@ test-t5x: $(INSTALLED)
 # Every kind of data resumed at every step, then kills and damages at random (docs/running.md).
 stress: $(INSTALLED)
 	$(BIN)/python tests/support/data_kinds.py
-	PYTHONPATH=tests:tests/support $(BIN)/python -m stress.damages --damages=2000
-	PYTHONPATH=tests:tests/support $(BIN)/python -m stress.kills --kills=500
+	PYTHONPATH=tests:tests/support:benchmarks $(BIN)/python -m stress.damages --damages=2000
+	PYTHONPATH=tests:tests/support:benchmarks $(BIN)/python -m stress.kills --kills=500
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

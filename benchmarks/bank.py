@@ -18,6 +18,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
+import record
 
 import mpt_jax
 from mpt_jax import prompts
@@ -48,33 +49,43 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = write_bank(folder, args.backbone, args.tasks, args.prompt)
         t5 = mpt_jax.load(args.backbone, path, batch_size=args.batch)
-    print(
-        f"{args.tasks} tasks, {args.backbone}, batch {args.batch}, {jax.devices()[0].device_kind}"
-    )
+    device = jax.devices()[0].device_kind
+    setting = f"{args.tasks} tasks, {args.backbone}, batch {args.batch}, {device}"
+    print(setting)
 
     bank = t5.predictor.params["prompt_bank"]
     size = sum(leaf.nbytes for leaf in bank.values())
     task = 4 * t5.info.rank * (args.prompt + t5.info.width)
     shared = 4 * args.prompt * t5.info.width
-    print(f"bank     {size:,} bytes, counted {args.tasks} x {task:,} + {shared:,}")
+    counted = f"{args.tasks} x {task:,} + {shared:,}"
+    print(f"bank     {size:,} bytes, counted {counted}")
     assert size == args.tasks * task + shared
-    print(
-        f"         composing a batch takes {composition_bytes(bank, args.batch):,} bytes; all "
-        f"prompts would be {4 * args.tasks * args.prompt * t5.info.width:,}"
-    )
+    composing, whole = composition_bytes(bank, args.batch), args.tasks * shared
+    print(f"         composing a batch takes {composing:,} bytes; all prompts would be {whole:,}")
+    rows = [
+        {"what": "bank", "value": size, "unit": "bytes", "counted": counted},
+        {"what": "composing a batch", "value": composing, "unit": "bytes"},
+        {"what": "all prompts", "value": whole, "unit": "bytes"},
+    ]
 
     spread = np.linspace(0, args.tasks - 1, args.batch).astype(int).tolist()
     mixed, single = (predicting(t5, ids) for ids in (spread, [0] * args.batch))
     seconds = medians({"mixed": mixed, "single": single}, args.repeats)
     for name, value in seconds.items():
         print(f"{name:<8} {value:.4f} s a batch")
-    print(f"mixed / single {seconds['mixed'] / seconds['single']:.3f}")
+        rows.append({"what": name, "value": value, "unit": "s"})
+    ratio = seconds["mixed"] / seconds["single"]
+    print(f"mixed / single {ratio:.3f}")
+    rows.append({"what": "mixed / single", "value": ratio})
 
     phases = [cold_start() for _ in range(args.starts)]
-    whole = statistics.median(sum(phase[:3]) for phase in phases)
-    print(f"cold start, mini backbone, import to first prediction: {whole:.2f} s")
+    cold = statistics.median(sum(phase[:3]) for phase in phases)
+    print(f"cold start, mini backbone, import to first prediction: {cold:.2f} s")
+    rows.append({"what": "cold start", "value": cold, "unit": "s"})
     for name, values in zip(PHASES, zip(*phases, strict=True), strict=True):
         print(f"  {name:<18} {statistics.median(values):.3f} s")
+        rows.append({"what": name, "value": statistics.median(values), "unit": "s"})
+    record.write(args.csv, [{"setting": setting, **row} for row in rows])
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -85,6 +96,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--repeats", type=int, default=50, help="batches of each kind")
     parser.add_argument("--starts", type=int, default=3, help="cold starts")
+    record.add_flag(parser)
     return parser.parse_args()
 
 

@@ -18,6 +18,7 @@ import time
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+import record
 from flax import serialization, traverse_util
 
 from mpt_jax.backbone import network, store
@@ -26,6 +27,13 @@ from mpt_jax.backbone.formats import backbones
 from mpt_jax.convert import convert_backbones
 
 LAYERS, VOCABULARY = 6, 32128
+FORMATS = {
+    "mpt_jax": "ours",
+    "huggingface": "Hugging Face",
+    "t5x": "T5X, arrays and a msgpack tree",
+    "orbax": "T5X, orbax",
+    "msgpack": "T5X, all in one msgpack file",
+}
 
 
 def config_for(megabytes: int) -> T5Config:
@@ -106,6 +114,7 @@ def main() -> None:
     parser.add_argument("--megabytes", type=int, default=200)
     parser.add_argument("--dtype", default="float32")
     parser.add_argument("--measure", help=argparse.SUPPRESS)
+    record.add_flag(parser)
     arguments = parser.parse_args()
     if arguments.measure:
         measure(arguments.measure, arguments.dtype)
@@ -113,12 +122,17 @@ def main() -> None:
     config = config_for(arguments.megabytes)
     size = parameters(config) * np.dtype(jax.numpy.dtype(arguments.dtype)).itemsize
     print(f"{size / 2**20:.0f} MB in {arguments.dtype}")
+    rows = []
     with tempfile.TemporaryDirectory() as folder:
         for name, path in make(pathlib.Path(folder), config).items():
             command = [sys.executable, __file__, f"--measure={path}", f"--dtype={arguments.dtype}"]
             output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
             seconds, grown = map(float, output.split())
-            print(f"{name:12} {seconds:5.1f} s   peak {grown / size:.2f}")
+            print(f"{FORMATS[name]:32} {seconds:5.1f} s   peak {grown / size:.2f}")
+            weights = {"dtype": arguments.dtype, "weights_mb": size / 2**20}
+            numbers = {"peak": grown / size, "seconds": seconds}
+            rows.append({"format": FORMATS[name], **weights, **numbers})
+    record.write(arguments.csv, rows)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,6 @@ import os
 import pathlib
 import random
 import re
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -25,6 +24,7 @@ import time
 
 import bank
 import numpy as np
+import record
 from versus import environment
 
 from mpt_jax.backbone.formats import backbones
@@ -37,17 +37,21 @@ RIVAL = pathlib.Path(__file__).parent / "versus/serving.py"
 def main() -> None:
     args = parse_arguments()
     python = environment.python(args.peft) if args.peft else None
-    print(f"{args.tasks} tasks, {args.backbone}, prompt {args.prompt}, {os.cpu_count()} cores")
+    setting = f"{args.tasks} tasks, {args.backbone}, prompt {args.prompt}, {os.cpu_count()} cores"
+    print(setting)
+    rows: list[dict] = []
     with tempfile.TemporaryDirectory() as folder:
         path = bank.write_bank(folder, args.backbone, args.tasks, args.prompt)
         process, port, started = start(args.backbone, path)
         print(f"start {started:.1f} s, with the compilation of all programs\n")
+        rows.append({"what": "start", "seconds": started})
         print(f"{'':<28} {'clients':>7} {'requests/s':>11} {'p50 ms':>8} {'p99 ms':>8}")
         try:
             ask(port, 0.5, 8, args.tasks)  # nothing is cold
             for name, tasks in (("one task", 1), (f"{args.tasks} tasks", args.tasks)):
                 for clients in args.clients:
-                    show(f"t5x serve, {name}", clients, *ask(port, args.seconds, clients, tasks))
+                    found = ask(port, args.seconds, clients, tasks)
+                    rows.append(show("t5x serve", name, clients, *found))
             answer = one_answer(port)
         finally:
             process.terminate()
@@ -55,7 +59,8 @@ def main() -> None:
         if python is None:
             print("transformers + PEFT: skipped, without --peft")
         else:
-            measure_rival(python, args, path, folder, answer)
+            rows += measure_rival(python, args, path, folder, answer)
+    record.write(args.csv, [{"setting": setting, **row} for row in rows])
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -65,6 +70,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--prompt", type=int, default=20, help="prompt length")
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 8, 64])
     parser.add_argument("--seconds", type=float, default=5.0, help="of each measurement")
+    record.add_flag(parser)
     parser.add_argument("--peft", metavar="FOLDER", help="venv for PEFT, made if missing")
     return parser.parse_args()
 
@@ -117,18 +123,22 @@ def one_answer(port: int) -> str:
     return json.loads(connection.getresponse().read())["predictions"][0]["prediction"]
 
 
-def show(name: str, clients: int, seconds: float, latencies: list[float]) -> None:
-    p50, p99 = statistics.median(latencies), float(np.quantile(latencies, 0.99))
+def show(
+    what: str, tasks: str, clients: int, seconds: float, latencies: list[float]
+) -> dict[str, object]:
+    """Prints and returns a row."""
+    p50, p99 = (1000 * float(np.quantile(latencies, q)) for q in (0.5, 0.99))
     rate = len(latencies) / seconds
-    print(
-        f"{name:<28} {clients:>7} {rate:>11.1f} {1000 * p50:>8.1f} {1000 * p99:>8.1f}", flush=True
-    )
+    name = f"{what}, {tasks}"
+    print(f"{name:<28} {clients:>7} {rate:>11.1f} {p50:>8.1f} {p99:>8.1f}", flush=True)
+    numbers = {"requests_per_s": rate, "p50_ms": p50, "p99_ms": p99}
+    return {"what": what, "tasks": tasks, "clients": clients, **numbers}
 
 
 def measure_rival(
     python: str, args: argparse.Namespace, path: str, folder: str, answer: str
-) -> None:
-    """Shows the loop's numbers, and whether its answer is the server's."""
+) -> list[dict[str, object]]:
+    """Shows the loop's numbers, and whether its answer is the server's; returns the rows."""
     theirs = pathlib.Path(folder, "huggingface")
     convert_backbones.convert(args.backbone, str(theirs), "huggingface")
     prompts, info = product_file.load(path)
@@ -144,11 +154,14 @@ def measure_rival(
     command = [python, str(RIVAL), str(theirs), json.dumps(request)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     found = json.loads(done.stdout.splitlines()[-1])
-    for name, latencies in found["latencies"].items():
-        show(f"transformers + PEFT, {name}", 1, sum(latencies), latencies)
+    rows = [
+        show("transformers + PEFT", tasks, 1, sum(each), each)
+        for tasks, each in found["latencies"].items()
+    ]
     same = vocabulary.decode(found["answer"]) == answer
     print(f"{args.tasks} adapters were added in {found['added']:.1f} s; ", end="")
     print("all give the server's answer" if same else "THE ANSWERS DIFFER")
+    return [*rows, {"what": "adapters were added", "seconds": found["added"]}]
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
+import record
 import seqio
 
 from mpt_jax import process
@@ -44,14 +45,21 @@ def main() -> None:
     args = parse_arguments()
     config = sizes(args.size)
     flops = args.batch * forward_flops(config, args.prompt + args.inputs, args.targets)
-    print(f"{args.size}, {config.dtype}, {jax.device_count()} x {jax.devices()[0].device_kind}:")
-    print(f"batch {args.batch}, inputs {args.inputs}, prompt {args.prompt}, targets {args.targets}")
+    devices = f"{args.size}, {config.dtype}, {jax.device_count()} x {jax.devices()[0].device_kind}"
+    shape = (
+        f"batch {args.batch}, inputs {args.inputs}, prompt {args.prompt}, targets {args.targets}"
+    )
+    print(f"{devices}:\n{shape}")
+    common, rows = {"devices": devices, "shape": shape}, []
 
     if args.memory:
         for attention in ("dense", "auto"):
             chosen = dataclasses.replace(config, attention=attention)
             memory = compile_step(chosen, args).memory_analysis()
-            print(f"attention {attention}: temporaries {memory.temp_size_in_bytes / 1e6:.0f} MB")
+            megabytes = memory.temp_size_in_bytes / 1e6
+            print(f"attention {attention}: temporaries {megabytes:.0f} MB")
+            rows.append({**common, "attention": attention, "temporaries_mb": megabytes})
+        record.write(args.csv, rows)
         return
 
     plain = prepare(config, args, None)
@@ -61,13 +69,20 @@ def main() -> None:
     best = fastest({**products, "training": plain, "source": source}, args.repeats)
     rate = max(2 * size**3 / best[f"matmul {size}"] for size in MATMUL_SIZES)
     print(f"matmul rate             {rate / 1e9:8.1f} GFLOP/s")
+    rows.append({**common, "what": "matmul rate", "gflop_per_s": rate / 1e9})
     for name, passes in (("training", 2), ("source", 3)):
-        floor = passes * flops / rate
+        counted, floor = passes * flops / 1e9, passes * flops / rate
+        ratio = best[name] / floor
         print(
-            f"{name + ' step':<15} {best[name]:8.4f} s   counted {passes * flops / 1e9:8.1f} "
-            f"GFLOP, floor {floor:.4f} s, ratio to the floor {best[name] / floor:.2f}"
+            f"{name + ' step':<15} {best[name]:8.4f} s   counted {counted:8.1f} "
+            f"GFLOP, floor {floor:.4f} s, ratio to the floor {ratio:.2f}"
         )
-    print(f"source step / training step {best['source'] / best['training']:.2f}")
+        numbers = {"seconds": best[name], "gflop": counted, "floor_s": floor, "ratio": ratio}
+        rows.append({**common, "what": f"{name} step", **numbers})
+    relative = best["source"] / best["training"]
+    print(f"source step / training step {relative:.2f}")
+    rows.append({**common, "what": "source step / training step", "ratio": relative})
+    record.write(args.csv, rows)
     if best["training"] < 2 * flops / rate:
         print("Faster than the floor: other programs slowed the matmul down; repeat when idle.")
 
@@ -80,6 +95,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--prompt", type=int, default=100, help="prompt length")
     parser.add_argument("--targets", type=int, default=8, help="target tokens per example")
     parser.add_argument("--memory", action="store_true", help="compile only, and print bytes")
+    record.add_flag(parser)
     parser.add_argument("--repeats", type=int, default=10, help="the fastest of so many counts")
     return parser.parse_args()
 

@@ -27,6 +27,8 @@ import sys
 import tempfile
 import time
 
+import record
+
 STEP_FILES = ["gin/mpt_target.gin", "gin/models/t5_base.gin"]
 STEP_SETTINGS = [
     "DTYPE=bfloat16",
@@ -56,8 +58,8 @@ def measure(plan: str, chosen: list[str], way: str) -> tuple[int, float, float, 
         return cells, seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024
 
 
-def time_steps(plan: str, chosen: dict[str, str], number: int) -> None:
-    """Prints the CPU time of a cell's step where cells take it in turn, and all at once."""
+def time_steps(plan: str, chosen: dict[str, str], number: int) -> list[dict[str, object]]:
+    """Prints and returns the CPU time of a cell's step where cells take turns, and all at once."""
     from mpt_jax import process
 
     process.tune()
@@ -66,6 +68,7 @@ def time_steps(plan: str, chosen: dict[str, str], number: int) -> None:
     from mpt_jax.sweep import cells, plan_file, worker
 
     selected = plan_file.load(plan).select(**{k: v.split(",") for k, v in chosen.items()})
+    rows = []
     for size, name in ((1, "in turn"), (number, "at once")):
         with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
             runs = []
@@ -88,11 +91,14 @@ def time_steps(plan: str, chosen: dict[str, str], number: int) -> None:
             after, wall = os.times(), time.monotonic() - began
         cpu = after.user + after.system - before.user - before.system
         cpu, wall = (1e3 * seconds / STEPS / len(runs) for seconds in (cpu, wall))
-        print(f"{len(runs)} cells {name}, a step of one: {cpu:.1f} ms of CPU, {wall:.1f} ms")
+        what = f"{len(runs)} cells {name}, a step of one"
+        print(f"{what}: {cpu:.1f} ms of CPU, {wall:.1f} ms")
+        rows.append({"what": what, "cpu_ms": cpu, "ms": wall})
+    return rows
 
 
-def plan_runs(name: str, numbers: list[int], more: list[str]) -> None:
-    """Prints, for each number of runs at once, what their step needs of a chip of a TPU slice."""
+def plan_runs(name: str, numbers: list[int], more: list[str]) -> list[dict[str, object]]:
+    """Prints and returns what the step of so many runs at once needs of a chip of a TPU slice."""
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
     from mpt_jax.plan import estimate, program, settings
     from mpt_jax.plan import topology as topologies
@@ -106,19 +112,29 @@ def plan_runs(name: str, numbers: list[int], more: list[str]) -> None:
     print(
         "runs   TFLOP  GB of HBM  MB sent |  arithmetic    memory     links  ms | peak   compiled"
     )
+    rows: list[dict] = []
     for runs in numbers:
         built = program.build(dataclasses.replace(one, runs=runs))
         made = estimate.compile_program(built, topology)
         if made.flops is None:
             print(f"{runs:4}   does not fit: {made.peak / 2**30:.1f} GiB", flush=True)
             continue
-        times = "".join(f"{1e3 * seconds / runs:10.3f}" for seconds in made.seconds.values())
+        times = {f"{part}_ms": 1e3 * each / runs for part, each in made.seconds.items()}
+        row = {
+            **{"what": "runs", "runs": runs, "tflop": made.flops / runs / 1e12},
+            **{"hbm_gb": made.hbm_bytes / runs / 1e9, "sent_mb": made.moved / runs / 1e6},
+            **{**times, "peak_gib": made.peak / 2**30, "compile_s": made.compile_seconds},
+        }
+        shown = "".join(f"{each:10.3f}" for each in times.values())
         print(
-            f"{runs:4} {made.flops / runs / 1e12:7.4f} {made.hbm_bytes / runs / 1e9:10.3f} "
-            f"{made.moved / runs / 1e6:8.2f} |  {times}     | {made.peak / 2**30:.2f} GiB "
-            f"{made.compile_seconds:4.0f} s",
+            f"{runs:4} {row['tflop']:7.4f} {row['hbm_gb']:10.3f} {row['sent_mb']:8.2f} |  "
+            f"{shown}     | {row['peak_gib']:.2f} GiB {row['compile_s']:4.0f} s",
             flush=True,
         )
+        first = rows[0] if rows else row  # what one by itself takes, by its longest time
+        alone, together = (max(each[name] for name in times) for each in (first, row))
+        rows.append({**row, "times_less": alone / together})
+    return rows
 
 
 def main() -> None:
@@ -133,21 +149,24 @@ def main() -> None:
     parser.add_argument("--at_once", type=int, help="time the step of so many cells instead")
     parser.add_argument("--topology", help="plan the step of a TPU slice instead of running")
     parser.add_argument("--runs", default="1,8,64", help="at once, with --topology")
+    record.add_flag(parser)
     parser.add_argument("--gin", action="append", default=[], help="NAME=VALUE, with --topology")
     given = vars(parser.parse_args())
     topology, runs, more = given.pop("topology"), given.pop("runs"), given.pop("gin")
-    at_once = given.pop("at_once")
+    at_once, path = given.pop("at_once"), given.pop("csv")
     if at_once:
         given.pop("ways")
-        time_steps(given.pop("plan"), given, at_once)
+        record.write(path, time_steps(given.pop("plan"), given, at_once))
         return
     if topology:
-        plan_runs(topology, [int(number) for number in runs.split(",")], more)
+        rows = plan_runs(topology, [int(number) for number in runs.split(",")], more)
+        record.write(path, rows, machine=f"{topology}, by its compiler")
         return
     plan, ways = given.pop("plan"), given.pop("ways").split(",")
     chosen = [f"--{name}={value}" for name, value in given.items()]
     print(f"{shlex.join(['t5x', 'sweep', plan, *chosen])} on {os.cpu_count()} cores")
     print(f"{'':20} {'cells':>5} {'seconds':>8} {'cells/min':>9} {'CPU s/cell':>10} {'memory':>8}")
+    rows = []
     for way in ways:
         cells, seconds, cpu, memory = measure(plan, chosen, way)
         print(
@@ -155,6 +174,10 @@ def main() -> None:
             f"{memory / 1e9:5.2f} GB",
             flush=True,
         )
+        row = {"way": f"--{way.replace('+', ' --')}", "cells": cells, "seconds": seconds}
+        speed = {"cells_per_min": 60 * cells / seconds, "cpu_s_per_cell": cpu / cells}
+        rows.append({**row, **speed, "memory_gb": memory / 1e9})
+    record.write(path, rows)
 
 
 if __name__ == "__main__":

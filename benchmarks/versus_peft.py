@@ -13,7 +13,6 @@ import argparse
 import json
 import os
 import pathlib
-import platform
 import random
 import subprocess
 import sys
@@ -21,6 +20,7 @@ import tempfile
 import time
 from collections.abc import Mapping
 
+import record
 from versus import environment
 
 FOLDER = pathlib.Path(__file__).parent / "versus"
@@ -69,22 +69,28 @@ def main() -> None:
     args = parse_arguments()
     python = {"ours": sys.executable, "PEFT": environment.python(args.peft)}
     packages = ", ".join(environment.PACKAGES)
-    print(f"{os.cpu_count()} cores ({processor()}), {platform.system()}, {packages}")
+    print(f"{record.machine()}, {packages}")
+    rows: list[dict] = []
     for size in args.sizes.split(","):
         with tempfile.TemporaryDirectory() as backbone:
             write = [python["PEFT"], str(FOLDER / "theirs.py"), f"--write={backbone}"]
             subprocess.run([*write, f"--size={size}"], check=True, capture_output=not args.verbose)
-            print(
-                f"\n{size}, float32, batch {args.batch}, inputs {args.inputs}, "
+            setting = (
+                f"{size}, float32, batch {args.batch}, inputs {args.inputs}, "
                 f"prompt {args.prompt}, targets {args.targets}"
             )
+            print(f"\n{setting}")
             print(f"{'':45} {'ours':>9} {'PEFT':>9} {'ours/PEFT':>10}")
-            compare(python, backbone, args)
+            found = compare(python, backbone, args)
+            rows += [{"size": size, "setting": setting, **each} for each in found]
+    record.write(args.csv, rows, machine=f"{record.machine()}, {packages}")
 
 
-def compare(python: Mapping[str, str], backbone: str, args: argparse.Namespace) -> None:
-    """Prints all rows of one size."""
-    starts, memory = [], []
+def compare(
+    python: Mapping[str, str], backbone: str, args: argparse.Namespace
+) -> list[dict[str, object]]:
+    """Prints and returns all rows of one size."""
+    starts, memory, rows = [], [], []
     for _ in range(args.starts):
         started, used = {}, {}
         for name in SIDES:
@@ -97,27 +103,33 @@ def compare(python: Mapping[str, str], backbone: str, args: argparse.Namespace) 
             side.end()
         starts.append(started)
         memory.append(used)
-    row("start to the end of the first step, s", best(starts))
-    row("most memory of a process that trains, GB", {n: b / 1e9 for n, b in best(memory).items()})
+    rows.append(row("start to the end of the first step", "", "s", best(starts)))
+    used = {name: size / 1e9 for name, size in best(memory).items()}
+    rows.append(row("most memory of a process that trains", "", "GB", used))
 
     sides = {name: Side(name, python[name], backbone, args) for name in SIDES}
     turns(sides, 1, "step")
-    row("a training step, s", turns(sides, args.repeats, "step"))
+    rows.append(row("a training step", "", "s", turns(sides, args.repeats, "step")))
     if args.texts:
         lengths, of = real_lengths(args.texts, args.inputs)
-        print(
-            f"  {len(lengths)} texts of {of}, {sum(lengths) / len(lengths):.0f} pieces on average"
-        )
-        row("training on them once, compiling included, s", turns(sides, 1, "texts", lengths))
-        row("training on them once more, s", turns(sides, 1, "texts", lengths))
+        mean = sum(lengths) / len(lengths)
+        texts = f"{len(lengths)} texts of {of}, {mean:.0f} pieces on average"
+        print(f"  {texts}")
+        for what, how in (
+            ("training on them once", "compiling included"),
+            ("training on them once more", ""),
+        ):
+            found = turns(sides, 1, "texts", lengths)
+            rows.append({"texts": texts, **row(what, how, "s", found)})
     for tasks in (1, TASKS):
         decode = dict(new_tokens=NEW_TOKENS, tasks=tasks)
         turns(sides, 1, "decode", **decode)
         label = "one task" if tasks == 1 else f"{tasks} tasks in the batch"
         found = turns(sides, args.repeats, "decode", **decode)
-        row(f"decoding {NEW_TOKENS} tokens greedily, {label}, s", found)
+        rows.append(row("decoding", f"{NEW_TOKENS} tokens greedily, {label}", "s", found))
     for side in sides.values():
         side.end()
+    return rows
 
 
 def turns(
@@ -138,10 +150,13 @@ def best(found: list[dict[str, float]]) -> dict[str, float]:
     return {name: min(one[name] for one in found) for name in SIDES}
 
 
-def row(label: str, found: Mapping[str, float]) -> None:
-    """Prints a row, with ours divided by PEFT's."""
+def row(what: str, how: str, unit: str, found: Mapping[str, float]) -> dict[str, object]:
+    """Prints and returns a row, with ours divided by PEFT's."""
     ours, theirs = (found[name] for name in SIDES)
+    label = ", ".join(filter(None, (what, how, unit)))
     print(f"{label:45} {ours:9.2f} {theirs:9.2f} {ours / theirs:10.2f}", flush=True)
+    named = {"what": what, "how": how, "unit": unit}
+    return {**named, "ours": ours, "peft": theirs, "ratio": ours / theirs}
 
 
 def real_lengths(count: int, longest: int) -> tuple[list[int], str]:
@@ -164,14 +179,6 @@ def real_lengths(count: int, longest: int) -> tuple[list[int], str]:
     return [min(len(ids) + 1, longest) for ids in model.encode(texts)], f"{len(files)} corpora"
 
 
-def processor() -> str:
-    """Its name, where Linux says it."""
-    info = pathlib.Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
-
-
 def parse_arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -186,6 +193,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--texts", type=int, default=1000, help="0: no training on real lengths")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--starts", type=int, default=2, help="times that each side starts")
+    record.add_flag(parser)
     parser.add_argument("--verbose", action="store_true", help="what the two programs print")
     return parser.parse_args()
 

@@ -39,5 +39,6 @@ def test_clients_ask_until_the_time_is_over(server, capsys):
     assert 0.1 <= seconds < 10 and len(latencies) == len(server.asked) > 3
     assert set(server.asked) == {f"task_{k}" for k in range(4)}
     assert serve.one_answer(server.server_port) == "yes"
-    serve.show("some", 3, 2.0, [0.001, 0.002, 0.003, 0.004])
-    assert capsys.readouterr().out.split() == ["some", "3", "2.0", "2.5", "4.0"]
+    row = serve.show("some", "one task", 3, 2.0, [0.001, 0.002, 0.003, 0.004])
+    assert capsys.readouterr().out.split() == ["some,", "one", "task", "3", "2.0", "2.5", "4.0"]
+    assert [row["clients"], row["requests_per_s"], row["p50_ms"]] == [3, 2.0, 2.5]

@@ -1,6 +1,6 @@
 """Every kind of file that is read, damaged at random, and what its reader then says.
 
-    PYTHONPATH=tests:tests/support python -m stress.damages --damages=2000
+    PYTHONPATH=tests:tests/support:benchmarks python -m stress.damages --damages=2000
 
 A reader must refuse a damaged file with one message, or give the very same values. Files of other
 programs carry no checksums: of a backbone or a vocabulary prompts keep what tells a damaged one
@@ -14,6 +14,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import shlex
 import shutil
 import signal
 import sys
@@ -24,6 +25,8 @@ import numpy as np
 
 os.environ["JAX_PLATFORMS"] = "cpu"  # read as jax is imported
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+
+import record  # noqa: E402
 
 from mpt_jax.errors import UserError  # noqa: E402
 from stress import lives  # noqa: E402
@@ -61,7 +64,10 @@ def main() -> int:
     bad = [damage for damage in found if is_bad(damage, readers[damage.reader])]
     for each in bad:
         print(f"{each.reader}, {each.number}: {each.what}: {each.outcome} {each.said}")
-    print(table(found))
+    rows = by_reader(found)
+    print(record.markdown(rows))
+    command = f"python -m stress.damages {shlex.join(sys.argv[1:])}"
+    record.write(arguments.csv, rows, command=command)
     return int(bool(bad))
 
 
@@ -70,6 +76,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--damages", type=int, default=2000, help="over all readers")
     parser.add_argument("--only", default="", help="readers whose name holds this text")
     parser.add_argument("--seed", type=int, default=0)
+    record.add_flag(parser)
     return parser.parse_args()
 
 
@@ -96,15 +103,13 @@ def is_bad(damage: Damage, reader: Reader) -> bool:
     return damage.outcome not in (REFUSED, SAME)
 
 
-def table(found: Sequence[Damage]) -> str:
-    """Markdown: outcomes by reader."""
+def by_reader(found: Sequence[Damage]) -> list[dict[str, object]]:
+    """Outcomes by reader."""
     counts = collections.Counter((damage.reader, damage.outcome) for damage in found)
-    lines = [f"| file | {' | '.join(OUTCOMES)} |", "|---" * (len(OUTCOMES) + 1) + "|"]
-    for reader in dict.fromkeys(damage.reader for damage in found):
-        lines.append(
-            f"| {reader} | {' | '.join(str(counts[reader, outcome]) for outcome in OUTCOMES)} |"
-        )
-    return "\n".join(lines)
+    return [
+        {"file": reader, **{outcome: counts[reader, outcome] for outcome in OUTCOMES}}
+        for reader in dict.fromkeys(damage.reader for damage in found)
+    ]
 
 
 def _of_reader(

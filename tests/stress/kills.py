@@ -1,6 +1,6 @@
 """Runs of every kind of data, killed again and again, resumed, and compared bit by bit.
 
-    PYTHONPATH=tests:tests/support python -m stress.kills --kills=500
+    PYTHONPATH=tests:tests/support:benchmarks python -m stress.kills --kills=500
 
 For each kind a run is made without a stop. Others of the same command are killed at random: after a
 time, just before one of their writes to the run folder, or by SIGTERM, which lets them save; then
@@ -13,6 +13,7 @@ import collections
 import multiprocessing
 import os
 import pathlib
+import shlex
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -22,6 +23,8 @@ os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
 
+import record  # noqa: E402
+
 from stress import chain, kinds, lives  # noqa: E402
 
 
@@ -29,7 +32,10 @@ def main() -> int:
     arguments = parse_arguments()
     folder = pathlib.Path(arguments.folder or tempfile.mkdtemp(prefix="kills_")).resolve()
     outcomes = run(arguments.kills, folder, arguments.only, arguments.seed, arguments.processes)
-    print(table(outcomes))
+    of_kinds, of_phases = by_kind(outcomes), by_phase(outcomes)
+    print(f"{record.markdown(of_kinds)}\n\n{record.markdown(of_phases)}")
+    command = f"python -m stress.kills {shlex.join(sys.argv[1:])}"
+    record.write(arguments.csv, [*of_kinds, *of_phases], command=command)
     return int(any(outcome.failure or outcome.differing for outcome in outcomes))
 
 
@@ -39,6 +45,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--only", default="", help="kinds of data whose name holds this text")
     parser.add_argument("--seed", type=int, default=0, help="of the kills")
     parser.add_argument("--processes", type=int, default=2, help="runs at a time")
+    record.add_flag(parser)
     parser.add_argument("--folder", help="a new one for data and runs; default: a temporary one")
     return parser.parse_args()
 
@@ -78,20 +85,25 @@ def said(outcome: chain.Outcome) -> str:
     return f"DIFFERS in {', '.join(outcome.differing)}" if outcome.differing else "identical"
 
 
-def table(outcomes: Sequence[chain.Outcome]) -> str:
-    """Markdown: kills and runs by kind of data, then kills by how and in which phase."""
-    lines = ["| kind of data | kills | runs | identical |", "|---|---|---|---|"]
+def by_kind(outcomes: Sequence[chain.Outcome]) -> list[dict[str, object]]:
+    """Kills and runs by kind of data."""
+    rows = []
     for kind in dict.fromkeys(outcome.kind for outcome in outcomes):
         of_kind = [outcome for outcome in outcomes if outcome.kind == kind]
         same = sum(not (outcome.failure or outcome.differing) for outcome in of_kind)
         kills = sum(len(outcome.kills) for outcome in of_kind)
-        lines.append(f"| {kind} | {kills} | {len(of_kind)} | {same} |")
+        counts = {"kills": kills, "runs": len(of_kind), "identical": same}
+        rows.append({"kind of data": kind, **counts})
+    return rows
+
+
+def by_phase(outcomes: Sequence[chain.Outcome]) -> list[dict[str, object]]:
+    """Kills by how and in which phase."""
     counts = collections.Counter(kill for outcome in outcomes for kill in outcome.kills)
     ways = (lives.TIME, lives.WRITE, lives.SIGNAL)
-    lines += ["", f"| killed in | {' | '.join(ways)} |", "|---" * (len(ways) + 1) + "|"]
-    for phase in lives.PHASES:
-        lines.append(f"| {phase} | {' | '.join(str(counts[way, phase]) for way in ways)} |")
-    return "\n".join(lines)
+    return [
+        {"killed in": phase, **{way: counts[way, phase] for way in ways}} for phase in lives.PHASES
+    ]
 
 
 if __name__ == "__main__":
