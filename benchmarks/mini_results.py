@@ -95,10 +95,15 @@ def draw(docs: pathlib.Path) -> None:
         summary.write(docs / file, summary.lines(scores.read(docs / cells_file)))
     found, ablations = (summary.read(docs / file) for file in SUMMARIES.values())
     (docs / "mini_results.md").write_text(page.whole(found, ablations), encoding="utf-8")
-    blocks = {"scores": page.overview(found), "prediction": page.prediction(found, PREDICTED)}
+    drawn = figures.all_of(found, cosines.read(docs / COSINES_CSV))
+    for picture, svg in drawn:
+        (docs / "figures" / f"{picture.name}.svg").write_bytes(svg)
+    blocks = {
+        "scores": page.overview(found),
+        "prediction": page.prediction(found, PREDICTED),
+        "figures": page.figures(picture for picture, _ in drawn),
+    }
     page.fill(docs / "results.md", blocks)
-    for name, svg in figures.all_of(found, cosines.read(docs / COSINES_CSV)).items():
-        (docs / "figures" / name).write_bytes(svg)
 
 
 def _folder(args: argparse.Namespace, regime: str) -> pathlib.Path:
