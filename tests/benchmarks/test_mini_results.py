@@ -71,6 +71,35 @@ def test_finished_cells_are_collected_and_joint_ones_task_by_task(tmp_path):
     assert scores.read(tmp_path / "cells.csv") == found
 
 
+def test_what_is_finished_takes_the_place_of_its_regime_in_csv_page_and_figures(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(constant_answer, "score", lambda task: 12.5)
+    docs, folder = tmp_path / "docs", tmp_path / "runs"
+    shutil.copytree(DOCS, docs)
+    committed = scores.read(docs / "mini_results.csv")
+    kept = [dataclasses.replace(s, regime="seen") for s in committed if s.regime == "unseen"]
+    scores.write(docs / "mini_results.csv", [*committed, *kept])
+    part = MINI.select(methods=["MPT", "BitFit"], shots=["16", "full"], seeds="01")
+    for run in cells.target_runs(part, folder / "unseen"):
+        task = run.name.split("/")[2].split("-")[0]
+        _finish(run, {task: 40.0 + ("BitFit" in run.name) + int(run.name[-1])})
+    arguments = ["--regimes", "unseen", f"--folder={folder}", f"--docs={docs}", "--plans"]
+    assert mini_results.main(arguments) == 0
+    found = scores.read(docs / "mini_results.csv")
+    assert [s for s in found if s.regime == "seen"] == kept
+    assert len([s for s in found if s.regime == "unseen"]) == 2 * 8 * 2 * 2
+    (line,) = [
+        x
+        for x in summary.read(docs / "mini_summary.csv")
+        if (x.regime, x.shots, x.method, x.task) == ("unseen", "16", "BitFit", "mean")
+    ]
+    told = (line.tuned, line.seeds, line.mean, line.difference, line.low, line.verdict)
+    assert told == (1234, 2, 41.5, 1.0, 1.0, "better")
+    assert "| +1.0 [1.0, 1.0] | better | **41.5 ± 0.7** |" in (docs / "mini_results.md").read_text()
+    assert "| BitFit | 17,152 | 41.5 ▲ | " in (docs / "results.md").read_text()
+
+
 def test_a_seed_without_every_target_is_in_no_mean():
     found = [_score("MPT", task, seed, 10.0 * seed) for task in "ab" for seed in (1, 2)]
     found += [_score("LoRA", task, 2, 30.0) for task in "ab"] + [_score("LoRA", "a", 1, 99.0)]
@@ -161,7 +190,6 @@ def test_the_constant_answer_is_the_share_of_the_commonest_label():
     import mpt_jax.tasks.mini  # noqa: F401
 
     assert constant_answer.score("mini_news_nli") == pytest.approx(100 / 3)
-    assert constant_answer.score("mini_acceptability") == 0  # Matthews
     assert constant_answer.score("mini_similarity") == 0  # Pearson
     with (DOCS / "mini_rates.csv").open() as file:  # what `t5x eval` says of other rows
         told = {line["task"]: float(line["constant_answer"]) for line in csv.DictReader(file)}
