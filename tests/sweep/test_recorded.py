@@ -69,7 +69,7 @@ def test_the_settings_that_a_finished_sweep_was_made_with_are_the_plans_own(made
         (changed(settings=("PROMPT_LENGTH=5",)), "sources/mpt-0",
          "PROMPT_LENGTH: 20 there, 5 in the plan"),
         (changed(evaluation=dataclasses.replace(MINI.evaluation, settings=("EVAL_BATCH_SIZE=7",))),
-         "targets/MPT/mini_rte-16-0", "EVAL_BATCH_SIZE: 100 there, 7 in the plan"),
+         "targets/MPT/mini_rte-16-0", "EVAL_BATCH_SIZE: 112 there, 7 in the plan"),
     ],
 )  # fmt: skip
 def test_an_edited_plan_does_not_take_the_cells_of_the_old_one(plan, where, what, made):
