@@ -23,6 +23,8 @@ import numpy as np
 from mpt_jax.engine import group_size, kept, run_axis, sharing
 from mpt_jax.engine import step as step_lib
 from mpt_jax.engine.data.length_buckets import Batch
+from mpt_jax.engine.evaluation import answering
+from mpt_jax.engine.evaluation.answering import Answers
 from mpt_jax.engine.run import Run
 
 
@@ -76,6 +78,17 @@ class Group:
                         run.window.add(taken[run][0], part.of(index, metrics), taken[run][1])
             part.waiting = []
 
+    def answers(self, runs: Sequence[Run]) -> dict[Run, Answers]:
+        """What the runs answer in their evaluation, with their state now.
+
+        Of those that take their step at once; the others evaluate alone.
+        """
+        found = {}
+        for part in self._parts:
+            if chosen := [run for run in runs if run in part.runs]:
+                found |= part.answers(chosen)
+        return found
+
 
 class _Part(abc.ABC):
     """Runs that take their step at once.
@@ -107,6 +120,11 @@ class _Part(abc.ABC):
     @abc.abstractmethod
     def of(self, index: int, metrics: Mapping[str, Any]) -> Mapping[str, Any]:
         """The metrics of one of the runs."""
+
+    def answers(self, runs: Sequence[Run]) -> dict[Run, Answers]:
+        """Those of these runs, as `Group.answers`."""
+        del runs
+        return {}
 
     @abc.abstractmethod
     def _arguments(self, batches: Mapping[Run, Batch]) -> tuple:
@@ -150,12 +168,27 @@ class _Mapped(_Part):
         self._frozen = self._stack.frozen([run.frozen for run in self._places])
         self._rng = self._stack.leaves([run.rng for run in self._places])
         rates = [run.optimizer.rates for run in self._places]
+        self._at_once: answering.AtOnce | None = None  # planned by the first evaluation
         self._rates = {g: np.float32([each[g] for each in rates]) for g in rates[0]}
         for index, run in enumerate(runs):
             run.state = functools.partial(self._state_of, index)
 
     def of(self, index, metrics):
         return jax.tree.map(lambda leaf: leaf[index], metrics)
+
+    def answers(self, runs):
+        params = step_lib.merge(self._state.trainable, self._frozen)
+        if self._at_once is None:
+            self._at_once = self._planned(runs[0], params)
+        asked = {self._places.index(run): run.asked for run in runs}
+        found = self._at_once.answers(params, asked)
+        return {self._places[place]: answers for place, answers in found.items()}
+
+    def _planned(self, run: Run, params: Mapping[str, Any]) -> answering.AtOnce:
+        trained = jax.tree.map(lambda _: 0, self._state.trainable)
+        axes = step_lib.merge(trained, run_axis.frozen_axes(self._frozen))
+        size = group_size.best_of_answers(run, params, axes, len(self._places))
+        return answering.AtOnce(run.model, self._mesh, axes, size)
 
     def _arguments(self, batches):
         any_rows = next(iter(batches.values()))  # where a run has ended

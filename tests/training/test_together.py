@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import types
 
 import jax
 import numpy as np
@@ -146,26 +145,20 @@ def test_runs_over_data_partitions_and_in_microbatches_equal_those_alone(
     ("count", "free", "size"),
     [(8, None, 8), (8, 80, 8), (8, 79, 4), (9, 40, 3), (8, 15, 1), (1, None, 1)],
 )
-def test_as_many_runs_as_fit_take_their_step_at_once(count, free, size, monkeypatch):
-    monkeypatch.setattr(group_size, "bytes_of", lambda runs, size: 10 * size)
-    partitioner = types.SimpleNamespace(data_partitions=1)
-    run = types.SimpleNamespace(settings=types.SimpleNamespace(partitioner=partitioner))
-    assert group_size.largest([run] * count, free) == size
+def test_as_many_runs_as_fit_take_their_step_at_once(count, free, size):
+    assert group_size.largest(count, 1, free, lambda size: 10 * size) == size
 
 
 @pytest.mark.parametrize(("count", "free", "size"), [(9, None, 12), (9, 80, 8), (3, None, 3)])
-def test_runs_on_several_devices_are_filled_up_to_a_multiple(count, free, size, monkeypatch):
-    monkeypatch.setattr(group_size, "bytes_of", lambda runs, size: 10 * size)
-    partitioner = types.SimpleNamespace(data_partitions=4)
-    run = types.SimpleNamespace(settings=types.SimpleNamespace(partitioner=partitioner))
-    assert group_size.largest([run] * count, free) == size
+def test_runs_on_several_devices_are_filled_up_to_a_multiple(count, free, size):
+    assert group_size.largest(count, 4, free, lambda size: 10 * size) == size
 
 
 def test_memory_is_counted_for_each_run_and_not_for_the_backbone(backbone, tmp_path):
     with run_lib.Run(of(tmp_path, backbone, 0, infer_eval_dataset_cfg=None)) as run:
         assert run.open()
         run.start()
-        two, four = (group_size.bytes_of([run] * 4, size) for size in (2, 4))
+        two, four = (group_size.bytes_of_step(run, size) for size in (2, 4))
     own = sum(leaf.nbytes for leaf in jax.tree.leaves(run.state()))
     assert 2 * own < two and 1.5 * two < four < 2.2 * two
 
