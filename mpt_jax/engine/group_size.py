@@ -15,6 +15,7 @@ from mpt_jax.backbone.store import BACKBONE_TREES
 from mpt_jax.engine import run_axis
 from mpt_jax.engine import step as step_lib
 from mpt_jax.engine.evaluation import answering
+from mpt_jax.engine.evaluation.answering import Asked
 from mpt_jax.engine.initialize import batch_shapes
 from mpt_jax.engine.partitioning import PjitPartitioner
 from mpt_jax.engine.run import Run
@@ -22,25 +23,42 @@ from mpt_jax.engine.run import Run
 _PART = 0.9  # of the memory that is free; evaluations and what is still going need some
 
 
+def take_turns() -> bool:
+    """Whether runs are best computed one after another."""
+    return jax.default_backend() == "cpu"
+
+
 def best(runs: Sequence[Run]) -> int:
     """Runs that take their step at once, from 1 to all (filled up to a multiple of the devices)."""
     mesh = runs[0].settings.partitioner
-    if len(runs) == 1 or mesh.mesh.devices.flat[0].platform == "cpu":
+    if len(runs) == 1 or take_turns():
         return 1
     count = functools.partial(bytes_of_step, runs[0])
     return largest(len(runs), mesh.data_partitions, _free(mesh), count)
 
 
-def best_of_answers(run: Run, params: Mapping, axes: Any, runs: int) -> int:
-    """Batches that such runs answer at once in an evaluation, from 1 to their number.
+def at_once(
+    model: Any,
+    partitioner: PjitPartitioner,
+    params: Mapping,
+    axes: Any,
+    runs: int,
+    asked: Sequence[Asked],
+) -> answering.AtOnce:
+    """What answers as many batches at once as there are runs, if so many fit.
 
     Args:
-        run: one of them, which evaluates.
-        params, axes: of all, as `answering.AtOnce` takes them.
-        runs: their number, filled up to a multiple of the devices.
+        model, partitioner, axes: as `answering.AtOnce` takes them.
+        params: of all runs.
+        runs: their number.
+        asked: of them.
     """
-    mesh, count = run.settings.partitioner, functools.partial(bytes_of_answers, run, params, axes)
-    return largest(runs, mesh.data_partitions, _free(mesh), count)
+    make = functools.partial(answering.AtOnce, model, partitioner, axes)
+
+    def bytes_of(size: int) -> int:
+        return _needed(make(size).lower(params, asked)) - _resident(params)
+
+    return make(largest(runs, partitioner.data_partitions, _free(partitioner), bytes_of))
 
 
 def largest(runs: int, parts: int, free: int | None, bytes_of: Callable[[int], int]) -> int:
@@ -66,7 +84,10 @@ def bytes_of_step(run: Run, size: int) -> int:
     """Bytes of a device that the step of so many runs needs, but for the shared backbone."""
     settings, mesh = run.settings, run.settings.partitioner
     stack = run_axis.Stack(mesh, size)
-    batch = _batch(mesh, settings.batch_size, settings.lengths)
+    batch = {
+        name: jax.ShapeDtypeStruct(shape, "int32", sharding=mesh.batch_sharding)
+        for name, shape in batch_shapes(settings.batch_size, settings.lengths).items()
+    }
     rates = {group: jax.ShapeDtypeStruct((size,), "float32") for group in run.optimizer.rates}
     state, *rest = (stack.shapes(given) for given in (run.state(), batch, run.rng))
     frozen = stack.frozen_shapes(run.frozen)
@@ -84,30 +105,12 @@ def bytes_of_step(run: Run, size: int) -> int:
     return _needed(lowered) - _resident(shared)
 
 
-def bytes_of_answers(run: Run, params: Mapping, axes: Any, size: int) -> int:
-    """Those that so many batches of an evaluation need, but for the parameters."""
-    mesh, cfg = run.settings.partitioner, run.settings.infer_eval_dataset_cfg
-    function = next(iter(run.asked.values())).function
-    batch = _batch(mesh, cfg.batch_size, cfg.task_feature_lengths)
-    at_once = answering.AtOnce(run.model, mesh, axes, size)
-    return _needed(at_once.lower(function, params, batch)) - _resident(params)
-
-
 def _free(partitioner: PjitPartitioner) -> int | None:
     """Bytes of a device that may be used; None: it does not say."""
     stats = partitioner.mesh.devices.flat[0].memory_stats() or {}
     if "bytes_limit" not in stats:
         return None
     return int(_PART * (stats["bytes_limit"] - stats["bytes_in_use"]))
-
-
-def _batch(
-    partitioner: PjitPartitioner, size: int, lengths: Mapping[str, int]
-) -> dict[str, jax.ShapeDtypeStruct]:
-    return {
-        name: jax.ShapeDtypeStruct(shape, "int32", sharding=partitioner.batch_sharding)
-        for name, shape in batch_shapes(size, lengths).items()
-    }
 
 
 def _needed(lowered: Any) -> int:

@@ -43,6 +43,16 @@ class Stack:
             }
         )
 
+    def params(self, trees: Sequence[Mapping]) -> tuple[dict, dict]:
+        """All parameters, and their axes: None for arrays that all share, 0 for what is stacked."""
+        flat = [traverse_util.flatten_dict(tree) for tree in trees]
+        stacked, axes = {}, {}
+        for path, leaf in flat[0].items():
+            is_shared = all(each[path] is leaf for each in flat)
+            stacked[path] = leaf if is_shared else self.leaves([each[path] for each in flat])
+            axes[path] = None if is_shared else 0
+        return traverse_util.unflatten_dict(stacked), traverse_util.unflatten_dict(axes)
+
     def shapes(self, tree: Any) -> Any:
         """What `leaves` gives for trees of arrays like this one: their shapes, laid out."""
 

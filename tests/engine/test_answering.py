@@ -53,7 +53,6 @@ def asked(function):
 )
 def test_models_answer_at_once_as_alone(function, kind, models):
     model, mesh, params, stacked, axes = models
-    size = mesh.data_partitions  # so it lies over the devices
     alone, at_once = Alone(model, mesh), AtOnce(model, mesh, axes, 3)
     questions = asked(function)
     together = at_once.answers(stacked, {i: {kind: q} for i, q in enumerate(questions)})
@@ -81,13 +80,10 @@ def test_only_models_that_are_asked_answer(models):
 
 def test_memory_of_answers_grows_with_what_is_answered_at_a_time(models):
     model, mesh, _, stacked, axes = models
-    batch = {
-        name: jax.ShapeDtypeStruct(array.shape, "int32", sharding=mesh.batch_sharding)
-        for name, array in toy.batch([0] * B, inputs=T, targets=S).items()
-    }
+    questions = [{ModelOutputType.SCORE: question} for question in asked("score_batch")]
 
     def temporaries(size):
-        lowered = AtOnce(model, mesh, axes, size).lower("score_batch", stacked, batch)
+        lowered = AtOnce(model, mesh, axes, size).lower(stacked, questions)
         return lowered.compile().memory_analysis().temp_size_in_bytes
 
     assert 1.5 * temporaries(4) < temporaries(8)

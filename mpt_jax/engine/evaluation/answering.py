@@ -105,11 +105,14 @@ class AtOnce:
 
         return dict(zip(places, _answers(list(asked.values()), self._size, ask), strict=True))
 
-    def lower(self, function: str, params: Mapping, batch: Mapping[str, jax.ShapeDtypeStruct]):
-        """The program for batches of that shape, lowered; arguments as of a single model."""
-        chosen = jax.ShapeDtypeStruct((self._size,), "int32")
+    def lower(self, params: Mapping, asked: Sequence[Asked]) -> Any:
+        """The program of the first of the questions for the longest batches, lowered."""
+        questions = [question for each in asked for question in each.values()]
+        function = questions[0].function
+        longest = max((q.batches[-1] for q in questions if q.function == function), key=_width)
+        chosen, batches = np.zeros(self._size, np.int32), [longest] * self._size
         with jax.set_mesh(self._mesh):
-            return self._step(function).lower(params, chosen, self._stack.shapes(batch))
+            return self._step(function).lower(params, chosen, self._stack.whole_batches(batches))
 
 
 def _answers(
@@ -126,7 +129,7 @@ def _answers(
             if kind in each and each[kind].function == function
         }
         batches = [(index, batch) for index, q in questions.items() for batch in q.batches]
-        batches.sort(key=lambda each: each[1]["encoder_input_tokens"].shape[1])  # it is stable
+        batches.sort(key=lambda each: _width(each[1]))  # it is stable
         taken = [batches[start : start + size] for start in range(0, len(batches), size)]
         # jax goes on while the next batches are made ready.
         found = [ask(function, part) for part in taken]
@@ -135,3 +138,7 @@ def _answers(
             for (index, batch), output in zip(part, fetched, strict=False):  # some fill up
                 answers[index][kind].append(questions[index].read(batch, output))
     return answers
+
+
+def _width(batch: Batch) -> int:
+    return batch["encoder_input_tokens"].shape[1]

@@ -14,7 +14,7 @@ from mpt_jax.engine.data.pipeline import check_vocabularies
 from mpt_jax.engine.evaluation import answering
 from mpt_jax.engine.evaluation import confusion as confusion_lib
 from mpt_jax.engine.evaluation import evaluator as evaluator_lib
-from mpt_jax.engine.evaluation.answering import Asked, Question
+from mpt_jax.engine.evaluation.answering import Answers, Asked, Question
 from mpt_jax.engine.evaluation.confusion import Confusion
 from mpt_jax.engine.evaluation.task_metrics import Metrics
 from mpt_jax.engine.inference.predictor import label_tokens
@@ -37,21 +37,55 @@ def evaluate(settings: Evaluation) -> Metrics:
         UserError: bad settings or files; an output folder that cannot be written, before any
             work is done.
     """
-    check(settings)
-    model, partitioner = settings.model, settings.partitioner
-    evaluator = evaluator_lib.kept_for(settings.dataset_cfg, model.FEATURE_CONVERTER_CLS)
-    if settings.rank_labels:
-        _check_ranked(evaluator.tasks, model.method.info.label_words)
-    if settings.confusion:
-        evaluator.check_confusions()
-    params = settings.params(jax.random.key(0))
-    asked = _asked(settings, evaluator)
-    answers = answering.Alone(model, partitioner).answers(params, asked)
-    results = evaluator.run(answers, output_dir=settings.output_dir)
-    confusions = evaluator.confusions() if settings.confusion else {}
-    told, collapses = evaluator.answers(), evaluator.collapses()
-    put_out_metrics(settings, results, evaluator.key_metrics, told, collapses, confusions)
-    return results
+    evaluation = Prepared(settings)
+    return evaluation.conclude(evaluation.answers(), config.operative_config())
+
+
+class Prepared:
+    """An evaluation whose rows are read and whose parameters are on the mesh.
+
+    Args:
+        settings: of the evaluation.
+
+    Attributes:
+        settings: as given.
+        params: all parameters.
+        asked: what is asked of the model.
+
+    Raises:
+        UserError: as `evaluate`.
+    """
+
+    def __init__(self, settings: Evaluation):
+        check(settings)
+        model, self.settings = settings.model, settings
+        self._evaluator = evaluator_lib.kept_for(settings.dataset_cfg, model.FEATURE_CONVERTER_CLS)
+        if settings.rank_labels:
+            _check_ranked(self._evaluator.tasks, model.method.info.label_words)
+        if settings.confusion:
+            self._evaluator.check_confusions()
+        self.params = settings.params(jax.random.key(0))
+        self.asked = _asked(settings, self._evaluator)
+
+    def answers(self) -> Answers:
+        """The model's."""
+        alone = answering.Alone(self.settings.model, self.settings.partitioner)
+        return alone.answers(self.params, self.asked)
+
+    def conclude(self, answers: Answers, text: str) -> Metrics:
+        """Scores the answers and puts out what `evaluate` does.
+
+        Args:
+            answers: to what is asked.
+            text: the configuration.
+        """
+        settings, evaluator = self.settings, self._evaluator
+        results = evaluator.run(answers, output_dir=settings.output_dir)
+        confusions = evaluator.confusions() if settings.confusion else {}
+        told, collapses = evaluator.answers(), evaluator.collapses()
+        keys = evaluator.key_metrics
+        put_out_metrics(settings, text, results, keys, told, collapses, confusions)
+        return results
 
 
 def check(settings: Evaluation) -> None:
@@ -64,6 +98,7 @@ def check(settings: Evaluation) -> None:
 
 def put_out_metrics(
     settings: Evaluation,
+    text: str,
     results: Metrics,
     key_metrics: Mapping[str, str],
     answers: Mapping[str, Mapping[str, float]],
@@ -76,6 +111,7 @@ def put_out_metrics(
 
     Args:
         settings: of the evaluation.
+        text: the configuration.
         results: the metrics.
         key_metrics: name of the key metric of each task.
         answers: `Evaluator.answers`.
@@ -84,7 +120,6 @@ def put_out_metrics(
     """
     output_dir = settings.output_dir
     path = os.path.join(output_dir, run_layout.EVALUATION_CONFIG)
-    text = config.operative_config()
     of = {
         **evaluated.facts(
             settings.model.method.path,
