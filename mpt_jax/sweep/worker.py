@@ -89,9 +89,9 @@ def _train_together(commands: dict[str, list[str]]) -> dict[str, str] | None:
     Args:
         commands: by log.
     """
-    from mpt_jax.engine import loop
-
     first = _announce(commands)
+    from mpt_jax.engine import loop  # what it prints is in the log
+
     failures: dict[str, Exception] = {}
 
     def train() -> None:
