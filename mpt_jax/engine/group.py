@@ -3,9 +3,9 @@
 The runs of a group are divided into parts of like size, which take the step one after another. That
 of a part is the step of a run mapped over a leading axis of runs, on which their states, batches,
 keys and rates are stacked. The frozen weights have no such axis, so the compiler multiplies the
-rows of all runs of the part with them at once. Nothing else is shared: each run has its own
-moments, clipping, dropout, schedule by its own step, and keeps its own state where its own loss is
-not finite.
+rows of all runs of the part with them at once. Evaluations are answered likewise. Nothing else is
+shared: each run has its own moments, clipping, dropout, schedule by its own step, and keeps its own
+state where its own loss is not finite.
 
 On a CPU each run is a part of its own. Its step fills the cores, and what is computed for several
 at once falls out of their caches (benchmarks/results.md).
@@ -23,6 +23,8 @@ import numpy as np
 from mpt_jax.engine import group_size, kept, run_axis, sharing
 from mpt_jax.engine import step as step_lib
 from mpt_jax.engine.data.length_buckets import Batch
+from mpt_jax.engine.evaluation import answering
+from mpt_jax.engine.evaluation.answering import Answers, Asked
 from mpt_jax.engine.run import Run
 
 
@@ -48,12 +50,16 @@ class Group:
                 **run_axis.options(mesh, first.frozen, size),
             ),
         )
-        self._parts: list[_Part]
+        self._mapped: list[_Mapped] = []
         if size > 1:
             starts = range(0, len(runs), size)
-            self._parts = [_Mapped(runs[start : start + size], step, size) for start in starts]
-        else:
-            self._parts = [_One(run, step, is_alone=len(runs) == 1) for run in runs]
+            self._mapped = [_Mapped(runs[start : start + size], step, size) for start in starts]
+        ones = [] if size > 1 else runs
+        self._parts: list[_Part] = [
+            *self._mapped,
+            *(_One(run, step, is_alone=len(runs) == 1) for run in ones),
+        ]
+        self._at_once: answering.AtOnce | None = None  # the first evaluation plans it for all
         self._is_first = True
 
     def take_step(self, batches: Mapping[Run, Batch]) -> None:
@@ -75,6 +81,29 @@ class Group:
                     if run in taken:
                         run.window.add(taken[run][0], part.of(index, metrics), taken[run][1])
             part.waiting = []
+
+    def answers(self, runs: Sequence[Run]) -> dict[Run, Answers]:
+        """What the runs answer in their evaluation, with their state now.
+
+        Of those that take their step at once; the others evaluate alone.
+        """
+        found: dict[Run, Answers] = {}
+        for part in self._mapped:
+            asked = {place: run.asked for place, run in enumerate(part.runs) if run in runs}
+            if not asked:
+                continue
+            params = part.params()
+            if self._at_once is None:
+                self._at_once = self._planned(params, list(asked.values()))
+            answers = self._at_once.answers(params, asked)
+            found |= {part.runs[place]: of_run for place, of_run in answers.items()}
+        return found
+
+    def _planned(self, params: step_lib.Params, asked: Sequence[Asked]) -> answering.AtOnce:
+        first, part = self._mapped[0].runs[0], self._mapped[0]
+        return group_size.at_once(
+            first.model, first.settings.partitioner, params, part.axes(), part.size, asked
+        )
 
 
 class _Part(abc.ABC):
@@ -141,6 +170,7 @@ class _Mapped(_Part):
 
     def __init__(self, runs: Sequence[Run], step: step_lib.TrainStep, size: int):
         super().__init__(runs, step)
+        self.size = size
         self._places = [*runs, *[runs[-1]] * (size - len(runs))]
         self._stack = run_axis.Stack(self._mesh, size)
         states = [run.state() for run in self._places]
@@ -156,6 +186,15 @@ class _Mapped(_Part):
 
     def of(self, index, metrics):
         return jax.tree.map(lambda leaf: leaf[index], metrics)
+
+    def params(self) -> step_lib.Params:
+        """All parameters of its places, those that they do not share on a first axis."""
+        return step_lib.merge(self._state.trainable, self._frozen)
+
+    def axes(self) -> step_lib.Params:
+        """Of those: 0, or None where they are shared."""
+        trained = jax.tree.map(lambda _: 0, self._state.trainable)
+        return step_lib.merge(trained, run_axis.frozen_axes(self._frozen))
 
     def _arguments(self, batches):
         any_rows = next(iter(batches.values()))  # where a run has ended

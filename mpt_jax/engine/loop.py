@@ -121,10 +121,14 @@ def _go(runs: Sequence[Run], failures: dict[str, Exception]) -> None:
             for run in due:
                 with _kept(run, failures):
                     run.report()
-            for run in batches:
-                if run.settings.model_dir not in failures:
-                    with _kept(run, failures):
-                        run.conclude(stop)
+            for run in _unharmed(batches, failures):
+                with _kept(run, failures):
+                    run.save(stop)
+            evaluating = [run for run in _unharmed(batches, failures) if run.evaluates]
+            answers = together.answers(evaluating)
+            for run in _unharmed(batches, failures):
+                with _kept(run, failures):
+                    run.conclude(answers.get(run))
             going = _still_going(going, failures)
         for run in going:
             with _kept(run, failures):
@@ -136,12 +140,16 @@ def _go(runs: Sequence[Run], failures: dict[str, Exception]) -> None:
 
 def _still_going(runs: Sequence[Run], failures: dict[str, Exception]) -> list[Run]:
     """Those of the runs that have steps left to take; the others end."""
-    unharmed = [run for run in runs if run.settings.model_dir not in failures]
+    unharmed = _unharmed(runs, failures)
     for run in unharmed:
         if not run.is_going:
             with _kept(run, failures):
                 run.end()
     return [run for run in unharmed if run.is_going]
+
+
+def _unharmed(runs: Iterable[Run], failures: Mapping[str, Exception]) -> list[Run]:
+    return [run for run in runs if run.settings.model_dir not in failures]
 
 
 @contextlib.contextmanager

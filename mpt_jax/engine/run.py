@@ -4,7 +4,6 @@ The loop (`engine.loop`) takes the steps, of one run or of several together, and
 """
 
 import contextlib
-import functools
 import os
 from collections.abc import Callable
 from typing import Any
@@ -19,7 +18,8 @@ from mpt_jax.engine import step as step_lib
 from mpt_jax.engine.checkpoints import Checkpointer
 from mpt_jax.engine.data import pipeline
 from mpt_jax.engine.data.length_buckets import Batch
-from mpt_jax.engine.evaluation import evaluator
+from mpt_jax.engine.evaluation import answering, evaluator
+from mpt_jax.engine.evaluation.answering import Answers, Asked
 from mpt_jax.engine.records import backbone_record, history, run_folder, run_record, run_start
 from mpt_jax.engine.records.evaluations import Evaluations
 from mpt_jax.engine.reporting import announce
@@ -34,7 +34,7 @@ class Run:
     """Context manager; at its end the run has let go of its folder, and what it wrote is whole.
 
     `open`, `start`, `begin`, then for every step `fetch`, `step += 1`, and once `window` has its
-    metrics: `report`, `conclude`.
+    metrics: `report`, `save`, `conclude`.
 
     Args:
         settings: of the run.
@@ -115,10 +115,7 @@ class Run:
             self.backbone = initialize.backbone(model, partitioner, restore, shapes, backbone_rng)
         else:
             self.backbone = first.backbone
-        self._predict, self._score = (
-            step_lib.kept_eval_step(model, name, partitioner)
-            for name in ("predict_batch", "score_batch")
-        )
+        self._alone = answering.Alone(model, partitioner)
         params = initialize.start_on_mesh(model, partitioner, self.backbone, start_rng)
         labels, axes = model.param_labels(params), model.param_axes(params)
         trainable, self.frozen = step_lib.split(params, labels)
@@ -167,7 +164,7 @@ class Run:
         self._reporter = self._open.enter_context(Reporter(self.settings, self.step, display))
         if self.step:
             self._make_up_for_lost_product()
-            self._conclude_step()
+            self.conclude()
 
     # -------------------------------------------------------------------------------- the steps
 
@@ -186,7 +183,7 @@ class Run:
 
     def is_due(self, stop: bool) -> bool:
         """Whether anything is to be done after this step; `stop`: the runs are told to stop."""
-        reports = self.step % self.settings.stats_period == 0 or self._evaluates()
+        reports = self.step % self.settings.stats_period == 0 or self.evaluates
         return reports or self._saves(stop)
 
     def report(self) -> None:
@@ -198,8 +195,8 @@ class Run:
         run_folder.check_is_there(self._dir)
         self._reporter.training(self.step, self.window.summarize())
 
-    def conclude(self, stop: bool) -> None:
-        """Save and evaluate what is due after this step; arguments as `is_due`.
+    def save(self, stop: bool) -> None:
+        """Save the state where that is due; arguments as `is_due`.
 
         Raises:
             UserError: it cannot be written.
@@ -207,7 +204,31 @@ class Run:
         if self._saves(stop):
             self._checkpointer.save(self.step, self.state(), self._batches.tf_iterator)
             hosts.on_first(lambda: run_record.amend(self._dir, cost=self.meter.cost(self._dir)))
-        self._conclude_step()
+
+    @property
+    def evaluates(self) -> bool:
+        """Whether an evaluation is due after this step."""
+        is_time = self._evaluator is not None and self.settings.evaluates_after(self.step)
+        return is_time and self.step not in self._evaluations
+
+    @property
+    def asked(self) -> Asked:
+        """What its evaluation asks."""
+        return self._evaluator.asked
+
+    def conclude(self, answers: Answers | None = None) -> None:
+        """Evaluate where that is due, and end the step; a resumed run makes up for it.
+
+        Args:
+            answers: to what was `asked`, with the state after this step; None: it answers alone.
+
+        Raises:
+            UserError: it cannot be evaluated or written.
+        """
+        if self.evaluates:
+            self._evaluate(answers)
+        if self._evaluator is None and self._has_all_steps:
+            self._export()
 
     def end(self) -> None:
         """Wait until all is written; the record of a run that took its last step says so."""
@@ -222,30 +243,19 @@ class Run:
     def _has_all_steps(self) -> bool:
         return self.step >= self.settings.total_steps
 
-    def _evaluates(self) -> bool:
-        is_time = self._evaluator is not None and self.settings.evaluates_after(self.step)
-        return is_time and self.step not in self._evaluations
-
     def _saves(self, stop: bool) -> bool:
         period = self.settings.save.period
         return bool(period) and (self.step % period == 0 or self._has_all_steps or stop)
 
-    def _conclude_step(self) -> None:
-        """What a step ends with once it is saved; a resumed run makes up for it."""
-        if self._evaluates():
-            self._evaluate()
-        if self._evaluator is None and self._has_all_steps:
-            self._export()
-
     def _params(self) -> dict[str, Any]:
         return step_lib.merge(self.state().trainable, self.frozen)
 
-    def _evaluate(self, report: bool = True) -> None:
+    def _evaluate(self, answers: Answers | None = None, report: bool = True) -> None:
         """Evaluate the validation split; keep the product where it is the best so far."""
-        params = self._params()
+        if answers is None:
+            answers = self._alone.answers(self._params(), self.asked)
         results = self._evaluator.run(
-            functools.partial(self._predict, params),
-            functools.partial(self._score, params),
+            answers,
             step=self.step,
             output_dir=os.path.join(self._dir, run_layout.VALIDATION),
         )

@@ -43,6 +43,16 @@ class Stack:
             }
         )
 
+    def params(self, trees: Sequence[Mapping]) -> tuple[dict, dict]:
+        """All parameters, and their axes: None for arrays that all share, 0 for what is stacked."""
+        flat = [traverse_util.flatten_dict(tree) for tree in trees]
+        stacked, axes = {}, {}
+        for path, leaf in flat[0].items():
+            is_shared = all(each[path] is leaf for each in flat)
+            stacked[path] = leaf if is_shared else self.leaves([each[path] for each in flat])
+            axes[path] = None if is_shared else 0
+        return traverse_util.unflatten_dict(stacked), traverse_util.unflatten_dict(axes)
+
     def shapes(self, tree: Any) -> Any:
         """What `leaves` gives for trees of arrays like this one: their shapes, laid out."""
 
@@ -61,12 +71,22 @@ class Stack:
 
     def batches(self, batches: Sequence[Batch]) -> dict[str, jax.Array]:
         """Batches of this process, of as many rows each."""
-        rows = None if self._first else DATA
-        sharding = NamedSharding(self._partitioner.mesh, PartitionSpec(self._first, rows))
         return {
-            name: jax.make_array_from_process_local_data(sharding, array)
+            name: jax.make_array_from_process_local_data(self._of_batches, array)
             for name, array in stacked_batch(batches).items()
         }
+
+    def whole_batches(self, batches: Sequence[Batch]) -> dict[str, jax.Array]:
+        """Whole batches of as many rows each, the same on every process."""
+        return {
+            name: jax.make_array_from_callback(array.shape, self._of_batches, array.__getitem__)
+            for name, array in stacked_batch(batches).items()
+        }
+
+    @property
+    def _of_batches(self) -> NamedSharding:
+        rows = None if self._first else DATA
+        return NamedSharding(self._partitioner.mesh, PartitionSpec(self._first, rows))
 
     def sharding(self, of_one: Any) -> NamedSharding:
         """That of what lies as `of_one` for a single run."""
@@ -93,9 +113,14 @@ def options(partitioner: PjitPartitioner, frozen: Mapping, size: int) -> dict[st
     """
     if size == 1:
         return {}
+    over_data = lies_over_data(partitioner, size)
+    return {"frozen_axes": frozen_axes(frozen), "runs_over_data": over_data}
+
+
+def frozen_axes(frozen: Mapping) -> dict:
+    """0 for frozen parameters that each run has of its own, None for the backbone's."""
     flat = traverse_util.flatten_dict(frozen)
-    axes = traverse_util.unflatten_dict({p: None if _is_shared(p) else 0 for p in flat})
-    return {"frozen_axes": axes, "runs_over_data": lies_over_data(partitioner, size)}
+    return traverse_util.unflatten_dict({p: None if _is_shared(p) else 0 for p in flat})
 
 
 def _is_shared(path: tuple[str, ...]) -> bool:
@@ -105,15 +130,13 @@ def _is_shared(path: tuple[str, ...]) -> bool:
 def stacked_batch(batches: Sequence[Batch]) -> Batch:
     """Batches of as many rows on a new first axis, each padded to the longest of them."""
 
-    def padded(array: np.ndarray, width: int) -> np.ndarray:
-        missing = width - array.shape[1]
-        return np.pad(array, [(0, 0), (0, missing)], constant_values=PAD_ID) if missing else array
+    def padded(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+        missing = [(0, most - own) for most, own in zip(shape, array.shape, strict=True)]
+        return np.pad(array, missing, constant_values=PAD_ID) if array.shape != shape else array
 
     stacked = {}
-    for name, array in batches[0].items():
+    for name in batches[0]:
         arrays = [batch[name] for batch in batches]
-        if array.ndim > 1:
-            width = max(each.shape[1] for each in arrays)
-            arrays = [padded(each, width) for each in arrays]
-        stacked[name] = np.stack(arrays)
+        shape = tuple(max(sizes) for sizes in zip(*(each.shape for each in arrays), strict=True))
+        stacked[name] = np.stack([padded(each, shape) for each in arrays])
     return stacked

@@ -96,7 +96,16 @@ def _facts(run: Run) -> dict[str, Any]:
         "what is trained": _shapes(run.state().trainable),
         "what is frozen": _shapes(run.frozen),
         "what the optimizer computes (its rule, the schedule)": _updates(run),
+        "how they are evaluated (EVAL_BATCH_SIZE, decode_fn)": _evaluation(run),
     }
+
+
+def _evaluation(run: Run) -> tuple | None:
+    """What decides how batches of its evaluation are answered, but for the model's functions."""
+    cfg = run.settings.infer_eval_dataset_cfg
+    if cfg is None:
+        return None
+    return cfg.batch_size, dict(cfg.task_feature_lengths), getattr(run.model, "decode_fn", None)
 
 
 def _decides_loss(run: Run) -> tuple:

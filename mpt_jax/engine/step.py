@@ -202,7 +202,7 @@ def jitted_train_step(
     if frozen_axes is not None:
         one = jax.vmap(one, in_axes=(0, frozen_axes, 0, 0, 0))
     if runs_over_data:
-        one = _runs_over_data(one, partitioner, frozen_axes)
+        one = _runs_over_data(one, partitioner, (0, frozen_axes, 0, 0, 0))
 
     def step(state, frozen, batch, rng, rates=None):
         if runs_over_data:
@@ -216,16 +216,16 @@ def jitted_train_step(
 
 
 def _runs_over_data(
-    mapped: Callable[..., Any], partitioner: PjitPartitioner, frozen_axes: Any
+    mapped: Callable[..., Any], partitioner: PjitPartitioner, in_axes: tuple
 ) -> Callable[..., Any]:
     """The step of several runs, of which each data partition takes its own part."""
     mesh, own = partitioner.mesh, PartitionSpec(DATA)
-    frozen = jax.tree.map(
-        lambda axis: PartitionSpec() if axis is None else own, frozen_axes, is_leaf=_is_none
+    given = jax.tree.map(
+        lambda axis: PartitionSpec() if axis is None else own, in_axes, is_leaf=_is_none
     )
     # Without model partitions nothing is left to the compiler, which then need not split kernels.
     axes = {DATA} if mesh.shape[MODEL] > 1 else {DATA, MODEL}
-    specs = {"in_specs": (own, frozen, own, own, own), "out_specs": own}
+    specs = {"in_specs": given, "out_specs": own}
     return jax.shard_map(mapped, mesh=mesh, axis_names=axes, check_vma=False, **specs)
 
 
@@ -252,14 +252,43 @@ def make_train_step(
     return run
 
 
-def jitted_eval_step(fn: Callable[..., Any], partitioner: PjitPartitioner) -> Any:
-    """A model's `fn(params, batch, *rest)` for `jax.jit`; the results are replicated."""
+def jitted_eval_step(
+    fn: Callable[..., Any],
+    partitioner: PjitPartitioner,
+    *,
+    axes: Any = None,
+    runs_over_data: bool = False,
+) -> Any:
+    """A model's `fn(params, batch, *rest)` for `jax.jit`; the results are replicated.
+
+    Args:
+        fn: of the model.
+        partitioner: the mesh.
+        axes: None: of one run. Else of several, `(params, chosen [N], batches [N, B, ...])`: each
+            batch with the parameters of the run at its place in `chosen`, which are those at that
+            index where this tree has a 0; what is None in it is shared by all runs.
+        runs_over_data: as `jitted_train_step`, for several batches.
+    """
+    one = fn
+    if axes is not None:
+        one = jax.vmap(fn, in_axes=(axes, 0))
+    if runs_over_data:
+        one = _runs_over_data(one, partitioner, (axes, 0))
+
+    def of_chosen(params, chosen, batches):
+        def choose(axis, leaf):
+            return leaf if axis is None else leaf[chosen]
+
+        return apply(jax.tree.map(choose, axes, params, is_leaf=_is_none), batches)
 
     @functools.wraps(fn)
-    def step(*arguments):
+    def apply(*arguments):
+        if runs_over_data:
+            return one(*arguments)
         with layout.split_over_batch(partitioner.batch_sharding):
-            return fn(*arguments)
+            return one(*arguments)
 
+    step = apply if axes is None else of_chosen
     return jax.jit(step, out_shardings=partitioner.replicated)
 
 

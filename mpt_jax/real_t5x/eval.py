@@ -6,6 +6,7 @@ from typing import Any
 from t5x import eval as t5x_eval
 
 from mpt_jax import hosts
+from mpt_jax.configuration import config
 from mpt_jax.engine.evaluation import answers
 from mpt_jax.engine.evaluation import evaluate as own
 from mpt_jax.engine.evaluation.task_metrics import Metrics, with_mean
@@ -48,7 +49,8 @@ class _Results:
             collapses = answers.collapses(evaluator, evaluator.texts)
             if self._settings.confusion:
                 confusions = answers.confusions(evaluator, evaluator.texts)
-        own.put_out_metrics(self._settings, self.results, keys, told, collapses, confusions)
+        text = config.operative_config()
+        own.put_out_metrics(self._settings, text, self.results, keys, told, collapses, confusions)
 
 
 def arguments(settings: Evaluation) -> dict[str, Any]:

@@ -10,6 +10,7 @@ At the end of the input, as when the sweep was killed, the run that is going sav
 """
 
 import contextlib
+import functools
 import json
 import os
 import pathlib
@@ -18,7 +19,7 @@ import shlex
 import sys
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from mpt_jax import cli
@@ -27,7 +28,8 @@ from mpt_jax.errors import EXIT_INTERRUPTED, UserError
 from mpt_jax.t5x import engines
 
 if TYPE_CHECKING:
-    from mpt_jax.engine.settings import Training
+    from mpt_jax.engine.evaluation.answering import Answers
+    from mpt_jax.engine.settings import Evaluation, Training
 
 Work = dict[str, Any]
 
@@ -60,63 +62,114 @@ def carry_out(runs: list[Work]) -> list[str | None]:
     Returns:
         What went wrong with each, in a line.
     """
-    trained: list[str | None] | None = None
-    if len(runs) > 1:
-        trained = _train_together(runs)
-    if trained is None:
-        return [_carry_out(run["commands"], run["log"]) for run in runs]
-    return [
-        error or _carry_out(run["commands"][1:], run["log"])
-        for run, error in zip(runs, trained, strict=True)
-    ]
+    rest = {run["log"]: run["commands"] for run in runs}
+    errors: dict[str, str] = {}
+    for together in (_train_together, _evaluate_together):
+        going = {log: left[0] for log, left in rest.items() if left and log not in errors}
+        found = together(going) if len(going) > 1 else None
+        if found is None:
+            break
+        errors |= found
+        rest = {log: commands[1:] for log, commands in rest.items()}
+    for log, commands in rest.items():
+        if log not in errors:
+            errors |= _attempt(log, functools.partial(_carry_out, commands))
+    return [errors.get(run["log"]) for run in runs]
 
 
-def _carry_out(commands: list[list[str]], log: str) -> str | None:
-    with _output_in(log), _ending_by_signal():
+def _carry_out(commands: list[list[str]]) -> None:
+    for arguments in commands:
+        print(f"$ {shlex.join(['t5x', *arguments])}", flush=True)
+        cli.run(arguments)
+
+
+def _train_together(commands: dict[str, list[str]]) -> dict[str, str] | None:
+    """What went wrong with trainings, by log; None: they must be carried out one by one.
+
+    Args:
+        commands: by log.
+    """
+    first = _announce(commands)
+    from mpt_jax.engine import loop  # what it prints is in the log
+
+    failures: dict[str, Exception] = {}
+
+    def train() -> None:
         try:
-            for arguments in commands:
-                print(f"$ {shlex.join(['t5x', *arguments])}", flush=True)
-                cli.run(arguments)
-        except (Exception, SystemExit) as error:  # whatever it was, the other runs go on
-            return _told(error)
-    return None
-
-
-def _train_together(runs: list[Work]) -> list[str | None] | None:
-    """What went wrong with the training of each; None: they must be trained one by one."""
-    for run in runs:
-        with _output_in(run["log"]):
-            line = shlex.join(["t5x", *run["commands"][0]])
-            print(f"$ {line}  # with {len(runs) - 1} others: see {runs[0]['log']}", flush=True)
-    with _output_in(runs[0]["log"]), _ending_by_signal():
-        from mpt_jax.engine import loop
-
-        try:
-            loop.train_together(settings_of(run["commands"][0]) for run in runs)
+            loop.train_together(settings_of(command) for command in commands.values())
         except loop.RunsFailedError as error:
             print(f"t5x: error: {error}", flush=True)
-            failures = {os.path.abspath(folder): why for folder, why in error.failures.items()}
-            return [_of(failures, run) for run in runs]
-        except (Exception, SystemExit) as error:
-            _told(error)
-            print("t5x: note: so they are trained one by one.", flush=True)
-            return None
-    return [None] * len(runs)
+            failures.update({os.path.abspath(f): why for f, why in error.failures.items()})
+
+    if _attempt(first, train):
+        return _one_by_one(first)
+    errors = {}
+    for log in commands:
+        if error := failures.get(os.path.abspath(os.path.dirname(log))):
+            errors |= _attempt(log, functools.partial(_fail, error))
+    return errors
 
 
-def settings_of(arguments: list[str]) -> "Training":
-    """What `t5x train` would train, under gin's configuration from here on."""
+def _evaluate_together(commands: dict[str, list[str]]) -> dict[str, str] | None:
+    """Of evaluations, likewise."""
+    from mpt_jax.configuration import config
+    from mpt_jax.engine import group_size
+    from mpt_jax.engine.evaluation import evaluate, together
+
+    if group_size.take_turns():
+        return None
+    first = _announce(commands)
+    prepared: dict[str, evaluate.Prepared] = {}
+    texts, errors = {}, {}
+    for log, command in commands.items():
+
+        def prepare(log=log, command=command) -> None:
+            prepared[log] = evaluate.Prepared(settings_of(command))
+            texts[log] = config.operative_config()
+
+        errors |= _attempt(log, prepare)
+    answers: dict[str, Answers] = {}
+    if _attempt(first, lambda: answers.update(together.answers(prepared))):
+        return _one_by_one(first)
+    for log, each in prepared.items():
+        errors |= _attempt(log, functools.partial(each.conclude, answers[log], texts[log]))
+    return errors
+
+
+def _announce(commands: dict[str, list[str]]) -> str:
+    """Notes in each log where the output is; returns the log that takes it."""
+    first, *others = commands
+    for log, arguments in commands.items():
+        with _output_in(log):
+            line = shlex.join(["t5x", *arguments])
+            print(f"$ {line}  # with {len(others)} others: see {first}", flush=True)
+    return first
+
+
+def _one_by_one(log: str) -> None:
+    with _output_in(log):
+        print("t5x: note: so they are carried out one by one.", flush=True)
+
+
+def _fail(error: Exception) -> None:
+    raise error
+
+
+def _attempt(log: str, work: Callable[[], Any]) -> dict[str, str]:
+    """Does the work, whose output the log takes; {log: what went wrong, in a line} if it fails."""
+    with _output_in(log), _ending_by_signal():
+        try:
+            work()
+        except (Exception, SystemExit) as error:  # whatever it was, the other runs go on
+            return {log: _told(error)}
+    return {}
+
+
+def settings_of(arguments: list[str]) -> "Training | Evaluation":
+    """What `t5x` would train or evaluate, under gin's configuration from here on."""
     with engines.withheld() as found:
         cli.run(arguments)
     return found[0]
-
-
-def _of(failures: dict[str, Exception], run: Work) -> str | None:
-    error = failures.get(os.path.abspath(os.path.dirname(run["log"])))
-    if error is None:
-        return None
-    with _output_in(run["log"]):
-        return _told(error)
 
 
 def _told(error: BaseException) -> str:

@@ -74,6 +74,16 @@ def evaluator(**changes):
     return Evaluator(dataclasses.replace(CONFIG, **changes), TaskIdFeatureConverter)
 
 
+def run(evaluation, predict, score=None, **options):
+    """The metrics of what functions of a batch answer."""
+    functions = {"predict_batch": predict, "score_batch": score}
+    found = {
+        kind: [functions[question.function](batch) for batch in question.batches]
+        for kind, question in evaluation.asked.items()
+    }
+    return evaluation.run(found, **options)
+
+
 def copy(batch):
     """Right for toy_copy, wrong for toy_upper; as wide as the batch's inputs."""
     return batch["encoder_input_tokens"]
@@ -84,7 +94,7 @@ def minus_length(batch):
 
 
 def test_each_prediction_meets_its_own_target():
-    metrics = evaluator().run(copy, minus_length)
+    metrics = run(evaluator(), copy, minus_length)
     lengths = [len(word(i)) + 1 for i in range(ROWS["toy_upper"])]
     assert metrics == {
         "toy_copy": {"accuracy": 100},
@@ -101,17 +111,14 @@ def test_the_model_sees_few_full_short_batches():
         assert batch["task_ids"].shape == (B,)
         return copy(batch)
 
-    evaluation = evaluator()
-    for _ in range(2):
-        shapes.clear()
-        evaluation.run(predict, minus_length)
-        assert len(shapes) == 5  # 17 rows of both tasks in batches of 4
-        assert [inputs for inputs, _ in shapes] == [(B, 4), (B, 4), (B, 6), (B, T), (B, T)]
-        assert {targets for _, targets in shapes} == {(B, S)}
+    run(evaluator(), predict, minus_length)
+    assert len(shapes) == 5  # 17 rows of both tasks in batches of 4
+    assert [inputs for inputs, _ in shapes] == [(B, 4), (B, 4), (B, 6), (B, T), (B, T)]
+    assert {targets for _, targets in shapes} == {(B, S)}
 
 
 def test_outputs_are_written_next_to_their_rows(tmp_path):
-    evaluator().run(copy, minus_length, output_dir=tmp_path / "eval")
+    run(evaluator(), copy, minus_length, output_dir=tmp_path / "eval")
     rows = [json.loads(line) for line in (tmp_path / "eval/toy_upper.jsonl").open()]
     assert rows == [
         {
@@ -131,10 +138,10 @@ def test_outputs_are_written_next_to_their_rows(tmp_path):
 def test_answers_that_are_all_one_are_told():
     register_info("toy_copy", TaskInfo((word(0), word(1)), "accuracy"))
     right = evaluator(mixture_or_task_name="toy_copy")
-    right.run(copy)
+    run(right, copy)
     assert right.collapses() == {}
     fixed = evaluator(mixture_or_task_name="toy_copy")
-    fixed.run(lambda batch: np.tile(np.array(BYTES.vocabulary.encode(word(1)) + [1]), (B, 1)))
+    run(fixed, lambda batch: np.tile(np.array(BYTES.vocabulary.encode(word(1)) + [1]), (B, 1)))
     assert fixed.collapses() == {"toy_copy": f"100 % of the answers are {word(1)!r}"}
     told = fixed.answers()["toy_copy"]
     assert (told["same_answer"], told["invalid_answers"]) == (100, 0)
@@ -145,13 +152,13 @@ def test_one_answer_to_targets_that_are_all_one_is_right():
     register("toy_one", 1, [accuracy])
     register_info("toy_one", TaskInfo((word(0),), "accuracy"))
     one = evaluator(mixture_or_task_name="toy_one")
-    one.run(copy)
+    run(one, copy)
     assert one.answers()["toy_one"]["same_answer"] == 100 and one.collapses() == {}
 
 
 def test_the_mean_is_of_the_tasks_key_metrics():
     register_info("toy_upper", TaskInfo((), "mean_score"))
-    metrics = evaluator().run(copy, lambda batch: np.full(B, -4.0))
+    metrics = run(evaluator(), copy, lambda batch: np.full(B, -4.0))
     assert metrics["mean"]["key_metric"] == (100 - 4) / 2
 
 
@@ -173,7 +180,7 @@ def test_in_place_of_the_default_key_metric_the_first_one_counts(capsys):
     assert evaluation.key_metrics == {"toy_squad": "em", "toy_copy": "accuracy"}
     (note,) = capsys.readouterr().err.splitlines()
     assert "'toy_squad' has no metric 'accuracy'" in note and "'em'" in note and "f1" in note
-    metrics = evaluation.run(lambda batch: np.zeros((B, S), np.int32))
+    metrics = run(evaluation, lambda batch: np.zeros((B, S), np.int32))
     assert metrics["toy_squad"] == {"em": 0, "f1": 50}
     assert metrics["mean"] == {"key_metric": 0}
 
@@ -192,7 +199,7 @@ def test_what_is_no_number_is_left_out(tmp_path):
     register("toy_texts", 5, [numbers_and_others])
     evaluation = evaluator(mixture_or_task_name="toy_texts")
     assert evaluation.key_metrics == {"toy_texts": "right"}
-    metrics = evaluation.run(copy)
+    metrics = run(evaluation, copy)
     assert metrics == {"toy_texts": {"right": 12, "share": 0.5}, "mean": {"key_metric": 12}}
 
     register("toy_speechless", 2, [lambda targets, predictions: {"t": seqio.metrics.Text("x")}])
@@ -223,7 +230,7 @@ def test_a_metric_that_fails_on_a_prediction_is_named(monkeypatch):
     register("toy_numbers", 3, [picky])
     evaluation = evaluator(mixture_or_task_name="toy_numbers")
     with pytest.raises(UserError, match="The metric 'picky' of task 'toy_numbers' fails: Value"):
-        evaluation.run(lambda batch: np.full((B, S), 68, np.int32))
+        run(evaluation, lambda batch: np.full((B, S), 68, np.int32))
 
 
 def test_a_key_metric_that_is_not_defined_makes_no_number_of_the_mean():
@@ -231,15 +238,9 @@ def test_a_key_metric_that_is_not_defined_makes_no_number_of_the_mean():
         return {"accuracy": 100.0} if targets == predictions else {}
 
     register("toy_sometimes", 2, [sometimes])
-    metrics = evaluator(mixture_or_task_name=["toy_copy", "toy_sometimes"]).run(
-        lambda batch: np.zeros((B, S), np.int32)
-    )
+    evaluation = evaluator(mixture_or_task_name=["toy_copy", "toy_sometimes"])
+    metrics = run(evaluation, lambda batch: np.zeros((B, S), np.int32))
     assert np.isnan(metrics["mean"]["key_metric"])
-
-
-def test_a_metric_without_its_function_is_refused():
-    with pytest.raises(UserError, match="metrics of toy_upper need SCORE"):
-        evaluator().run(copy)
 
 
 def test_tasks_without_usable_metrics_are_refused():
@@ -259,4 +260,4 @@ def test_nothing_stays_registered():
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="cannot write .*toy_copy.jsonl"):
-        evaluator().run(copy, minus_length, output_dir=tmp_path / "file")
+        run(evaluator(), copy, minus_length, output_dir=tmp_path / "file")

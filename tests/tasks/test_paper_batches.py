@@ -52,10 +52,12 @@ def test_whoever_knows_the_answer_of_each_task_id_scores_full_marks():
         tokens = [*BYTES.encode(paper_data.EXAMPLES[name].target), 1]
         answers[k, : len(tokens)] = tokens
     evaluator = Evaluator(settings(KINDS, "test"), TaskIdFeatureConverter)
-    results = evaluator.run(lambda batch: answers[batch["task_ids"]])
+    ((kind, question),) = evaluator.asked.items()
+    ids = [batch["task_ids"] for batch in question.batches]
+    results = evaluator.run({kind: [answers[each] for each in ids]})
     # Only one kind of row is stored: correlations are 0, and F1 where it is a negative one.
     key = {name: results[name][info(name).metric] for name in names}
     constant = dict.fromkeys(("stsb", "cola"), 0.0)
     assert key == pytest.approx({**dict.fromkeys(names, 100.0), **constant})
-    wrong = evaluator.run(lambda batch: answers[batch["task_ids"] - 1])
+    wrong = evaluator.run({kind: [answers[each - 1] for each in ids]})
     assert wrong["mean"]["key_metric"] < 50

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import types
 
 import jax
 import numpy as np
@@ -11,11 +10,14 @@ import toy
 from toy_loop import dataset, interrupt, is_finished, settings, steps_saved
 
 from mpt_jax import lock
-from mpt_jax.engine import group_size, loop, optimizers, run_axis
+from mpt_jax.engine import group_size, kept, loop, optimizers, run_axis
 from mpt_jax.engine import run as run_lib
+from mpt_jax.engine.evaluation import evaluate
+from mpt_jax.engine.evaluation import together as evaluations_together
+from mpt_jax.engine.initialize import RestoreCheckpointConfig
 from mpt_jax.engine.partitioning import PjitPartitioner
 from mpt_jax.engine.schedules import create_learning_rate_scheduler
-from mpt_jax.engine.settings import Trainer
+from mpt_jax.engine.settings import Evaluation, Trainer
 from mpt_jax.errors import UserError
 from mpt_jax.methods.adapter import Adapter
 from mpt_jax.methods.bitfit import BitFit
@@ -23,6 +25,7 @@ from mpt_jax.methods.full import FullTraining
 from mpt_jax.methods.lora import LoRA
 from mpt_jax.methods.mpt import MPT
 from mpt_jax.methods.prompt_tuning import PromptTuning
+from mpt_jax.methods.restored import Restored
 from mpt_jax.product import product_file
 
 # Of each run: its task, its seed, its rate.
@@ -75,6 +78,8 @@ def assert_same(folder, other):
     for line, expected in zip(metrics(folder), metrics(other), strict=True):
         assert line.pop("kind") == expected.pop("kind")
         assert line == pytest.approx(expected, rel=1e-3, abs=1e-3)
+    texts = [{p.name: p.read_text() for p in (f / "eval").glob("*")} for f in (folder, other)]
+    assert texts[0] == texts[1]
     record, expected = (json.loads((f / "run.json").read_text()) for f in (folder, other))
     peak = {"peak_memory_bytes", "peak_memory_of"}  # not of a run after a larger one
     assert record["finished"] and record["cost"].keys() - peak == expected["cost"].keys() - peak
@@ -126,6 +131,27 @@ def test_runs_of_other_methods_equal_those_alone(name, backbone, at_once, tmp_pa
         assert_same(tmp_path / "together" / str(case), tmp_path / "alone" / str(case))
 
 
+def test_their_products_are_evaluated_at_once_as_each_alone(alone, backbone, tmp_path):
+    evaluations = {}
+    with kept.keeping():  # so that they share the backbone
+        for case, (task, *_) in enumerate(CASES):
+            product = Restored(str(alone / str(case)))
+            settings = Evaluation(
+                model=toy.model(product, (task,), toy.ONE_LAYER),
+                dataset_cfg=dataset("test", tasks=(task,), batch_size=4),
+                restore_checkpoint_cfg=RestoreCheckpointConfig(backbone),
+                partitioner=PjitPartitioner(devices=jax.devices()[:1]),
+                output_dir=str(tmp_path / str(case)),
+            )
+            evaluations[case] = evaluate.Prepared(settings)
+    found = evaluations_together.answers(evaluations)
+    for case, each in evaluations.items():
+        (answers,), (expected,) = found[case].values(), each.answers().values()
+        assert len(answers) == 2  # batches, of 6 rows
+        np.testing.assert_array_equal(answers, expected)
+        assert each.conclude(found[case], "")["mean"]["key_metric"] > 0
+
+
 def test_runs_over_data_partitions_and_in_microbatches_equal_those_alone(
     alone, backbone, at_once, tmp_path
 ):
@@ -146,26 +172,20 @@ def test_runs_over_data_partitions_and_in_microbatches_equal_those_alone(
     ("count", "free", "size"),
     [(8, None, 8), (8, 80, 8), (8, 79, 4), (9, 40, 3), (8, 15, 1), (1, None, 1)],
 )
-def test_as_many_runs_as_fit_take_their_step_at_once(count, free, size, monkeypatch):
-    monkeypatch.setattr(group_size, "bytes_of", lambda runs, size: 10 * size)
-    partitioner = types.SimpleNamespace(data_partitions=1)
-    run = types.SimpleNamespace(settings=types.SimpleNamespace(partitioner=partitioner))
-    assert group_size.largest([run] * count, free) == size
+def test_as_many_runs_as_fit_take_their_step_at_once(count, free, size):
+    assert group_size.largest(count, 1, free, lambda size: 10 * size) == size
 
 
 @pytest.mark.parametrize(("count", "free", "size"), [(9, None, 12), (9, 80, 8), (3, None, 3)])
-def test_runs_on_several_devices_are_filled_up_to_a_multiple(count, free, size, monkeypatch):
-    monkeypatch.setattr(group_size, "bytes_of", lambda runs, size: 10 * size)
-    partitioner = types.SimpleNamespace(data_partitions=4)
-    run = types.SimpleNamespace(settings=types.SimpleNamespace(partitioner=partitioner))
-    assert group_size.largest([run] * count, free) == size
+def test_runs_on_several_devices_are_filled_up_to_a_multiple(count, free, size):
+    assert group_size.largest(count, 4, free, lambda size: 10 * size) == size
 
 
 def test_memory_is_counted_for_each_run_and_not_for_the_backbone(backbone, tmp_path):
     with run_lib.Run(of(tmp_path, backbone, 0, infer_eval_dataset_cfg=None)) as run:
         assert run.open()
         run.start()
-        two, four = (group_size.bytes_of([run] * 4, size) for size in (2, 4))
+        two, four = (group_size.bytes_of_step(run, size) for size in (2, 4))
     own = sum(leaf.nbytes for leaf in jax.tree.leaves(run.state()))
     assert 2 * own < two and 1.5 * two < four < 2.2 * two
 

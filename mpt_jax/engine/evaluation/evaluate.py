@@ -1,21 +1,21 @@
 """Evaluation of a run's product on a split; it trains nothing."""
 
-import functools
 import os
 from collections.abc import Iterable, Mapping, Sequence
 
 import jax
 import numpy as np
+from seqio.metrics import ModelOutputType
 
 from mpt_jax import files, hosts, run_layout
 from mpt_jax.configuration import config
-from mpt_jax.engine import step as step_lib
 from mpt_jax.engine.data.length_buckets import Batch
 from mpt_jax.engine.data.pipeline import check_vocabularies
+from mpt_jax.engine.evaluation import answering
 from mpt_jax.engine.evaluation import confusion as confusion_lib
 from mpt_jax.engine.evaluation import evaluator as evaluator_lib
+from mpt_jax.engine.evaluation.answering import Answers, Asked, Question
 from mpt_jax.engine.evaluation.confusion import Confusion
-from mpt_jax.engine.evaluation.evaluator import PredictFn
 from mpt_jax.engine.evaluation.task_metrics import Metrics
 from mpt_jax.engine.inference.predictor import label_tokens
 from mpt_jax.engine.records import evaluated
@@ -37,26 +37,55 @@ def evaluate(settings: Evaluation) -> Metrics:
         UserError: bad settings or files; an output folder that cannot be written, before any
             work is done.
     """
-    check(settings)
-    model, partitioner = settings.model, settings.partitioner
-    evaluator = evaluator_lib.kept_for(settings.dataset_cfg, model.FEATURE_CONVERTER_CLS)
-    if settings.rank_labels:
-        _check_ranked(evaluator.tasks, model.method.info.label_words)
-    if settings.confusion:
-        evaluator.check_confusions()
-    params = settings.params(jax.random.key(0))
-    predict = step_lib.kept_eval_step(model, "predict_batch", partitioner)
-    score = step_lib.kept_eval_step(model, "score_batch", partitioner)
-    ranked = _ranked(settings, params) if settings.rank_labels else None
-    results = evaluator.run(
-        ranked or functools.partial(predict, params),
-        functools.partial(score, params),
-        output_dir=settings.output_dir,
-    )
-    confusions = evaluator.confusions() if settings.confusion else {}
-    told, collapses = evaluator.answers(), evaluator.collapses()
-    put_out_metrics(settings, results, evaluator.key_metrics, told, collapses, confusions)
-    return results
+    evaluation = Prepared(settings)
+    return evaluation.conclude(evaluation.answers(), config.operative_config())
+
+
+class Prepared:
+    """An evaluation whose rows are read and whose parameters are on the mesh.
+
+    Args:
+        settings: of the evaluation.
+
+    Attributes:
+        settings: as given.
+        params: all parameters.
+        asked: what is asked of the model.
+
+    Raises:
+        UserError: as `evaluate`.
+    """
+
+    def __init__(self, settings: Evaluation):
+        check(settings)
+        model, self.settings = settings.model, settings
+        self._evaluator = evaluator_lib.kept_for(settings.dataset_cfg, model.FEATURE_CONVERTER_CLS)
+        if settings.rank_labels:
+            _check_ranked(self._evaluator.tasks, model.method.info.label_words)
+        if settings.confusion:
+            self._evaluator.check_confusions()
+        self.params = settings.params(jax.random.key(0))
+        self.asked = _asked(settings, self._evaluator)
+
+    def answers(self) -> Answers:
+        """The model's."""
+        alone = answering.Alone(self.settings.model, self.settings.partitioner)
+        return alone.answers(self.params, self.asked)
+
+    def conclude(self, answers: Answers, text: str) -> Metrics:
+        """Scores the answers and puts out what `evaluate` does.
+
+        Args:
+            answers: to what is asked.
+            text: the configuration.
+        """
+        settings, evaluator = self.settings, self._evaluator
+        results = evaluator.run(answers, output_dir=settings.output_dir)
+        confusions = evaluator.confusions() if settings.confusion else {}
+        told, collapses = evaluator.answers(), evaluator.collapses()
+        keys = evaluator.key_metrics
+        put_out_metrics(settings, text, results, keys, told, collapses, confusions)
+        return results
 
 
 def check(settings: Evaluation) -> None:
@@ -69,6 +98,7 @@ def check(settings: Evaluation) -> None:
 
 def put_out_metrics(
     settings: Evaluation,
+    text: str,
     results: Metrics,
     key_metrics: Mapping[str, str],
     answers: Mapping[str, Mapping[str, float]],
@@ -81,6 +111,7 @@ def put_out_metrics(
 
     Args:
         settings: of the evaluation.
+        text: the configuration.
         results: the metrics.
         key_metrics: name of the key metric of each task.
         answers: `Evaluator.answers`.
@@ -89,7 +120,6 @@ def put_out_metrics(
     """
     output_dir = settings.output_dir
     path = os.path.join(output_dir, run_layout.EVALUATION_CONFIG)
-    text = config.operative_config()
     of = {
         **evaluated.facts(
             settings.model.method.path,
@@ -134,20 +164,31 @@ def _check_ranked(tasks: Sequence[str], words: Mapping[str, Sequence[str]]) -> N
             )
 
 
-def _ranked(settings: Evaluation, params: Mapping) -> PredictFn:
-    """Token ids [B, S] of the most likely of the label words of each row's task."""
-    model = settings.model
-    words = [model.method.info.label_words.get(task, ()) for task in model.tasks]
-    labels = label_tokens(model.output_vocabulary, words, len(words))
+def _asked(settings: Evaluation, evaluator: evaluator_lib.Evaluator) -> Asked:
+    """What the evaluator asks; of the label words of each row's task, where they are ranked."""
+    asked = dict(evaluator.asked)
+    if settings.rank_labels and ModelOutputType.PREDICTION in asked:
+        model, decoded = settings.model, asked[ModelOutputType.PREDICTION]
+        words = [model.method.info.label_words.get(task, ()) for task in model.tasks]
+        labels = label_tokens(model.output_vocabulary, words, len(words))
+        batches = [_with_labels(batch, labels) for batch in decoded.batches]
+        asked[ModelOutputType.PREDICTION] = Question("rank_batch", batches, _most_likely)
+    return asked
+
+
+def _with_labels(batch: Batch, labels: np.ndarray) -> Batch:
+    """What is asked of a model that ranks, from the label tokens [K, L, S] of its tasks."""
+    tasks = batch["task_ids"]
+    return {
+        "encoder_input_tokens": batch["encoder_input_tokens"],
+        "task_ids": tasks,
+        "label_tokens": labels[tasks],
+    }
+
+
+def _most_likely(batch: Batch, scores: np.ndarray) -> np.ndarray:
+    """Token ids [B, S] of the label words with the highest of the scores [B, L]."""
+    labels = batch["label_tokens"]
     known = labels.any(axis=2)  # a label has at least its end
-    rank = step_lib.kept_eval_step(model, "rank_batch", settings.partitioner)
-
-    def predict(batch: Batch) -> np.ndarray:
-        tasks = batch["task_ids"]
-        asked = {name: batch[name] for name in ("encoder_input_tokens", "task_ids")}
-        asked["label_tokens"] = labels[tasks]
-        scores = jax.device_get(rank(params, asked))
-        best = np.where(known[tasks], scores, -np.inf).argmax(axis=1)
-        return labels[tasks, best]
-
-    return predict
+    best = np.where(known, scores[:, : known.shape[1]], -np.inf).argmax(axis=1)
+    return labels[np.arange(len(labels)), best]

@@ -10,7 +10,7 @@ import dataclasses
 import functools
 import os
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import seqio
@@ -18,23 +18,23 @@ from seqio.metrics import ModelOutputType
 
 from mpt_jax import files, hosts
 from mpt_jax.engine import kept
-from mpt_jax.engine.data.length_buckets import MODEL_FEATURES, Batch, cut_batch, used_length
-from mpt_jax.engine.data.pipeline import ConverterCls, DatasetConfig, load_mixture, pad_rows
+from mpt_jax.engine.data.length_buckets import MODEL_FEATURES, Batch
+from mpt_jax.engine.data.pipeline import ConverterCls, DatasetConfig, load_mixture
 from mpt_jax.engine.evaluation import answers
+from mpt_jax.engine.evaluation.answering import Answers, Question
 from mpt_jax.engine.evaluation.confusion import Confusion
+from mpt_jax.engine.evaluation.pool import Pool
 from mpt_jax.engine.evaluation.task_metrics import Metrics, check_metrics, failures_named, with_mean
 from mpt_jax.engine.records import evaluated
 from mpt_jax.errors import UserError
 
-PredictFn = Callable[[Batch], np.ndarray]  # batch of B rows -> token ids [B, S]
-ScoreFn = Callable[[Batch], np.ndarray]  # batch of B rows -> log likelihoods [B]
+_FUNCTIONS = {ModelOutputType.PREDICTION: "predict_batch", ModelOutputType.SCORE: "score_batch"}
 
 
 @dataclasses.dataclass(frozen=True)
 class _Rows:
-    """A task's rows: model features [N, ...], what needs to be computed, and the text to show."""
+    """A task's N rows: what needs to be computed, and the text to show."""
 
-    features: Batch
     outputs: frozenset[ModelOutputType]
     inputs: list[str]
     targets: list[str]
@@ -56,6 +56,8 @@ class Evaluator:
 
     Attributes:
       key_metrics: name of the key metric of each evaluated task.
+      asked: what the metrics need of a model, from batches of exactly `cfg.batch_size` rows:
+        predictions, token ids [B, S], and scores, the log likelihoods [B] of the targets.
 
     Raises:
       UserError: as `data.load_mixture`; when no task has a metric; on a metric that needs more
@@ -67,7 +69,14 @@ class Evaluator:
         mixture = load_mixture(cfg)
         self._seqio = _seqio_evaluator(cfg, mixture, converter_cls)
         self._texts: Callable[[], answers.Texts] = dict  # of the last run
-        self._rows = {task.name: self._read(task) for task in self._seqio.eval_tasks}
+        read = {task.name: self._read(task) for task in self._seqio.eval_tasks}
+        self._rows = {name: rows for name, (_, rows) in read.items()}
+        self._pools = {}
+        for kind in _FUNCTIONS:
+            needing = {name: table for name, (table, rows) in read.items() if kind in rows.outputs}
+            if needing:
+                self._pools[kind] = Pool(needing, cfg)
+        self.asked = {k: Question(_FUNCTIONS[k], pool.batches) for k, pool in self._pools.items()}
         self.key_metrics = check_metrics(self._seqio)
 
     @property
@@ -76,27 +85,20 @@ class Evaluator:
         return tuple(self._rows)
 
     def run(
-        self,
-        predict_fn: PredictFn | None = None,
-        score_fn: ScoreFn | None = None,
-        *,
-        step: int = -1,
-        output_dir: str | os.PathLike | None = None,
+        self, found: Answers, *, step: int = -1, output_dir: str | os.PathLike | None = None
     ) -> Metrics:
         """Metrics per task, those that are numbers, and under "mean" that of their key metrics.
 
         Args:
-          predict_fn: token ids [B, S] of a batch of exactly `cfg.batch_size` rows (numpy, with
-            `task_ids`, the same on every process); rows that fill the last one count nowhere.
-          score_fn: log likelihoods [B] of a batch's targets, where a metric asks for them.
+          found: the answers to what was `asked`; rows that fill the last batch count nowhere.
           step: named in SeqIO's log.
           output_dir: where to write `<task>.jsonl` with inputs, targets, predictions, scores.
 
         Raises:
-          UserError: when a metric lacks its function or fails, or the folder cannot be written.
+          UserError: when a metric fails, or the folder cannot be written.
         """
-        functions = {ModelOutputType.PREDICTION: predict_fn, ModelOutputType.SCORE: score_fn}
-        computed = {kind: self._compute(kind, fn) for kind, fn in functions.items()}
+        computed: dict[ModelOutputType, dict[str, np.ndarray]] = {kind: {} for kind in _FUNCTIONS}
+        computed |= {kind: pool.by_task(found[kind]) for kind, pool in self._pools.items()}
         predicted = computed[ModelOutputType.PREDICTION]
         # Decoded once, and only in a process that asks.
         self._texts = functools.cache(lambda: answers.texts(self._seqio, predicted))
@@ -131,7 +133,8 @@ class Evaluator:
         """Raises UserError as `answers.check_confusions`."""
         answers.check_confusions(self._seqio)
 
-    def _read(self, task: seqio.Task) -> _Rows:
+    def _read(self, task: seqio.Task) -> tuple[Batch, _Rows]:
+        """Model features [N, ...], and the rest."""
         converted = self._seqio.cached_model_datasets[task.name].batch(self._cfg.batch_size)
         batches = [batch for _, batch in converted.as_numpy_iterator()]
         if not batches:
@@ -149,22 +152,7 @@ class Evaluator:
             [_text(row, side, task.output_features[side].vocabulary) for row in shown]
             for side in MODEL_FEATURES
         )
-        return _Rows(features, outputs, inputs, targets)
-
-    def _compute(self, kind: ModelOutputType, fn: Callable | None) -> dict[str, np.ndarray]:
-        """What `fn` gives for each row [N, ...] of each task with a metric of that kind."""
-        rows = {name: task for name, task in self._rows.items() if kind in task.outputs}
-        if not rows:
-            return {}
-        if fn is None:
-            raise UserError(f"The metrics of {', '.join(rows)} need {kind.name} of the model.")
-        pool = {
-            key: np.concatenate([task.features[key] for task in rows.values()])
-            for key in next(iter(rows.values())).features
-        }
-        outputs = _in_batches(fn, pool, self._cfg)
-        ends = np.cumsum([len(task.inputs) for task in rows.values()])
-        return dict(zip(rows, np.split(outputs, ends[:-1]), strict=True))
+        return features, _Rows(outputs, inputs, targets)
 
     def _of_task(self, dataset, computed: dict[str, np.ndarray]) -> list[tuple[int, np.ndarray]]:
         """SeqIO hands over a task's dataset; it gets back what was computed for all tasks."""
@@ -229,28 +217,6 @@ def _registered(mixture: seqio.Mixture) -> Iterator[str]:
         yield name
     finally:
         seqio.MixtureRegistry.remove(name)
-
-
-def _in_batches(fn: Callable[[Batch], np.ndarray], pool: Batch, cfg: DatasetConfig) -> np.ndarray:
-    """`fn` of each row of the pool, in the pool's order, from batches of rows of like length."""
-    tokens = pool["encoder_input_tokens"]
-    order = np.argsort([used_length(row[None]) for row in tokens], kind="stable")
-    buckets = {side: b for side, b in (cfg.length_buckets or {}).items() if side == "inputs"}
-    found = []
-    for start in range(0, len(order), cfg.batch_size):
-        chosen = order[start : start + cfg.batch_size]
-        batch = pad_rows({key: array[chosen] for key, array in pool.items()}, cfg.batch_size)
-        found.append(fn(cut_batch(batch, buckets)))  # jax goes on while the next is made ready
-    found = [np.asarray(rows) for rows in found]
-    return _stack(found)[: len(order)][np.argsort(order)]
-
-
-def _stack(outputs: Sequence[np.ndarray]) -> np.ndarray:
-    """Outputs joined along the rows; token ids padded to one length, which SeqIO needs."""
-    if outputs[0].ndim == 1:
-        return np.concatenate(outputs)
-    longest = max(array.shape[1] for array in outputs)
-    return np.concatenate([np.pad(a, [(0, 0), (0, longest - a.shape[1])]) for a in outputs])
 
 
 def _text(row: dict[str, np.ndarray], side: str, vocabulary: seqio.Vocabulary) -> str:
