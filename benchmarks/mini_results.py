@@ -1,10 +1,16 @@
-"""The mini suite's comparison: MPT, its ablations and prompt tuning, few-shot and full data.
+"""The comparison on the mini suite, on two backbones: unseen and seen (docs/mini.md).
 
     python benchmarks/mini_results.py
 
-runs the plan gin/sweeps/mini.toml as `t5x sweep` does, and writes docs/mini_results.md and .csv,
-in two to three hours on 2 CPU cores. Finished cells are kept, so an interrupted run resumes.
-Afterwards benchmarks/mini_figure.py draws the README's picture again.
+carries out what is left of the plans gin/sweeps/mini*.toml in both regimes, as `t5x sweep` does,
+writes the cells as CSV, and draws the pages and figures from them. On 2 CPU cores that takes days:
+--regimes, --plans and flags as those of `t5x sweep` carry out a part. Whatever is finished is in
+the CSVs, and a seed counts in the tables when it has every target; --plans without a name only
+collects.
+
+    python benchmarks/mini_results.py --tables_only
+
+draws pages and figures again from the CSVs, in half a minute.
 """
 
 import argparse
@@ -12,61 +18,131 @@ import os
 import pathlib
 from collections.abc import Sequence
 
+from mini import cosines, figures, page, rates, regimes, scores, summary
+
 from mpt_jax.errors import run_script
-from mpt_jax.sweep import cells, command, plan_file, table
+from mpt_jax.sweep import cells, command, plan_file
 from mpt_jax.sweep.plan import Plan
 
-PLAN = "gin/sweeps/mini.toml"
+RATES, COMPARISON, JOINT, ABLATIONS = "rates", "comparison", "joint", "ablations"
+PLANS = {
+    RATES: "gin/sweeps/mini_rates.toml",
+    COMPARISON: "gin/sweeps/mini.toml",
+    JOINT: "gin/sweeps/mini_joint.toml",
+    ABLATIONS: "gin/sweeps/mini_ablations.toml",
+}
+# Files in --docs: the cells of plans, and their summaries.
+CELLS = {"mini_results.csv": (COMPARISON, JOINT), "mini_ablations.csv": (ABLATIONS,)}
+SUMMARIES = {
+    "mini_results.csv": "mini_summary.csv",
+    "mini_ablations.csv": "mini_ablations_summary.csv",
+}
+RATES_CSV, COSINES_CSV = "mini_rates.csv", "mini_cosines.csv"
+PREDICTED = ("full fine-tuning", "prompt tuning from scratch")  # by docs/mini.md
 
 
-def write(plan: Plan, records: list[dict], path: pathlib.Path, note: str) -> None:
-    """docs/mini_results.md, and the cells as CSV next to it."""
-    lines = [
-        "# Results on the mini suite",
-        "",
-        "Written by `python benchmarks/mini_results.py`: do not edit. Key metric of each task on",
-        "its test split (accuracy; Pearson for similarity, Matthews for acceptability, BLEU for",
-        "data2text), in percent, mean ± standard deviation over "
-        f"{len(plan.seeds)} seeds. A seed decides the source",
-        "run, the draw of the k training examples and the order of the data. All methods take the",
-        "same steps on the same batches (100 for k examples, 200 for all), and keep the prompt of",
-        "the best validation score. Adapters, BitFit and full fine-tuning learn at the best of",
-        "three rates on four of the targets, the others at the paper's.",
-        "",
-        note,
-    ]
-    names = [task.removeprefix("mini_") for task in plan.tasks]
-    for k in plan.shots:
-        body = table.rows(plan, records, k)
-        lines += ["", f"## {table.title(k)}", ""]
-        lines += table.markdown(table.head(names), body)
-        if costs := table.costs(plan, records, k):
-            lines += ["", "Cost of a training run, mean over runs:", ""]
-            lines += table.markdown(table.COSTS, costs)
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    table.write_csv(records, path.with_suffix(".csv"))
+def plan_of(args: argparse.Namespace, name: str, regime: str) -> Plan:
+    """The plan on the regime's backbone and, but for RATES itself, at its rates."""
+    plan = regimes.of(plan_file.load(PLANS[name]), regime, _pretrained(args))
+    if name == RATES:
+        return plan
+    means = rates.read(args.docs / RATES_CSV, regime)
+    return rates.chosen(plan, plan_file.load(PLANS[RATES]), means)
+
+
+def carry_out(args: argparse.Namespace, regime: str) -> int:
+    """Trains what is left of the regime's part, plan after plan; returns the exit status."""
+    if regime == regimes.SEEN and args.plans:
+        left = cells.left_of([regimes.pretraining(_pretrained(args))])
+        if status := command.finish(left, 1, args.folder.absolute()):
+            return status
+    folder = _folder(args, regime)
+    for name in args.plans:
+        whole = plan_of(args, name, regime)
+        plan = whole.select(args.methods, args.tasks, args.shots, args.seeds)
+        cells.check(plan, folder)
+        left = cells.left_of(cells.all_runs(plan, folder))
+        if status := command.finish(left, args.processes, folder, args.together):
+            return status
+        if name == RATES and not cells.left_of(cells.all_runs(whole, folder)):
+            rates.write(args.docs / RATES_CSV, whole, folder, regime)
+    return 0
+
+
+def collect(args: argparse.Namespace) -> None:
+    """Writes what is finished in the regimes, in place of their lines in the CSVs."""
+    from mini import constant_answer  # takes tensorflow, which drawing does without
+
+    import mpt_jax.tasks.mini  # noqa: F401  registers the tasks
+
+    constants = {t: constant_answer.score(t) for t in plan_file.load(PLANS[COMPARISON]).tasks}
+    for file, plans in CELLS.items():
+        found = [s for s in scores.read(args.docs / file) if s.regime not in args.regimes]
+        for regime in args.regimes:
+            for name in plans:
+                plan, folder = plan_of(args, name, regime), _folder(args, regime)
+                found += scores.collect(plan, folder, regime, constants)
+        scores.write(args.docs / file, _in_order(found))
+    maps = [m for m in cosines.read(args.docs / COSINES_CSV) if m.regime not in args.regimes]
+    for regime in args.regimes:
+        maps += cosines.collect(plan_of(args, COMPARISON, regime), _folder(args, regime), regime)
+    cosines.write(args.docs / COSINES_CSV, _in_order(maps))
+
+
+def draw(docs: pathlib.Path) -> None:
+    """Writes the summaries, pages and figures, all of the CSVs in `docs` alone."""
+    for cells_file, file in SUMMARIES.items():
+        summary.write(docs / file, summary.lines(scores.read(docs / cells_file)))
+    found, ablations = (summary.read(docs / file) for file in SUMMARIES.values())
+    (docs / "mini_results.md").write_text(page.whole(found, ablations), encoding="utf-8")
+    blocks = {"scores": page.overview(found), "prediction": page.prediction(found, PREDICTED)}
+    page.fill(docs / "results.md", blocks)
+    for name, svg in figures.all_of(found, cosines.read(docs / COSINES_CSV)).items():
+        (docs / "figures" / name).write_bytes(svg)
+
+
+def _folder(args: argparse.Namespace, regime: str) -> pathlib.Path:
+    return args.folder.absolute() / regime
+
+
+def _pretrained(args: argparse.Namespace) -> pathlib.Path:
+    return (args.pretrained or args.folder / "pretrained").absolute()
+
+
+def _in_order(found: list) -> list:
+    return sorted(found, key=lambda one: regimes.REGIMES.index(one.regime))
+
+
+def _arguments(given: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    path = pathlib.Path
+    choices = regimes.REGIMES
+    parser.add_argument("--regimes", nargs="+", default=choices, choices=choices)
+    parser.add_argument("--plans", nargs="*", default=list(PLANS), choices=list(PLANS))
+    for flag, item in (("methods", "LABEL"), ("tasks", "TASK"), ("shots", "K"), ("seeds", "SEED")):
+        parser.add_argument(f"--{flag}", nargs="+", default=[], metavar=item)
+    parser.add_argument("--processes", type=int, default=os.cpu_count())
+    parser.add_argument("--together", type=int, default=1, metavar="N")
+    parser.add_argument("--folder", type=path, default=path("runs/mini_results"))
+    parser.add_argument(
+        "--pretrained", type=path, help="run folder of the seen backbone (FOLDER/pretrained)"
+    )
+    parser.add_argument("--docs", type=path, default=path("docs"))
+    parser.add_argument("--tables_only", action="store_true")
+    return parser.parse_args(given)
 
 
 def main(given: Sequence[str] | None = None) -> int:
-    """Parse arguments, train, write the tables; returns the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--processes", type=int, default=os.cpu_count())
-    parser.add_argument("--folder", type=pathlib.Path, default=pathlib.Path("runs/mini_results"))
-    parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("docs/mini_results.md"))
-    args = parser.parse_args(given)
-    folder = args.folder.absolute()
-    plan = plan_file.load(PLAN)
-    cells.check(plan, folder)
-    left = cells.left_of(cells.all_runs(plan, folder))
-    if status := command.finish(left, args.processes, folder):
-        return status
-    targets, sources = cells.target_runs(plan, folder), cells.source_runs(plan, folder)
-    note = (
-        f"{len(targets)} target runs and {len(sources)} source runs on {os.cpu_count()} CPU cores."
-    )
-    write(plan, table.collect(plan, folder), args.out, note)
-    print(args.out.read_text(encoding="utf-8"))
-    return 0
+    """Parse arguments, train, collect, draw; returns the exit status."""
+    args = _arguments(given)
+    status = 0
+    if not args.tables_only:
+        statuses = [carry_out(args, regime) for regime in args.regimes]
+        status = max(statuses)
+        collect(args)
+    draw(args.docs)
+    print(args.docs / "mini_results.md")
+    return status
 
 
 if __name__ == "__main__":

@@ -1,42 +1,169 @@
+"""From finished runs to CSVs, pages and figures; the committed ones are those of the cells."""
+
 import csv
+import dataclasses
+import json
+import pathlib
+import shutil
 
 import mini_results
+import pytest
 import sweep_plans
+from mini import constant_answer, page, rates, regimes, scores, summary
 
+from mpt_jax.errors import UserError
 from mpt_jax.sweep import cells, plan_file
+from mpt_jax.sweep.plan import Method
+
+DOCS = pathlib.Path(__file__).parents[2] / "docs"
+MADE = ("mini_results.md", "results.md", "mini_summary.csv", "mini_ablations_summary.csv")
+MINI = plan_file.load(mini_results.PLANS["comparison"])
 
 
-def test_finished_cells_become_the_page_and_the_csv(tmp_path):
-    plan, folder = plan_file.load(mini_results.PLAN), tmp_path / "runs"
-    for run in cells.target_runs(plan, folder):
-        seed = int(run.name[-1])
-        sweep_plans.finish(run, score=10.0 * (1 + seed) + ("wic" in run.name))
-    page = tmp_path / "page.md"
-    assert mini_results.main([f"--folder={folder}", f"--out={page}"]) == 0
-    text = page.read_text(encoding="utf-8")
-    assert "3 seeds" in text and "1080 target runs and 12 source runs" in text
-    tables = text.split("\n## ")[1:]
-    assert [part.splitlines()[0] for part in tables] == [
-        "16 training examples",
-        "32 training examples",
-        "All training examples",
+def _score(method, task, seed, percent, regime="unseen", shots="16"):
+    return scores.Score(regime, method, task, shots, seed, 7, percent, 50.0, {"seconds": 2.0})
+
+
+def _finish(run, of_task):
+    sweep_plans.finish(run)
+    of = {"key_metrics": dict.fromkeys(of_task, "accuracy")}
+    found = {task: {"accuracy": score} for task, score in of_task.items()}
+    found |= {"mean": {"key_metric": 0.0}, "evaluated": of}
+    run.scores.write_text(json.dumps(found))
+
+
+def test_the_committed_pages_and_figures_are_those_of_the_committed_cells(tmp_path):
+    shutil.copytree(DOCS, tmp_path / "docs")
+    for name in MADE[:1] + MADE[2:]:
+        (tmp_path / "docs" / name).unlink()
+    for figure in (tmp_path / "docs/figures").iterdir():
+        figure.unlink()
+    assert mini_results.main(["--tables_only", f"--docs={tmp_path / 'docs'}"]) == 0
+    for name in (*MADE, *(f"figures/{file.name}" for file in (DOCS / "figures").iterdir())):
+        assert (tmp_path / "docs" / name).read_bytes() == (DOCS / name).read_bytes(), name
+
+
+def test_finished_cells_are_collected_and_joint_ones_task_by_task(tmp_path):
+    plan = MINI.select(methods=["MPT", "adapters"], tasks=["mini_rte"], shots=["16"], seeds="01")
+    for run in cells.target_runs(plan, tmp_path)[:3]:
+        _finish(run, {"mini_rte": 60.0 + int(run.name[-1])})
+    constants = {"mini_rte": 50.0, "mini_wic": 40.0}
+    found = scores.collect(plan, tmp_path, "seen", constants)
+    told = [(s.method, s.seed, s.percent, s.tuned, s.constant) for s in found]
+    assert told == [
+        ("MPT", 0, 60.0, 1234, 50.0),
+        ("MPT", 1, 61.0, 1234, 50.0),
+        ("adapters", 0, 60.0, 1234, 50.0),
     ]
-    for part in tables:
-        _, _, head, _, *body = part.splitlines()
-        assert head.split(" | ")[2:4] == ["news_nli", "rte"] and head.endswith(" | mean |")
-        assert [row.split(" | ")[0].removeprefix("| ") for row in body] == [
-            method.label for method in plan.methods
-        ]
-        assert body[0].startswith("| MPT | 1,234 | 20.0 ± 10.0 | 20.0 ± 10.0 | ")
-        assert "| 21.0 ± 10.0 |" in body[0] and body[0].endswith("| **20.1 ± 10.0** |")
-    with (tmp_path / "page.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    assert len(rows) == 1080
-    assert rows[0] == {
-        "method": "MPT",
-        "task": "mini_news_nli",
-        "shots": "16",
-        "seed": "0",
-        "tuned_parameters": "1234",
-        "score": "10.000",
-    }
+    joint = dataclasses.replace(plan.select(methods=["MPT"], seeds="0"), tasks=("mini_targets",))
+    (run,) = cells.target_runs(joint, tmp_path)
+    _finish(run, {"mini_rte": 70.0, "mini_wic": 30.0})
+    found += scores.collect(joint, tmp_path, "seen", constants)
+    assert [(s.task, s.percent, s.tuned) for s in found[3:]] == [
+        ("mini_rte", 70.0, 617),
+        ("mini_wic", 30.0, 617),
+    ]
+    scores.write(tmp_path / "cells.csv", found)
+    assert scores.read(tmp_path / "cells.csv") == found
+
+
+def test_a_seed_without_every_target_is_in_no_mean():
+    found = [_score("MPT", task, seed, 10.0 * seed) for task in "ab" for seed in (1, 2)]
+    found += [_score("LoRA", task, 2, 30.0) for task in "ab"] + [_score("LoRA", "a", 1, 99.0)]
+    found += [_score("IA3", "a", 1, 99.0)]
+    means = {x.method: x for x in summary.lines(found) if x.task == "mean"}
+    assert (means["MPT"].mean, means["MPT"].seeds) == (15.0, 2)
+    assert (means["LoRA"].mean, means["LoRA"].seeds, means["LoRA"].std) == (30.0, 1, None)
+    assert means["LoRA"].difference == 10.0  # to MPT with seed 2, not to its mean
+    assert means["LoRA"].verdict == ""  # one seed has no interval
+    assert "IA3" not in means
+    assert means["constant answer"].mean == 50.0
+
+
+def test_the_verdict_is_that_of_the_interval_and_the_contrast_that_of_both_regimes(tmp_path):
+    found = []
+    for regime, ahead in (("unseen", 9.0), ("seen", 1.0)):
+        for task, level in zip("abcd", (10, 30, 50, 70), strict=True):
+            for seed in range(4):
+                wobble = [3, -3][seed % 2]
+                found += [
+                    _score("MPT", task, seed, level + seed, regime),
+                    _score("full", task, seed, level + seed + ahead + wobble, regime),
+                    _score("worse", task, seed, level + seed - 5, regime),
+                ]
+    lines = summary.lines(found)
+    of = {(x.regime, x.method): x for x in lines if x.task == "mean"}
+    assert of["unseen", "full"].verdict == "better" and of["seen", "full"].verdict == "open"
+    assert of["seen", "worse"].verdict == "worse"
+    contrast = of["seen - unseen", "full"]
+    assert contrast.difference == pytest.approx(-8) and contrast.verdict == "smaller"
+    assert of["seen - unseen", "worse"].difference == 0.0
+    summary.write(tmp_path / "s.csv", lines)
+    again = summary.read(tmp_path / "s.csv")
+    assert [dataclasses.astuple(x)[:6] for x in again] == [
+        dataclasses.astuple(x)[:6] for x in lines
+    ]
+    assert "-8.0 [" in page.contrasts(again) and "smaller" in page.contrasts(again)
+    assert "| full | 7 | 49.0" not in page.overview(again)
+    assert "50.5 ▲" in page.overview(again)
+
+
+def test_the_plan_has_the_rates_that_the_rule_finds():
+    tried = plan_file.load(mini_results.PLANS["rates"])
+    means = rates.read(DOCS / "mini_rates.csv", "unseen")
+    assert rates.chosen(MINI, tried, means) == MINI
+
+
+def test_of_equal_rates_the_middle_one_is_chosen_and_of_others_the_best():
+    rows = [Method(f"m {x}", ("m.gin",), (f"LEARNING_RATE={x}",), "mpt") for x in (1, 2, 3)]
+    rows.append(Method("other", ("m.gin",), ("LEARNING_RATE=9", "DROPOUT_RATE=0.1"), "mpt"))
+    plan = dataclasses.replace(sweep_plans.PLAN, methods=rows[:1], sources=sweep_plans.PLAN.sources)
+    tried = dataclasses.replace(plan, methods=tuple(rows))
+
+    def found(*means):
+        labels = [row.label for row in rows]
+        (method,) = rates.chosen(plan, tried, dict(zip(labels, means, strict=False))).methods
+        return method.settings
+
+    assert found(5, 5, 5, 99) == found(5, 5, 1, 99) == ("LEARNING_RATE=2",)
+    assert found(5, 1, 6, 99) == ("LEARNING_RATE=3",)
+    with pytest.raises(UserError, match="'m 3' has no score yet"):
+        found(5, 5)
+
+
+def test_the_seen_backbone_is_that_of_its_pretraining(tmp_path):
+    run = regimes.pretraining(tmp_path / "pretrained")
+    assert "--gin.MIXTURE_OR_TASK_NAME=mini_pretrain_seen" in run.steps[0].arguments
+    part = MINI.select(methods=["MPT"], tasks=["mini_rte"], shots=["16"])
+    plan = regimes.of(part, "seen", run.folder)
+    assert plan.settings == (f"INITIAL_CHECKPOINT_PATH={run.folder / 'backbone'}",)
+    cells.check(plan, tmp_path)
+    assert regimes.of(part, "unseen", run.folder) is part
+
+
+@pytest.mark.parametrize("name", ["joint", "ablations"])
+def test_the_other_plans_share_the_cells_of_the_comparison(name, tmp_path):
+    plan = plan_file.load(mini_results.PLANS[name])
+    cells.check(plan, tmp_path)
+    tried = plan_file.load(mini_results.PLANS["rates"])
+    means = rates.read(DOCS / "mini_rates.csv", "unseen")
+    assert rates.chosen(plan, tried, means).methods == plan.methods
+    there = {run.name: run for run in cells.all_runs(MINI, tmp_path)}
+    same = [run for run in cells.all_runs(plan, tmp_path) if run.name in there]
+    assert same and all(run == there[run.name] for run in same)
+
+
+def test_the_constant_answer_is_the_share_of_the_commonest_label():
+    import mpt_jax.tasks.mini  # noqa: F401
+
+    assert constant_answer.score("mini_news_nli") == pytest.approx(100 / 3)
+    assert constant_answer.score("mini_acceptability") == 0  # Matthews
+    assert constant_answer.score("mini_similarity") == 0  # Pearson
+    with (DOCS / "mini_rates.csv").open() as file:  # what `t5x eval` says of other rows
+        told = {line["task"]: float(line["constant_answer"]) for line in csv.DictReader(file)}
+    assert constant_answer.score("mini_wic", "validation") == told["mini_wic"]
+
+
+def test_a_page_without_its_block_is_refused():
+    with pytest.raises(UserError, match="p.md has no block 'scores'"):
+        page.filled("text", {"scores": "x"}, "p.md")

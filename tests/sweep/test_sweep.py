@@ -73,11 +73,11 @@ def _half_done(tmp_path):
     """The folder of a sweep of the mini plan that was interrupted."""
     folder = tmp_path / "runs" / "half"
     runs = cells.all_runs(plan_file.load(MINI), folder)
-    for run in runs[:12]:
+    for run in runs[:20]:
         sweep_plans.finish(run)
-    for run in runs[12:42]:  # two tasks, of all 15 methods
+    for run in runs[20:50]:  # two tasks, of all 15 methods
         sweep_plans.finish(run, score=50.0)
-    sweep_plans.begin(runs[42])
+    sweep_plans.begin(runs[50])
     return folder
 
 
@@ -85,13 +85,15 @@ def test_dry_run_shows_what_is_done_and_left_and_changes_nothing(sweep, half_don
     before = sweep_plans.files(half_done)
     status, out, err = sweep(MINI, f"--folder={half_done}", "--dry_run")
     assert (status, err) == (0, "")
-    assert out.startswith(f"{MINI}: 15 methods × 8 tasks × shots 16, 32, full × seeds 0, 1, 2\n")
+    assert out.startswith(
+        f"{MINI}: 15 methods × 8 tasks × shots 4, 16, 32, full × seeds 0, 1, 2, 3, 4\n"
+    )
     rows = {line[:37].strip(): line[37:].split() for line in out.splitlines()[2:]}
     assert rows[""] == ["runs", "done", "begun", "to", "do"]
-    assert rows["source no_decomposition"] == ["3", "3", "0", "0"]
-    assert rows["MPT"] == ["72", "2", "1", "69"]
-    assert rows["prompt tuning from scratch"] == ["72", "2", "0", "70"]
-    assert rows["all"] == ["1092", "42", "1", "1049"]
+    assert rows["source no_decomposition"] == ["5", "5", "0", "0"]
+    assert rows["MPT"] == ["160", "2", "1", "157"]
+    assert rows["prompt tuning from scratch"] == ["160", "2", "0", "158"]
+    assert rows["all"] == ["2420", "50", "1", "2369"]
     assert sweep_plans.files(half_done) == before
 
 
@@ -144,10 +146,10 @@ def test_emitted_commands_are_those_of_a_user_in_an_order_in_which_they_run(emit
 def test_cells_that_share_a_program_are_one_line_that_carries_them_out(
     emitted, half_done, monkeypatch
 ):
-    chosen = ["--methods=MPT", "--shots=16", "--seeds=0,1"]
+    chosen = ["--methods=MPT", "--shots=4", "--seeds=0,1"]
     (line,) = emitted(MINI, f"--folder={half_done}", "--together", *chosen).splitlines()
     command, _, comment = line.rpartition("  # ")
-    assert comment == "targets/MPT/mini_acceptability-16-0+13"  # of 16 cells two are done
+    assert comment == "targets/MPT/mini_acceptability-4-0+13"  # of 16 cells two are done
     carried_out = []
 
     def carry_out(left, processes, compiled, together):
@@ -160,7 +162,7 @@ def test_cells_that_share_a_program_are_one_line_that_carries_them_out(
         assert cli.main(shlex.split(command)[1:]) == 0
     ((names, together),) = carried_out
     assert len(names) == together == 14 and len(set(names)) == 14
-    assert all(name.startswith("targets/MPT/") and "-16-" in name for name in names)
+    assert all(name.startswith("targets/MPT/") and "-4-" in name for name in names)
 
 
 @pytest.mark.parametrize(
@@ -176,7 +178,7 @@ def test_runs_that_cannot_be_carried_out_are_refused(names, message, tmp_path, c
 
 
 def test_only_what_is_left_is_emitted_and_waits_for_nothing_that_is_done(emitted, half_done):
-    chosen = ["--methods=MPT,prompt tuning from scratch", "--shots=16", "--seeds=0"]
+    chosen = ["--methods=MPT,prompt tuning from scratch", "--shots=4", "--seeds=0"]
     lines = emitted(MINI, f"--folder={half_done}", *chosen).splitlines()
     assert len(lines) == 6 * 2
     assert not any(" after " in line for line in lines)
