@@ -4,8 +4,8 @@ r"""MPT and its rivals on real corpora, on a backbone pretrained on the same cor
 
 prepares the corpora (`real/corpora.py`), learns a vocabulary, pretrains a small T5 v1.1, trains the
 sources and then every cell (method × target × shots × seed) in worker processes, and writes
-docs/real_results.md and .csv. The backbone has seen the targets' training rows in pretraining, as
-T5 v1.0 has; with --regime unseen it has not. Finished parts are kept, so that an interrupted run
+docs/real_results.md and its CSVs. The backbone has read the targets' training rows in pretraining,
+as T5 v1.0 has; with --regime unseen it has not. Finished parts are kept, so that an interrupted run
 resumes; other settings want another --folder. A GPU takes a larger backbone:
 
     python benchmarks/real_data.py --processes 1 --sizes EMB_DIM=512 NUM_HEADS=8 MLP_DIM=1024 \
@@ -21,6 +21,7 @@ import pathlib
 import time
 from collections.abc import Iterator, Sequence
 
+from mini.regimes import SEEN, UNSEEN
 from real import corpora
 
 from mpt_jax.errors import run_script
@@ -30,7 +31,6 @@ from mpt_jax.sweep.plan import FULL, Plan, Stage
 GIN = pathlib.Path(__file__).resolve().parent / "real"
 BACKBONE, SOURCES, TARGETS = (str(GIN / f"{n}.gin") for n in ("backbone", "sources", "targets"))
 VOCABULARY = "spiece.model"
-SEEN, UNSEEN = "seen", "unseen"
 METHODS = (
     "MPT",
     "prompt tuning from the source prompt",
@@ -184,7 +184,7 @@ def main(given: Sequence[str] | None = None) -> int:
             return status
     from real import report
 
-    report.write(args.out, plan, root, times_in(clock))
+    report.write(args.out, plan, root, args.regime, times_in(clock))
     print(args.out.read_text(encoding="utf-8"))
     return 0
 

@@ -2,8 +2,9 @@
 
 100 less the slot error rate in percent (Wen et al., 2015; for E2E by patterns: Dušek, Howcroft and
 Rieser, 2019): facts that are missing, wrong or added, of those asked for. The patterns are ours. A
-level and its number ("cheap", "less than £20") are the same fact. Any place may be called a restaurant,
-so that is never wrong. A sentence that states nothing scores 0; one that adds much, less.
+level and its number ("cheap", "less than £20") are the same fact. Any place may be called a
+restaurant, so that is never wrong. A sentence that states nothing scores 0, and one that adds much
+less.
 """
 
 import re
@@ -24,7 +25,9 @@ _LEVELS = {  # the values of priceRange and "customer rating" -> what they are c
     "5 out of 5": "high",
 }
 _RATING = r"(?:customer |costumer |consumer |user )?(?:rat|review|scor)"
-_RATED = r"(?:rat(?:ed|ing|ings)|reviews?|scores?)(?: (?:is|are|was|were|as|of|at|a|an|very|quite))*"
+_RATED = (
+    r"(?:rat(?:ed|ing|ings)|reviews?|scores?)(?: (?:is|are|was|were|as|of|at|a|an|very|quite))*"
+)
 
 
 def _rated(number: str, words: str) -> str:
@@ -45,12 +48,12 @@ _PATTERNS = {  # of text as `_plain` gives it
     },
     "pricerange": {
         "low": r"\bcheap|\binexpensive|\baffordabl|\blow(?:er)? (?:price|cost)"
-        r"|(?:less than|under|below|lower than|cheaper than) £ ?20\b",
+        r"|(?:less than|under|below|lower than|cheaper than) £? ?20\b",
         "average": r"\bmoderate(?:ly)?\b(?! (?:customer|rat))|\breasonabl"
-        r"|\b(?:mid|medium|average)(?:ly)? (?:price|cost|range)|£ ?20 (?:to |and )?£? ?25\b",
+        r"|\b(?:mid|medium|average)(?:ly)? (?:price|cost|range)|£? ?\b20 (?:to |and )?£? ?25\b",
         "high": r"\bexpensive|\bpricey|\bhigh(?:er|ly)? (?:price|cost|end)"
         r"|\bpric(?:es?|ing)(?: range)?(?: (?:is|are))? high\b"
-        r"|(?:more than|over|above|higher than) £ ?30\b",
+        r"|(?:more than|over|above|higher than) £? ?30\b",
     },
     "customer rating": {
         "low": _rated("1|one", "low|lowly|poor|poorly|bad|badly"),
@@ -65,7 +68,8 @@ _PATTERNS = {  # of text as `_plain` gives it
 _FAMILY = r"(?:famil|kid|child)"
 _NOT = r"(?:\b(?:not?|non|never|isnt|doesnt)\b|n't\b)"
 _NO_FAMILY = (
-    rf"{_NOT}(?: (?!and\b|but\b|with\b)[\w']+){{0,4}}? {_FAMILY}|\badults?\b|\bunsuitable for {_FAMILY}"
+    rf"{_NOT}(?: (?!and\b|but\b|with\b)[\w']+){{0,4}}? {_FAMILY}|\badults?\b"
+    rf"|\bunsuitable for {_FAMILY}"
     rf"|{_FAMILY}\w*(?: (?!and\b|but\b|with\b)[\w']+){{0,2}} (?:not|unfriendly|unwelcome)\b"
 )
 _FREE = ("eattype", "restaurant")
@@ -129,9 +133,16 @@ def slot_accuracy(asked: Sequence[Facts], stated: Sequence[Stated]) -> float:
     return 100.0 * (1 - wrong / sum(map(len, asked)))
 
 
-def best_constant(asked: Sequence[Facts], texts: Sequence[str], reader: Reader) -> str:
-    """The one of `texts` that, given to every example, has the best slot accuracy; first of equals."""
-    return max(texts, key=lambda text: slot_accuracy(asked, [reader.stated(text)] * len(asked)))
+def best_constant(asked: Sequence[Facts], texts: Iterable[str], reader: Reader) -> str:
+    """The one of `texts` that has the best slot accuracy when it is given to every example."""
+    by_facts: dict[tuple, str] = {}
+    for text in texts:
+        by_facts.setdefault(tuple(sorted(reader.stated(text).items())), text)
+
+    def score(stated: tuple) -> float:
+        return slot_accuracy(asked, [dict(stated)] * len(asked))
+
+    return by_facts[max(by_facts, key=score)]
 
 
 def _values(patterns: Mapping[str, str], plain: str) -> frozenset[str]:
