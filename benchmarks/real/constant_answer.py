@@ -47,6 +47,14 @@ def of_text(copied: pathlib.Path, corpus: corpora.Corpus) -> tuple[str, float]:
     return best, facts.slot_accuracy(test, [reader.stated(best)] * len(test))
 
 
+def of_references(copied: pathlib.Path, corpus: corpora.Corpus) -> float:
+    """The slot accuracy of e2e's own references on test: how much people say, and patterns find."""
+    rows = corpora.read_rows(copied / corpus.name / f"{corpora.TEST}.jsonl")
+    asked = [facts.facts(row[corpus.inputs[0]]) for row in rows]
+    reader = facts.Reader(asked)
+    return facts.slot_accuracy(asked, [reader.stated(row[corpus.answer]) for row in rows])
+
+
 def meanings(copied: pathlib.Path, corpus: corpora.Corpus, split: str) -> list[str]:
     """The distinct inputs of e2e, in order, as an evaluation has them."""
     rows = corpora.read_rows(copied / corpus.name / f"{split}.jsonl")

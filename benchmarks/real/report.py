@@ -86,14 +86,16 @@ def _facts(
 
 
 def _of_text(copied: pathlib.Path, tasks: Sequence[str]) -> list[str]:
-    """The constant answer to a target whose answers are texts."""
+    """Between what the score of a target lies whose answers are texts."""
     found = []
     for corpus in corpora.TARGETS:
         if corpus.name in tasks and corpus.answer not in ("label", "score"):
             text, score = constant_answer.of_text(copied, corpus)
             found += [
-                f"- The constant answer to {corpus.name}, the training sentence that is best on "
-                f"validation ({score:.1f}): *{text}*"
+                f"- {corpus.name}'s own references score "
+                f"{constant_answer.of_references(copied, corpus):.1f}, the best constant answer "
+                f"{score:.1f}, a training sentence chosen on",
+                f"  validation: *{text}*",
             ]
     return found
 

@@ -114,8 +114,9 @@ def test_the_constant_answer(real_folder):
     corpora.write_rows(train, real_folder / "sst5" / "train.jsonl")
     scored = [{"label": "neutral"}] + [{"label": "positive"}] * 3
     corpora.write_rows(scored, real_folder / "sst5" / "test.jsonl")
-    known = {name: constant_answer.of_target(real_folder, by_name[name]) for name in by_name}
-    assert [known[name] for name in ("sst5", "mpqa", "sts", "sick_r")] == [25.0, 50.0, 0.0, 0.0]
+    names = ("sst5", "mpqa", "sts", "sick_r")
+    found = [constant_answer.of_target(real_folder, by_name[name]) for name in names]
+    assert found == [25.0, 50.0, 0.0, 0.0]
 
 
 def test_the_facts_of_e2e_are_scored(tmp_path):
@@ -129,6 +130,8 @@ def test_the_facts_of_e2e_are_scored(tmp_path):
     for split in ("train", "validation", "test"):
         corpora.write_rows(rows, tmp_path / "e2e" / f"{split}.jsonl")
     assert constant_answer.of_text(tmp_path, e2e) == ("mill by the river", 75.0)
+    # Of eight facts two names and two areas are wrong.
+    assert constant_answer.of_references(tmp_path, e2e) == 50.0
     answers = [{"predictions": "cotto by the river"}, {"predictions": "a city"}]
     corpora.write_rows(answers, tmp_path / "answers.jsonl")
     found = results.slot_accuracy(tmp_path, e2e, tmp_path / "answers.jsonl")
