@@ -76,17 +76,19 @@ def collect(args: argparse.Namespace) -> None:
     import mpt_jax.tasks.mini  # noqa: F401  registers the tasks
 
     constants = {t: constant_answer.score(t) for t in plan_file.load(PLANS[COMPARISON]).tasks}
-    for file, plans in CELLS.items():
-        found = [s for s in scores.read(args.docs / file) if s.regime not in args.regimes]
+    for file, names in CELLS.items():
+        found = []
         for regime in args.regimes:
-            for name in plans:
+            for name in names:
                 plan, folder = plan_of(args, name, regime), _folder(args, regime)
                 found += scores.collect(plan, folder, regime, constants)
-        scores.write(args.docs / file, _in_order(found))
-    maps = [m for m in cosines.read(args.docs / COSINES_CSV) if m.regime not in args.regimes]
+        path = args.docs / file
+        scores.write(path, _in_place(scores.read(path), found))
+    maps = []
     for regime in args.regimes:
         maps += cosines.collect(plan_of(args, COMPARISON, regime), _folder(args, regime), regime)
-    cosines.write(args.docs / COSINES_CSV, _in_order(maps))
+    path = args.docs / COSINES_CSV
+    cosines.write(path, _in_place(cosines.read(path), maps))
 
 
 def draw(docs: pathlib.Path) -> None:
@@ -95,10 +97,15 @@ def draw(docs: pathlib.Path) -> None:
         summary.write(docs / file, summary.lines(scores.read(docs / cells_file)))
     found, ablations = (summary.read(docs / file) for file in SUMMARIES.values())
     (docs / "mini_results.md").write_text(page.whole(found, ablations), encoding="utf-8")
-    blocks = {"scores": page.overview(found), "prediction": page.prediction(found, PREDICTED)}
+    drawn = figures.all_of(found, cosines.read(docs / COSINES_CSV))
+    for picture, svg in drawn:
+        (docs / "figures" / f"{picture.name}.svg").write_bytes(svg)
+    blocks = {
+        "scores": page.overview(found),
+        "prediction": page.prediction(found, PREDICTED),
+        "figures": page.figures(picture for picture, _ in drawn),
+    }
     page.fill(docs / "results.md", blocks)
-    for name, svg in figures.all_of(found, cosines.read(docs / COSINES_CSV)).items():
-        (docs / "figures" / name).write_bytes(svg)
 
 
 def _folder(args: argparse.Namespace, regime: str) -> pathlib.Path:
@@ -109,8 +116,11 @@ def _pretrained(args: argparse.Namespace) -> pathlib.Path:
     return (args.pretrained or args.folder / "pretrained").absolute()
 
 
-def _in_order(found: list) -> list:
-    return sorted(found, key=lambda one: regimes.REGIMES.index(one.regime))
+def _in_place(old: list, new: list) -> list:
+    """The new ones, and the old ones of the regimes that have no new ones."""
+    replaced = {one.regime for one in new}
+    kept = [one for one in old if one.regime not in replaced]
+    return sorted([*kept, *new], key=lambda one: regimes.REGIMES.index(one.regime))
 
 
 def _arguments(given: Sequence[str] | None) -> argparse.Namespace:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from mpt_jax.csv_text import csv_text
+from mpt_jax.errors import UserError
 from mpt_jax.report import folders, runs, similarity
 from mpt_jax.report.settings import settings
 from mpt_jax.sweep import cells
@@ -28,12 +29,19 @@ class Cosines:
 
 
 def collect(plan: Plan, folder: pathlib.Path, regime: str) -> list[Cosines]:
-    """Of the plan's finished source runs SOURCE, in a list; an empty one without any."""
+    """Of the plan's finished source runs SOURCE, in a list; an empty one without any.
+
+    Raises:
+      UserError: one of them cannot be read.
+    """
     found = [run for run in cells.source_runs(plan, folder) if run.is_finished()]
     places = [str(run.folder) for run in found if run.folder.name.startswith(f"{SOURCE}-")]
     if not places:
         return []
-    (setting,) = settings(runs.read(folders.find(places))[0])
+    read, problems = runs.read(folders.find(places))
+    if problems:
+        raise UserError(f"{problems[0].folder}: {problems[0].reason}")
+    (setting,) = settings(read)
     (one,) = similarity.of_setting(setting, of_factors=False)
     return [Cosines(regime, one.tasks, one.values, one.seeds)]
 

@@ -33,6 +33,8 @@ _REGIMES = {
 }
 _AXIS = "key metric, mean over targets (%)"
 _GREY = "#888888"
+_LOG = " (log scale)"
+_COLOURS = "Blue: MPT and its variants; green: other prompts; orange: what tunes the network."
 FEW = "32"  # of the pictures with one panel of few examples
 
 
@@ -65,25 +67,34 @@ def few_shot(found: Sequence[Line]) -> Picture:
     labels.lay_out(figure)
     for panel, of_panel in zip(panels, ends, strict=True):
         labels.at_ends(panel, of_panel)
-    return Picture("few_shot", "Few-shot curves", figure=figure)
+    names = [_short(method) for method in _NAMED]
+    caption = (
+        f"{_COLOURS} Bands of {', '.join(names[:-1])} and {names[-1]}: ± one standard deviation "
+        "over seeds. The horizontal axis is logarithmic; “all” is not on its scale."
+    )
+    return Picture("few_shot", "Score against the number of examples", caption, figure)
 
 
 def against_tuned(found: Sequence[Line]) -> Picture:
     """Panels of regimes × {few, all} examples: the mean over targets against tuned numbers."""
-    x_name = "tuned numbers per task (log scale)"
-    return _against("tuned", x_name, found, lambda line: line.tuned)
+    return _against("tuned", f"tuned numbers per task{_LOG}", found, lambda line: line.tuned)
 
 
 def against_seconds(found: Sequence[Line]) -> Picture | None:
     """The same against the seconds of a training run; None where no line says them."""
     if not any(line.seconds for line in found):
         return None
-    x_name = "seconds of a training run (log scale)"
-    return _against("seconds", x_name, found, lambda line: line.seconds)
+    note = " Source runs, which serve all targets, are not in the seconds."
+    x_name = f"seconds of a training run{_LOG}"
+    return _against("seconds", x_name, found, lambda line: line.seconds, note)
 
 
 def _against(
-    name: str, x_name: str, found: Sequence[Line], x_of: Callable[[Line], float | None]
+    name: str,
+    x_name: str,
+    found: Sequence[Line],
+    x_of: Callable[[Line], float | None],
+    note: str = "",
 ) -> Picture:
     means = [x for x in _means(found) if x_of(x) and x.shots in (FEW, FULL)]
     regimes, shots = _regimes(means), scores.shots_of(means)
@@ -108,7 +119,8 @@ def _against(
     labels.lay_out(figure)
     for panel, of_panel in points.items():
         labels.at_points(panel, of_panel)
-    return Picture(name, f"Score against {name}", figure=figure)
+    caption = f"{_COLOURS} Bars: ± one standard deviation over seeds.{note}"
+    return Picture(name, f"Score against {x_name.removesuffix(_LOG)}", caption, figure)
 
 
 def _log_axis(panel: Axes, values: Sequence[float]) -> None:
@@ -139,16 +151,21 @@ def prompts(found: Sequence[Cosines]) -> Picture:
         panel.set(title=_REGIMES[one.regime], aspect="equal")
     bar = figure.colorbar(mesh, ax=grid.tolist(), label="cosine similarity", shrink=0.8)
     bar.solids.set(rasterized=False, edgecolor="face")
-    return Picture("prompts", "Similarity of the prompts", figure=figure)
+    seeds = ", ".join(f"{one.regime}: {one.seeds}" for one in found)
+    caption = (
+        "Cosines between the composed prompts of the source tasks, flattened; mean over seeds "
+        f"({seeds})."
+    )
+    return Picture("prompts", "Similarity of the source tasks' prompts", caption, figure)
 
 
-def all_of(found: Sequence[Line], cosines: Sequence[Cosines]) -> Mapping[str, bytes]:
-    """Name of the file -> SVG, of those that the numbers are there for."""
+def all_of(found: Sequence[Line], cosines: Sequence[Cosines]) -> list[tuple[Picture, bytes]]:
+    """Each picture that the numbers are there for, and its SVG."""
     with matplotlib.rc_context(style.RC):
         pictures = [few_shot(found), against_tuned(found), against_seconds(found)]
         if cosines:
             pictures.append(prompts(cosines))
-        return {f"{x.name}.svg": style.render(x)[0] for x in pictures if x is not None}
+        return [(picture, style.render(picture)[0]) for picture in pictures if picture]
 
 
 def _line(panel: Axes, method: str, line: Sequence[Line], places: Mapping[str, float]) -> None:

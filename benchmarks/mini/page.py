@@ -2,13 +2,15 @@
 
 import pathlib
 import re
-from collections.abc import Mapping, Sequence
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
 
 from mini import scores, summary
 from mini.regimes import SEEN, UNSEEN
 from mini.summary import Line
 
 from mpt_jax.errors import UserError
+from mpt_jax.report.style import Picture
 from mpt_jax.sweep import table
 
 _TITLES = {
@@ -16,6 +18,7 @@ _TITLES = {
     SEEN: "A backbone that has seen the targets",
     summary.CONTRAST: "Seen against unseen",
 }
+_WIDTH = 110  # of lines of text
 _MARKS = {summary.BETTER: " ▲", summary.WORSE: " ▼"}
 _TEXT = """# Results on the mini suite
 
@@ -132,6 +135,14 @@ def difference(line: Line) -> str:
         return ""
     text = f"{line.difference:+.1f}"
     return text if line.low is None else f"{text} [{line.low:.1f}, {line.high:.1f}]"
+
+
+def figures(found: Iterable[Picture]) -> str:
+    """Each figure with its caption."""
+    return "\n\n".join(
+        f"![{x.title}](figures/{x.name}.svg)\n\n{textwrap.fill(f'*{x.caption}*', _WIDTH)}"
+        for x in found
+    )
 
 
 def filled(text: str, blocks: Mapping[str, str], where: str) -> str:

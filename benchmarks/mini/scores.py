@@ -34,7 +34,7 @@ class Score:
       tuned: numbers that were trained, per task.
       percent: the key metric on the plan's split.
       constant: the key metric of always giving the commonest answer, percent.
-      cost: of the training, as `recorded_costs.of`.
+      cost: of the training, as `recorded_costs.of`; of a joint one, an equal share of the seconds.
     """
 
     regime: str
@@ -88,6 +88,8 @@ def _of_run(
     percents = _percents(run)
     tuned = round(record["tuned_parameters"] / len(percents))
     cost = recorded_costs.of(record)
+    shared = (recorded_costs.SECONDS, recorded_costs.STEP_SECONDS, recorded_costs.COMPILE_SECONDS)
+    cost |= {name: cost[name] / len(percents) for name in shared if name in cost}
     return [
         Score(regime, method, task, shots, seed, tuned, percent, constants[task], cost)
         for task, percent in percents.items()

@@ -7,9 +7,11 @@ import pathlib
 import shutil
 
 import mini_results
+import numpy as np
 import pytest
+import run_folders
 import sweep_plans
-from mini import constant_answer, page, rates, regimes, scores, summary
+from mini import constant_answer, cosines, page, rates, regimes, scores, summary
 
 from mpt_jax.errors import UserError
 from mpt_jax.sweep import cells, plan_file
@@ -58,13 +60,44 @@ def test_finished_cells_are_collected_and_joint_ones_task_by_task(tmp_path):
     joint = dataclasses.replace(plan.select(methods=["MPT"], seeds="0"), tasks=("mini_targets",))
     (run,) = cells.target_runs(joint, tmp_path)
     _finish(run, {"mini_rte": 70.0, "mini_wic": 30.0})
+    record = json.loads((run.folder / "run.json").read_text())
+    (run.folder / "run.json").write_text(json.dumps({**record, "cost": {"seconds": 8, "steps": 7}}))
     found += scores.collect(joint, tmp_path, "seen", constants)
-    assert [(s.task, s.percent, s.tuned) for s in found[3:]] == [
-        ("mini_rte", 70.0, 617),
-        ("mini_wic", 30.0, 617),
+    assert [(s.task, s.percent, s.tuned, s.cost) for s in found[3:]] == [
+        ("mini_rte", 70.0, 617, {"seconds": 4.0, "steps": 7}),
+        ("mini_wic", 30.0, 617, {"seconds": 4.0, "steps": 7}),
     ]
     scores.write(tmp_path / "cells.csv", found)
     assert scores.read(tmp_path / "cells.csv") == found
+
+
+def test_what_is_finished_takes_the_place_of_its_regime_in_csv_page_and_figures(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(constant_answer, "score", lambda task: 12.5)
+    docs, folder = tmp_path / "docs", tmp_path / "runs"
+    shutil.copytree(DOCS, docs)
+    committed = scores.read(docs / "mini_results.csv")
+    kept = [dataclasses.replace(s, regime="seen") for s in committed if s.regime == "unseen"]
+    scores.write(docs / "mini_results.csv", [*committed, *kept])
+    part = MINI.select(methods=["MPT", "BitFit"], shots=["16", "full"], seeds="01")
+    for run in cells.target_runs(part, folder / "unseen"):
+        task = run.name.split("/")[2].split("-")[0]
+        _finish(run, {task: 40.0 + ("BitFit" in run.name) + int(run.name[-1])})
+    arguments = ["--regimes", "unseen", f"--folder={folder}", f"--docs={docs}", "--plans"]
+    assert mini_results.main(arguments) == 0
+    found = scores.read(docs / "mini_results.csv")
+    assert [s for s in found if s.regime == "seen"] == kept
+    assert len([s for s in found if s.regime == "unseen"]) == 2 * 8 * 2 * 2
+    (line,) = [
+        x
+        for x in summary.read(docs / "mini_summary.csv")
+        if (x.regime, x.shots, x.method, x.task) == ("unseen", "16", "BitFit", "mean")
+    ]
+    told = (line.tuned, line.seeds, line.mean, line.difference, line.low, line.verdict)
+    assert told == (1234, 2, 41.5, 1.0, 1.0, "better")
+    assert "| +1.0 [1.0, 1.0] | better | **41.5 ± 0.7** |" in (docs / "mini_results.md").read_text()
+    assert "| BitFit | 17,152 | 41.5 ▲ | " in (docs / "results.md").read_text()
 
 
 def test_a_seed_without_every_target_is_in_no_mean():
@@ -157,7 +190,6 @@ def test_the_constant_answer_is_the_share_of_the_commonest_label():
     import mpt_jax.tasks.mini  # noqa: F401
 
     assert constant_answer.score("mini_news_nli") == pytest.approx(100 / 3)
-    assert constant_answer.score("mini_acceptability") == 0  # Matthews
     assert constant_answer.score("mini_similarity") == 0  # Pearson
     with (DOCS / "mini_rates.csv").open() as file:  # what `t5x eval` says of other rows
         told = {line["task"]: float(line["constant_answer"]) for line in csv.DictReader(file)}
@@ -167,3 +199,48 @@ def test_the_constant_answer_is_the_share_of_the_commonest_label():
 def test_a_page_without_its_block_is_refused():
     with pytest.raises(UserError, match="p.md has no block 'scores'"):
         page.filled("text", {"scores": "x"}, "p.md")
+
+
+def test_the_cosines_are_read_as_they_were_written(tmp_path):
+    values = np.array([[1, 0.25], [0.25, 1]])
+    found = [cosines.Cosines(regime, ("a", "b"), values, 2) for regime in ("unseen", "seen")]
+    cosines.write(tmp_path / "c.csv", found)
+    for one, other in zip(found, cosines.read(tmp_path / "c.csv"), strict=True):
+        assert (one.regime, one.tasks, one.seeds) == (other.regime, other.tasks, other.seeds)
+        np.testing.assert_allclose(one.values, other.values)
+    assert cosines.collect(MINI, tmp_path, "seen") == []
+
+
+def test_the_cosines_are_those_of_the_prompts_of_each_source_run(tmp_path):
+    rng = np.random.default_rng(0)
+    plan = MINI.select(methods=["MPT", "MPT without distillation"], seeds="01")
+    expected = []
+    for run in cells.source_runs(plan, tmp_path):
+        shapes = {"shared": (3, 4), "task_u": (2, 3, 1), "task_v": (2, 1, 4)}
+        bank = {n: rng.normal(size=shape).astype(np.float32) for n, shape in shapes.items()}
+        seed = int(run.name[-1])
+        about = {"tasks": ("mini_cloze", "mini_nli"), "shots": None, "source": True, "seed": seed}
+        run_folders.make_run(run.folder, bank=bank, **about)
+        a, b = ((bank["shared"] * (bank["task_u"][k] @ bank["task_v"][k])).ravel() for k in (0, 1))
+        if "/mpt-" in run.name:
+            expected.append(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
+    (found,) = cosines.collect(plan, tmp_path, "seen")
+    assert (found.regime, found.tasks, found.seeds) == ("seen", ("mini_cloze", "mini_nli"), 2)
+    np.testing.assert_allclose(found.values[0, 1], np.mean(expected), rtol=1e-6)
+
+
+def test_the_rates_of_a_regime_take_the_place_of_its_old_ones(tmp_path):
+    plan = dataclasses.replace(sweep_plans.PLAN, shots=("16",), seeds=(0,), by_shots={})
+    plan = plan.select(methods=["MPT", "scratch"])
+    for run in cells.target_runs(plan, tmp_path):
+        label, task = ("MPT" if "/MPT/" in run.name else "scratch"), run.name.split("/")[2][0]
+        evals = [(50, 10.0), (100, 60.0 if (label, task) == ("MPT", "a") else 40.0)]
+        run_folders.make_run(run.folder, label=label, tasks=(task,), evals=evals)
+    file = tmp_path / "rates.csv"
+    for regime in ("unseen", "seen", "seen"):
+        rates.write(file, plan, tmp_path, regime)
+    for regime in ("unseen", "seen"):
+        assert rates.read(file, regime) == {"MPT": 50.0, "scratch": 40.0}
+    assert len(file.read_text().splitlines()) == 1 + 2 * 2 * 3
+    (header, *_), committed = file.read_text().splitlines(), DOCS / "mini_rates.csv"
+    assert committed.read_text().splitlines()[0] == header

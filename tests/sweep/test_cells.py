@@ -86,7 +86,7 @@ def test_source_runs_are_those_that_methods_need_and_their_teachers_come_first()
 
 def test_the_mini_comparison_has_its_documented_size_and_parses():
     runs = cells.all_runs(MINI, ROOT)
-    assert len(runs) == 15 * 8 * 3 * 3 + 4 * 3
+    assert len(runs) == 15 * 8 * 4 * 5 + 4 * 5
     assert len({run.name for run in runs}) == len(runs)
     cells.check(MINI, ROOT)
     few = cells.target_run(MINI, ROOT, MINI.methods[0], "mini_rte", "32", 1)
@@ -143,7 +143,7 @@ def test_a_source_run_is_left_as_long_as_a_cell_needs_it(tmp_path):
     [
         (
             {"methods": (Method("a", ("gin/methods/spto.gin",)),)},
-            "train of targets/a/mini_news_nli-16-0: there is no gin file 'gin/methods/spto.gin'. "
+            "train of targets/a/mini_news_nli-4-0: there is no gin file 'gin/methods/spto.gin'. "
             "Did you mean 'gin/methods/spot.gin'",
         ),
         ({"evaluation": Stage(("gin/mpt_evl.gin",))}, "Did you mean 'gin/mpt_eval.gin'"),
