@@ -4,11 +4,12 @@ r"""MPT and its rivals on real corpora, on a backbone pretrained on the same cor
 
 prepares the corpora (`real/corpora.py`), learns a vocabulary, pretrains a small T5 v1.1, trains the
 sources and then every cell (method × target × shots × seed) in worker processes, and writes
-docs/real_results.md and .csv. Finished parts are kept, so that an interrupted run resumes; other
-settings want another --folder. A GPU takes a larger backbone:
+docs/real_results.md and its CSVs. The backbone has read the targets' training rows in pretraining,
+as T5 v1.0 has; with --regime unseen it has not. Finished parts are kept, so that an interrupted run
+resumes; other settings want another --folder. A GPU takes a larger backbone:
 
     python benchmarks/real_data.py --processes 1 --sizes EMB_DIM=512 NUM_HEADS=8 MLP_DIM=1024 \
-        NUM_LAYERS=8 --pretraining TRAIN_STEPS=60000 BATCH_SIZE=128
+        NUM_LAYERS=8 DECODER_LAYERS=4 --pretraining TRAIN_STEPS=60000 BATCH_SIZE=128
 """
 
 import argparse
@@ -20,6 +21,7 @@ import pathlib
 import time
 from collections.abc import Iterator, Sequence
 
+from mini.regimes import SEEN, UNSEEN
 from real import corpora
 
 from mpt_jax.errors import run_script
@@ -29,10 +31,19 @@ from mpt_jax.sweep.plan import FULL, Plan, Stage
 GIN = pathlib.Path(__file__).resolve().parent / "real"
 BACKBONE, SOURCES, TARGETS = (str(GIN / f"{n}.gin") for n in ("backbone", "sources", "targets"))
 VOCABULARY = "spiece.model"
+METHODS = (
+    "MPT",
+    "prompt tuning from the source prompt",
+    "prompt tuning from scratch",
+    "adapters",
+    "BitFit",
+    "LoRA",
+    "full fine-tuning",
+)
 
 
 def prepare(data: pathlib.Path, root: pathlib.Path) -> None:
-    """Write the corpora's copy, `root/data`, and of its texts corrupted spans and a vocabulary.
+    """Write the corpora's copy, `root/data`, and what is made of its texts: rows and a vocabulary.
 
     Raises:
       UserError: a corpus is missing.
@@ -47,23 +58,29 @@ def prepare(data: pathlib.Path, root: pathlib.Path) -> None:
     training, removed["the texts to corrupt"] = corpora.training_texts(copied)
     (copied / corpora.REMOVED).write_text(json.dumps(removed, indent=1), encoding="utf-8")
     texts.write_corruption(training, copied / "corruption.jsonl")
+    texts.write_overlap(training, copied / "overlap.jsonl")
     model = texts.vocabulary(training)
     (root / VOCABULARY).write_bytes(model)  # last: it says that all is there
     print(f"left out: {removed}", flush=True)
 
 
-def pretraining(root: pathlib.Path, sizes: Sequence[str], settings: Sequence[str]) -> cells.Run:
+def pretraining(
+    root: pathlib.Path, regime: str, sizes: Sequence[str], settings: Sequence[str]
+) -> cells.Run:
     """The run that makes the backbone.
 
     Args:
       root: folder of all runs.
+      regime: `SEEN`, or `UNSEEN`: whether the targets' training rows are read.
       sizes: NAME=VALUE of macros of real/backbone.gin.
       settings: NAME=VALUE of macros of real/pretraining.gin.
     """
-    files = ("gin/runs/train.gin", BACKBONE, SOURCES, str(GIN / "pretraining.gin"))
+    files = ["gin/runs/train.gin", BACKBONE, SOURCES, str(GIN / "pretraining.gin")]
+    if regime == SEEN:
+        files = [*files[:-1], TARGETS, files[-1], str(GIN / "seen.gin")]
     folder = root / "pretraining"
     overrides = (*_places(root), *sizes, *settings, f"MODEL_DIR={folder}")
-    return cells.Run("pretraining", folder, (cells.Step("train", files, overrides),))
+    return cells.Run("pretraining", folder, (cells.Step("train", tuple(files), overrides),))
 
 
 def comparison(
@@ -125,15 +142,19 @@ def _arguments(given: Sequence[str] | None) -> argparse.Namespace:
     path = pathlib.Path
     parser.add_argument("--data", type=path, default=path("../shared/data/real"))
     parser.add_argument("--targets", nargs="+", default=known, choices=known)
-    parser.add_argument("--methods", nargs="+", default=[], metavar="LABEL")
+    parser.add_argument("--regime", default=SEEN, choices=(SEEN, UNSEEN))
+    parser.add_argument("--methods", nargs="+", default=METHODS, metavar="LABEL")
     parser.add_argument("--shots", nargs="+", default=[FULL], metavar="K")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--processes", type=int, default=os.cpu_count())
-    parser.add_argument("--folder", type=path, default=path("runs/real_data"))
-    parser.add_argument("--out", type=path, default=path("docs/real_results.md"))
+    parser.add_argument("--folder", type=path, help="default: runs/real_data_REGIME")
+    parser.add_argument("--out", type=path, help="default: docs/real_results.md, if seen")
     for stage in ("sizes", "pretraining", "source-settings", "target-settings"):
         parser.add_argument(f"--{stage}", nargs="+", default=[], metavar="NAME=VALUE")
-    return parser.parse_args(given)
+    args = parser.parse_args(given)
+    args.folder = args.folder or path(f"runs/real_data_{args.regime}")
+    args.out = args.out or path(f"docs/real_results{'' if args.regime == SEEN else '_unseen'}.md")
+    return args
 
 
 def main(given: Sequence[str] | None = None) -> int:
@@ -142,7 +163,7 @@ def main(given: Sequence[str] | None = None) -> int:
     root = args.folder.absolute()
     root.mkdir(parents=True, exist_ok=True)
     clock = root / "times.json"
-    first = pretraining(root, args.sizes, args.pretraining)
+    first = pretraining(root, args.regime, args.sizes, args.pretraining)
     settings = (args.sizes, args.source_settings, args.target_settings)
     plan = comparison(root, args.targets, args.shots, range(args.seeds), *settings)
     plan = plan.select(methods=args.methods)
@@ -163,7 +184,7 @@ def main(given: Sequence[str] | None = None) -> int:
             return status
     from real import report
 
-    report.write(args.out, plan, root, times_in(clock))
+    report.write(args.out, plan, root, args.regime, times_in(clock))
     print(args.out.read_text(encoding="utf-8"))
     return 0
 

@@ -1,14 +1,16 @@
-"""Mixtures whose batches are filled as a whole: by stochastic task sampling, or in equal parts.
+"""Mixtures whose batches are filled as a whole: by task sampling, in equal parts, or by groups.
 
 SeqIO shuffles each task before it mixes and nothing after, and the feature converter keeps every
 example, so that a block of `batch_size` choices is one batch.
 """
 
 import abc
+import collections
 import functools
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import seqio
 import tensorflow as tf
 
@@ -131,6 +133,64 @@ class EqualMixture(FilledMixture):
     def of(self, tasks: Sequence[tuple[seqio.Task, Any]]) -> "EqualMixture":
         """See the base class."""
         return EqualMixture(self.name, tasks, batch_size=self.batch_size)
+
+
+class GroupedMixture(FilledMixture):
+    """Each batch is of the tasks of one group, so that texts of like length are padded together.
+
+    A group is drawn by its share, then each example among its tasks in proportion to their rates.
+
+    Args:
+      name, tasks, batch_size: as `FilledMixture`.
+      groups: (share, names of its tasks) of each; shares are relative.
+
+    Raises:
+      UserError: a batch size below 1, a share that is not above 0, a task that is in no group or
+        in two, a name that is no task.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        tasks: Sequence[tuple[seqio.Task, Any]],
+        *,
+        batch_size: int,
+        groups: Sequence[tuple[float, Sequence[str]]],
+    ):
+        super().__init__(name, tasks, batch_size=batch_size)
+        _check_groups(groups, [task.name for task, _ in tasks])
+        self._groups = groups
+
+    def choices(self, step: tf.Tensor, rates: Sequence[float], seed: int | None) -> tf.Tensor:
+        """See the base class."""
+        key = tf.random.experimental.stateless_fold_in([seed or 0, 0], tf.cast(step, tf.int64))
+        group_key, fill_key = tf.unstack(tf.random.split(key, 2))
+        shares = tf.math.log([[float(share) for share, _ in self._groups]])
+        drawn = tf.random.stateless_categorical(shares, 1, group_key)[0, 0]
+        names = [task.name for task, _ in self._rated_tasks]
+        members = tf.constant([[name in group for name in names] for _, group in self._groups])
+        logits = tf.where(members[drawn], tf.math.log(tf.constant(rates, tf.float32)), -np.inf)
+        return tf.random.stateless_categorical(logits[None], self.batch_size, fill_key)[0]
+
+    def of(self, tasks: Sequence[tuple[seqio.Task, Any]]) -> "GroupedMixture":
+        """See the base class; a group without any task is left out."""
+        kept = {task.name for task, _ in tasks}
+        groups = [(share, [n for n in group if n in kept]) for share, group in self._groups]
+        groups = [(share, group) for share, group in groups if group]
+        return GroupedMixture(self.name, tasks, batch_size=self.batch_size, groups=groups)
+
+
+def _check_groups(groups: Sequence[tuple[float, Sequence[str]]], tasks: Sequence[str]) -> None:
+    for share, _ in groups:
+        if not share > 0:
+            raise UserError(f"mixtures.bind_tasks.groups: the share {share!r} is not above 0.")
+    grouped = collections.Counter(name for _, group in groups for name in group)
+    for name in (*tasks, *grouped):
+        if grouped[name] != 1 or name not in tasks:
+            wrong = f"in {grouped[name]} groups" if name in tasks else "none of the tasks"
+            raise UserError(
+                f"mixtures.bind_tasks.groups: {name!r} is {wrong}; name each task of the run once."
+            )
 
 
 def _check_count(name: str, value: Any) -> None:

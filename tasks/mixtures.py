@@ -12,7 +12,12 @@ import seqio
 from mpt_jax import hosts, user_modules
 from mpt_jax.errors import UserError, did_you_mean
 from mpt_jax.tasks import names
-from mpt_jax.tasks.batch_filling import EqualMixture, FilledMixture, TaskSampledMixture
+from mpt_jax.tasks.batch_filling import (
+    EqualMixture,
+    FilledMixture,
+    GroupedMixture,
+    TaskSampledMixture,
+)
 from mpt_jax.tasks.bound_task import TASK_IDS, BoundTask
 from mpt_jax.tasks.reading import check_vocabularies
 
@@ -101,6 +106,7 @@ def bind_tasks(
     few_shot_seed: int = 0,
     min_tasks_per_batch: int | None = None,
     equal_mixing: bool = False,
+    groups: Sequence[tuple[float, Sequence[str]]] | None = None,
     batch_size: int | None = None,
     maximum: int = SIZE_LIMIT,
     seed: int | None = 0,
@@ -119,14 +125,16 @@ def bind_tasks(
       min_tasks_per_batch: each batch draws K tasks, K uniform between this and all of them, and
         is filled from these by rate (`batch_filling`); None mixes example by example.
       equal_mixing: each batch has as many rows of each task, whatever their rates.
-      batch_size: examples of a global batch; needed only by these two.
+      groups: (share, names of tasks) of each group; a batch is of one group, drawn by its share,
+        and filled by rate.
+      batch_size: examples of a global batch; needed only by these three.
       maximum: the cap on a task's rows in the mixing rate.
       seed: seed of the task sampling; None: that of the dataset.
       module: imported first, to register the tasks.
 
     Raises:
       UserError: on unknown names, tasks with other features than inputs and targets of one
-        vocabulary, a task without id, k outside of 1..n, task sampling with equal mixing.
+        vocabulary, a task without id, k outside of 1..n, more than one way to fill batches.
     """
     import_tasks(module)
     members = _tasks(mixture_or_task_name)
@@ -145,13 +153,20 @@ def bind_tasks(
     rate_of = _rates(mixture_or_task_name, maximum)
     rated = [(copy, rate_of(copy)) for copy in copies]
     name = "_".join(_as_list(mixture_or_task_name))
-    if equal_mixing and min_tasks_per_batch is not None:
+    ways = {
+        "min_tasks_per_batch": min_tasks_per_batch is not None,
+        "equal_mixing": equal_mixing,
+        "groups": groups is not None,
+    }
+    if sum(ways.values()) > 1:
+        given = " and ".join(way for way, is_given in ways.items() if is_given)
         raise UserError(
-            "mixtures.bind_tasks takes min_tasks_per_batch (task sampling) or equal_mixing, not "
-            "both: leave one out."
+            f"mixtures.bind_tasks has {given}, but a batch is filled in one way: give one of them."
         )
     if equal_mixing:
         return EqualMixture(name, rated, batch_size=batch_size)
+    if groups is not None:
+        return GroupedMixture(name, rated, batch_size=batch_size, groups=groups)
     if min_tasks_per_batch is None:
         return seqio.Mixture(name, rated)
     return TaskSampledMixture(

@@ -48,7 +48,7 @@ def whole(found: Sequence[Line], ablations: Sequence[Line]) -> str:
         for shots in scores.shots_of(found):
             part = [x for x in found if (x.regime, x.shots) == (regime, shots)]
             if part and regime != summary.CONTRAST:
-                parts.append(f"## {_TITLES[regime]}: {_title(shots)}\n\n{_scores(part)}\n")
+                parts.append(f"## {_TITLES[regime]}: {_title(shots)}\n\n{methods(part)}\n")
     if text := contrasts(found):
         parts.append(f"## {_TITLES[summary.CONTRAST]}\n\n{text}\n")
     for regime in _regimes(ablations):
@@ -56,11 +56,11 @@ def whole(found: Sequence[Line], ablations: Sequence[Line]) -> str:
             part = [x for x in ablations if (x.regime, x.shots) == (regime, shots)]
             if part and regime != summary.CONTRAST:
                 title = f"Length, rank, sources. {_TITLES[regime]}: {_title(shots)}"
-                parts.append(f"## {title}\n\n{_scores(part)}\n")
+                parts.append(f"## {title}\n\n{methods(part)}\n")
     return "\n".join(parts)
 
 
-def _scores(part: Sequence[Line]) -> str:
+def methods(part: Sequence[Line]) -> str:
     """Methods × targets of one regime and number of examples."""
     tasks = list(dict.fromkeys(x.task for x in part if x.task != summary.MEAN))
     names = [task.removeprefix("mini_") for task in tasks]

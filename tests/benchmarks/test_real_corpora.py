@@ -31,11 +31,44 @@ def test_rows_that_a_target_is_evaluated_on_are_left_out_of_the_sources(real_fol
         "sentence": "neither funny nor sad nor long",
         "label": "negative",
     }
-    assert not (tmp_path / "copy" / "sst2" / "validation.jsonl").exists()
+    assert not (tmp_path / "copy" / "sst2" / "test.jsonl").exists()
 
     texts, count = corpora.training_texts(tmp_path / "copy")
-    assert count == 1 and "one dog barks" not in texts["sick_e"]
-    assert "two cats are barking" in texts["sick_e"]
+    found = texts["sick_e"]
+    assert count == 1 and not any("one dog barks" in text for text in found)
+    assert "two cats are barking" in found
+
+
+def test_a_source_validates_on_nothing_that_is_trained_on_or_tested(real_folder, tmp_path):
+    seen = {"sentence": "This one is trained on by a target.", "label": "negative"}
+    add(real_folder, "sst5", "train", **seen)
+    add(real_folder, "mr", "validation", **seen)
+    tested = {"sentence": "And this one is in the test of one.", "label": "negative"}
+    add(real_folder, "sst5", "test", **tested)
+    add(real_folder, "mr", "validation", **tested)
+    shared = {"sentence": "This is only validated on, by both.", "label": "negative"}
+    add(real_folder, "sst5", "validation", **shared)
+    add(real_folder, "sst2", "validation", **shared)
+    removed = corpora.copy(real_folder, tmp_path / "copy")
+    assert {name: n for name, n in removed.items() if n} == {"mr's validation": 2}
+
+
+def test_a_corpus_without_a_test_file_is_split_by_its_inputs(real_folder, tmp_path):
+    for i in range(300):
+        meaning = f"name[place {i // 3}]"
+        add(real_folder, "e2e", "train", meaning_representation=meaning, reference=f"text {i}")
+    corpora.copy(real_folder, tmp_path / "copy")
+    parts = {
+        split: [
+            row["meaning_representation"]
+            for row in corpora.read_rows(tmp_path / "copy" / "e2e" / f"{split}.jsonl")
+        ]
+        for split in ("train", "validation", "test")
+    }
+    assert sum(map(len, parts.values())) == 300 + 2 * 24  # a test file is not read
+    assert not set(parts["train"]) & {*parts["validation"], *parts["test"]}
+    assert not set(parts["validation"]) & set(parts["test"])
+    assert 5 < len(set(parts["validation"])) < 30 < len(set(parts["train"]))
 
 
 def test_texts_are_of_train_alone_and_each_is_there_once(real_folder, tmp_path):
@@ -44,8 +77,10 @@ def test_texts_are_of_train_alone_and_each_is_there_once(real_folder, tmp_path):
     texts, removed = corpora.training_texts(tmp_path / "copy")
     found = [text for of_one in texts.values() for text in of_one]
     assert removed == 0 and len(set(found)) == len(found)
-    assert all("train" in text for text in found)
-    assert any(text.startswith("reference 3 of e2e train:") for text in texts["e2e"])
+    known = [text for name in texts if name not in ("mpqa", "e2e") for text in texts[name]]
+    assert all("train" in text and "validation" not in text for text in known)
+    assert any("sentence1 3 of mrpc" in text and "sentence2 3 of mrpc" in text for text in known)
+    assert any(text.startswith("reference") for text in texts["e2e"])
 
 
 def test_missing_files_are_named(real_folder):

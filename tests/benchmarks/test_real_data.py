@@ -6,7 +6,7 @@ import json
 import gin
 import pytest
 import real_data
-from real import constant_answer, corpora, report, source_table
+from real import constant_answer, corpora, report, results, source_table
 
 from mpt_jax.configuration import config
 from mpt_jax.errors import UserError
@@ -14,15 +14,17 @@ from mpt_jax.sweep import cells, execution
 from mpt_jax.sweep.plan import FULL
 from mpt_jax.tasks import local
 
-SIZES = ("EMB_DIM=8", "NUM_HEADS=1", "MLP_DIM=8", "NUM_LAYERS=1")
+SIZES = ("EMB_DIM=8", "NUM_HEADS=1", "MLP_DIM=8", "NUM_LAYERS=1", "DECODER_LAYERS=1")
 STEPS = ("TRAIN_STEPS=2", "WARMUP_STEPS=1", "BATCH_SIZE=4")
 TARGETS = (*STEPS, "PROMPT_LENGTH=2", "EVAL_BATCH_SIZE=24")
 CELLS = (["sst5"], [FULL], range(1))
 
 
-def test_the_gin_files_of_every_run_parse(tmp_path):
+@pytest.mark.parametrize("regime", ["seen", "unseen"])
+def test_the_gin_files_of_every_run_parse(regime, tmp_path):
     plan = real_data.comparison(tmp_path, *CELLS, SIZES, STEPS, TARGETS)
-    runs = [real_data.pretraining(tmp_path, SIZES, STEPS), *cells.all_runs(plan, tmp_path)]
+    first = real_data.pretraining(tmp_path, regime, SIZES, STEPS)
+    runs = [first, *cells.all_runs(plan, tmp_path)]
     trainings = [run.steps[0] for run in runs]
     for step in [*trainings, runs[-1].steps[1]]:
         config.parse(step.files, step.overrides)
@@ -39,8 +41,22 @@ def test_tasks_read_what_is_prepared(stage, tmp_path):
         gin.get_bindings(local.names)["tasks"], getattr(corpora, stage.upper()), strict=True
     ):
         assert task.name == corpus.name and task.folder == str(tmp_path / "data")
-        assert list(task.splits.values()) == [f"{task.name}/{s}.jsonl" for s in corpus.splits]
-        assert list(task.splits)[-1] == ("test" if corpus in corpora.TARGETS else "train")
+        splits = ["train", "validation", "test"][: 3 if corpus in corpora.TARGETS else 2]
+        assert task.splits == {split: f"{task.name}/{split}.jsonl" for split in splits}
+
+
+@pytest.mark.parametrize("regime", ["seen", "unseen"])
+def test_pretraining_names_each_task_and_reads_the_targets_only_if_seen(regime, tmp_path):
+    (step,) = real_data.pretraining(tmp_path, regime, (), ()).steps
+    config.parse(step.files, step.overrides)
+    tasks = gin.get_bindings(local.names)["tasks"]
+    read = (*corpora.SOURCES, *(corpora.TARGETS if regime == "seen" else ()))
+    assert {task.name for task in tasks} == {"corruption", "overlap", *(c.name for c in read)}
+    groups = gin.query_parameter("BATCH_GROUPS/gin.macro.value")
+    names = [name for _, group in groups for name in group]
+    assert sorted(names) == sorted(task.name for task in tasks)
+    for task in tasks:
+        assert task.inputs.startswith(f"{task.name} ") or task.name == "corruption"
 
 
 def test_missing_data_are_one_clear_line(tmp_path):
@@ -69,24 +85,26 @@ def test_from_the_files_to_the_page(real_folder, tmp_path):
     plan = real_data.comparison(root, *CELLS, SIZES, STEPS, TARGETS)
     plan = plan.select(methods=["prompt tuning from scratch"])
     (cell,) = cells.all_runs(plan, root)
-    pretraining = real_data.pretraining(root, SIZES, STEPS)
+    pretraining = real_data.pretraining(root, "seen", SIZES, STEPS)
     outcome = execution.carry_out([pretraining, cell], 1, tmp_path / "compiled")
     assert outcome.faults == ""
     assert pretraining.is_finished() and cell.is_finished()
 
     page = tmp_path / "page.md"
     times = {"pretraining": 60.0, "targets": 120.0}
-    report.write(page, plan, root, times)
+    report.write(page, plan, root, "seen", times)
     text = page.read_text(encoding="utf-8")
-    score = json.loads(cell.scores.read_text())["mean"]
-    row = f"| prompt tuning from scratch | 16 | {score['key_metric']:.1f} ± 0.0 |"
-    assert row in text  # 2 × 8 numbers are tuned
+    score = json.loads(cell.scores.read_text())["mean"]["key_metric"]
+    (row,) = [line for line in text.splitlines() if line.startswith("| prompt tuning from scratch")]
+    assert row.startswith(f"| prompt tuning from scratch | 16 | {score:.1f} | 1 |")  # 2 × 8 numbers
+    constant = constant_answer.of_target(root / "data", corpora.TARGETS[0])
+    assert f"| constant answer | 0 | {constant:.1f} |" in text
     assert "1 + 1 layers, width 8" in text and "pretraining 1, targets 2" in text
-    # Embedding and output layer, 8192 × 8 each, are all but a few thousand of the parameters.
-    assert any(f"{size:,} parameters" in text for size in range(131_072, 140_000))
+    # Embedding and output layer, 6144 × 8 each, are all but a few thousand of the parameters.
+    assert any(f"{size:,} parameters" in text for size in range(98_304, 107_000))
     assert text.endswith(f"{report.READING}\n\n{report.EMPTY}")
     page.write_text(text.replace(report.EMPTY, "By hand.\n"), encoding="utf-8")
-    report.write(page, plan, root, times)
+    report.write(page, plan, root, "seen", times)
     assert page.read_text(encoding="utf-8") == text.replace(report.EMPTY, "By hand.\n")
 
 
@@ -96,8 +114,28 @@ def test_the_constant_answer(real_folder):
     corpora.write_rows(train, real_folder / "sst5" / "train.jsonl")
     scored = [{"label": "neutral"}] + [{"label": "positive"}] * 3
     corpora.write_rows(scored, real_folder / "sst5" / "test.jsonl")
-    found = {name: constant_answer.of_target(real_folder, by_name[name]) for name in by_name}
-    assert found == {"sst5": "25.0", "mpqa": "50.0", "sts": "0.0", "sick_r": "0.0", "e2e": "-"}
+    names = ("sst5", "mpqa", "sts", "sick_r")
+    found = [constant_answer.of_target(real_folder, by_name[name]) for name in names]
+    assert found == [25.0, 50.0, 0.0, 0.0]
+
+
+def test_the_facts_of_e2e_are_scored(tmp_path):
+    e2e = corpora.TARGETS[-1]
+    meanings = ["name[cotto], area[riverside]", "name[mill], area[riverside]"]
+    rows = [
+        {"meaning_representation": meaning, "reference": reference}
+        for meaning in meanings
+        for reference in ("mill by the river", "cotto in the city")
+    ]
+    for split in ("train", "validation", "test"):
+        corpora.write_rows(rows, tmp_path / "e2e" / f"{split}.jsonl")
+    assert constant_answer.of_text(tmp_path, e2e) == ("mill by the river", 75.0)
+    # Of eight facts two names and two areas are wrong.
+    assert constant_answer.of_references(tmp_path, e2e) == 50.0
+    answers = [{"predictions": "cotto by the river"}, {"predictions": "a city"}]
+    corpora.write_rows(answers, tmp_path / "answers.jsonl")
+    found = results.slot_accuracy(tmp_path, e2e, tmp_path / "answers.jsonl")
+    assert found == 50.0  # of four facts a name is missing, an area wrong
 
 
 def test_the_table_of_source_runs(real_folder, tmp_path):
@@ -116,10 +154,10 @@ def test_the_table_of_source_runs(real_folder, tmp_path):
             corpora.write_rows(logged, run / "metrics.jsonl")
             record = {"tasks": names, "key_metrics": dict.fromkeys(names, "accuracy")}
             corpora.write_rows([{**record, "tuned_parameters": 1234}], run / "run.json")
-            for name in names:
-                (common, *_), *_ = sorted(labels(tmp_path, name), key=lambda item: -item[1])
-                answers = [{"targets": common}] + [{"targets": "another"}] * 3
-                corpora.write_rows(answers, run / "eval" / f"{name}.jsonl")
+    for name in names:
+        (common, *_), *_ = sorted(labels(tmp_path, name), key=lambda item: -item[1])
+        rows = [{"label": common}] + [{"label": "another"}] * 3
+        corpora.write_rows(rows, tmp_path / "data" / name / "validation.jsonl")
     lines = source_table.lines(plan, tmp_path)
     assert lines[0] == f"| source run | tuned, all six | {' | '.join(names)} |"
     assert lines[2:] == [

@@ -8,7 +8,7 @@ import seqio
 import tensorflow as tf
 
 from mpt_jax.errors import UserError
-from mpt_jax.tasks.batch_filling import EqualMixture, TaskSampledMixture
+from mpt_jax.tasks.batch_filling import EqualMixture, GroupedMixture, TaskSampledMixture
 
 
 def sampled(rates, **settings):
@@ -102,6 +102,51 @@ def test_equal_mixing_is_equal_in_the_end_where_the_batch_does_not_divide():
     rows = read(EqualMixture("numbered", tasks, batch_size=4), 1, 4, 6)
     assert np.bincount(rows.ravel()).tolist() == [8, 8, 8]
     assert EqualMixture("numbered", tasks, batch_size=4).of(tasks[:2]).batch_size == 4
+
+
+GROUPS = [(1, ["numbered_0"]), (3, ["numbered_1", "numbered_2"])]
+
+
+def grouped(rates, groups=GROUPS, size=8):
+    tasks = [(numbered_task(i), rate) for i, rate in enumerate(rates)]
+    return GroupedMixture("numbered", tasks, batch_size=size, groups=groups)
+
+
+def test_a_batch_is_of_one_group_drawn_by_its_share_and_filled_by_rate():
+    mixture, rates = grouped([1.0, 1.0, 4.0]), [1.0, 1.0, 4.0]
+    rows = np.stack([mixture.choices(tf.constant(step), rates, 3) for step in range(400)])
+    alone = (rows == 0).any(axis=1)
+    assert (rows[alone] == 0).all() and not (rows[~alone] == 0).any()
+    np.testing.assert_allclose(alone.mean(), 1 / 4, atol=4 * np.sqrt(3 / 16 / 400))
+    np.testing.assert_allclose((rows[~alone] == 2).mean(), 4 / 5, atol=0.05)
+
+
+@pytest.mark.parametrize("shards", [1, 2])
+def test_the_shards_of_a_batch_are_of_one_group(shards):
+    rates = [1.0, 1.0, 4.0]
+    mixture = grouped(rates)
+    expected = np.stack([mixture.choices(tf.constant(i), rates, 9) for i in range(6)])
+    np.testing.assert_array_equal(read(mixture, shards, 8, 6), expected)
+
+
+def test_groups_keep_the_tasks_that_are_there():
+    mixture = grouped([1.0, 1.0, 4.0])
+    part = mixture.of([(numbered_task(2), 1.0)])
+    assert part.choices(tf.constant(0), [1.0], 0).numpy().tolist() == [0] * 8
+
+
+@pytest.mark.parametrize(
+    "groups, message",
+    [
+        ([(1, ["numbered_0"])], "'numbered_1' is in 0 groups"),
+        ([(1, ["numbered_0", "numbered_1"]), (1, ["numbered_1"])], "'numbered_1' is in 2 groups"),
+        ([(1, ["numbered_0", "numbered_1", "other"])], "'other' is none of the tasks"),
+        ([(0, ["numbered_0", "numbered_1"])], "share 0 is not above 0"),
+    ],
+)
+def test_every_task_is_in_one_group(groups, message):
+    with pytest.raises(UserError, match=message):
+        grouped([1.0, 1.0], groups)
 
 
 @pytest.mark.parametrize("name, bad", [("batch_size", 0), ("batch_size", "8"), ("min_tasks", 0)])

@@ -139,14 +139,17 @@ def test_tasks_of_other_features_are_not_mixed():
         bind_tasks(["toy_a", "toy_extra"])
 
 
-@pytest.mark.parametrize("filling", [{"min_tasks_per_batch": 2}, {"equal_mixing": True}])
+@pytest.mark.parametrize(
+    "filling",
+    [{"min_tasks_per_batch": 2}, {"equal_mixing": True}, {"groups": [(1.0, list(SIZES))]}],
+)
 def test_filling_batches_needs_their_size(filling):
     with pytest.raises(UserError, match="bind_tasks.batch_size must be a whole number.*None"):
         bind_tasks(list(SIZES), **filling)
 
 
 def test_batches_are_filled_in_one_way():
-    with pytest.raises(UserError, match="min_tasks_per_batch.*or equal_mixing, not both"):
+    with pytest.raises(UserError, match="min_tasks_per_batch and equal_mixing, but"):
         bind_tasks(list(SIZES), min_tasks_per_batch=2, equal_mixing=True, batch_size=4)
 
 
