@@ -38,7 +38,8 @@ def main() -> None:
     target = [f"--gin.MIXTURE_OR_TASK_NAME={TASK}", f"--gin.FEW_SHOT={SHOTS}"]
 
     source = FOLDER / "source"
-    _t5x(console, "train", "gin/mpt_source.gin", MODEL_DIR=source)
+    cheap = "--gin_file=gin/suites/mini_teachers.gin"
+    _t5x(console, "train", "gin/mpt_source.gin", cheap, MODEL_DIR=source)
     adapted = FOLDER / "mpt"
     _t5x(console, "train", "gin/mpt_target.gin", *target, MODEL_DIR=adapted, SOURCE_PROMPTS=source)
     scratch = FOLDER / "prompt_tuning"

@@ -25,6 +25,7 @@ RUN_OF = {
     "gin/runs/restored.gin": "gin/mpt_eval.gin",
     "gin/methods/no_distillation.gin": "gin/mpt_source.gin",
     "gin/suites/mini_sources.gin": "gin/mpt_source.gin",
+    "gin/suites/mini_teachers.gin": "gin/mpt_source.gin",
     "gin/suites/paper_sources.gin": "gin/mpt_source.gin",
 }
 

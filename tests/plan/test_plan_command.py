@@ -100,7 +100,7 @@ def test_files_of_evaluation_and_inference(command, tmp_path, capsys, no_compile
         f"--gin.INITIAL_CHECKPOINT_PATH={folder}",
     )
     assert cli.run(["plan", *arguments]) == 0
-    assert "predict, method restored; batch 100, inputs 20, targets 4" in capsys.readouterr().out
+    assert "predict, method restored; batch 112, inputs 20, targets 4" in capsys.readouterr().out
     _, facts = planned(capsys, *arguments)
     flops = counting.forward_flops(toy_prompts.CONFIG, length=3 + 20, targets=4)
     assert facts["counted"]["flops"] == 100 / 4 * flops
