@@ -115,7 +115,9 @@ def _without_files(source: gin_source.Source) -> list[str]:
         "SPIECE_MODEL": "None",
     }
     presets += [f"{name}={value}" for name, value in instead.items() if name in unset]
-    if "SPIECE_MODEL" in values:
+    if "backbones.vocabulary_of" in names:  # its file does not import seqio
+        presets.append("SPIECE_MODEL='bytes'")
+    elif "SPIECE_MODEL" in values:
         presets.append("VOCABULARY=@seqio.ByteVocabulary()")
     if "INITIAL_CHECKPOINT_PATH" in unset and "backbones.config_of" not in names:
         presets.append("INITIAL_CHECKPOINT_PATH=None")

@@ -103,7 +103,7 @@ def test_files_of_evaluation_and_inference(command, tmp_path, capsys, no_compile
     assert "predict, method restored; batch 112, inputs 20, targets 4" in capsys.readouterr().out
     _, facts = planned(capsys, *arguments)
     flops = counting.forward_flops(toy_prompts.CONFIG, length=3 + 20, targets=4)
-    assert facts["counted"]["flops"] == 100 / 4 * flops
+    assert facts["counted"]["flops"] == 112 / 4 * flops
     with pytest.raises(UserError, match="--step=train: the gin files configure no such step"):
         planned(capsys, *arguments, "--step=train")
 
