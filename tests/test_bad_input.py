@@ -133,6 +133,7 @@ def rewritten(work, name, **facts):
         ),
         # mesh and batch (four devices)
         (TARGET, {"BATCH_SIZE": 6}, "Batch size 6 does not divide over 1 microbatches × 4 data"),
+        (SOURCE, {"TEACHER_BATCH_SIZE": 1}, "multiple of 4. Change TEACHER_BATCH_SIZE"),
         (TARGET, {"trainer__Trainer__num_microbatches": 4}, "must be a multiple of 16"),
         (TARGET, {"EVAL_BATCH_SIZE": 6}, "multiple of 4. Change EVAL_BATCH_SIZE"),
         (EVAL, {"EVAL_BATCH_SIZE": 6}, "multiple of 4. Change EVAL_BATCH_SIZE"),

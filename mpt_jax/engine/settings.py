@@ -26,6 +26,7 @@ from mpt_jax.engine.partitioning import PjitPartitioner
 from mpt_jax.engine.records import evaluated
 from mpt_jax.engine.schedules import Schedule, create_learning_rate_scheduler
 from mpt_jax.errors import UserError
+from mpt_jax.tasks.batch_filling import EqualMixture
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,7 +94,12 @@ class Training:
                 raise UserError(
                     f"train.train.{name} must be a whole number of at least 1, got {value!r}."
                 )
-        self.partitioner.check_batch_size(self.batch_size, self.trainer.num_microbatches)
+        is_equal = isinstance(self.train_dataset_cfg.mixture_or_task_name, EqualMixture)
+        self.partitioner.check_batch_size(
+            self.batch_size,
+            self.trainer.num_microbatches,
+            name="TEACHER_BATCH_SIZE" if is_equal else "BATCH_SIZE",
+        )
         if self.infer_eval_dataset_cfg is not None:
             size = self.infer_eval_dataset_cfg.batch_size
             self.partitioner.check_batch_size(size, name="EVAL_BATCH_SIZE")
