@@ -10,6 +10,7 @@ docs/mini_by_name.csv, in a few minutes on 2 cores.
 import argparse
 import math
 import pathlib
+import statistics
 from collections.abc import Sequence
 
 import seqio
@@ -62,9 +63,12 @@ def main(given: Sequence[str] | None = None) -> int:
     backbones = {regimes.UNSEEN: "mini", regimes.SEEN: str(args.pretrained / "backbone")}
     for regime, backbone in backbones.items():
         model = mpt_jax.load(backbone, vocabulary=vocabulary, lengths=LENGTHS, batch_size=100)
+        found = {}
         for name in TARGETS:
             prefix = f"{name.removeprefix('mini_')} "
-            scores = (score(model, name, prefix), score(model, name, ""))
+            found[name] = (score(model, name, prefix), score(model, name, ""))
+        found["mean"] = [statistics.mean(column) for column in zip(*found.values(), strict=True)]
+        for name, scores in found.items():
             lines.append((regime, name, *(f"{value:.3f}" for value in scores)))
             print(*lines[-1], sep="  ", flush=True)
     args.out.write_text(csv_text(lines), encoding="utf-8")
