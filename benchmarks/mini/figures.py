@@ -35,7 +35,7 @@ _AXIS = "key metric, mean over targets (%)"
 _GREY = "#888888"
 _LOG = " (log scale)"
 _COLOURS = "Blue: MPT and its variants; green: other prompts; orange: what tunes the network."
-FEW = "32"  # of the pictures with one panel of few examples
+FEW = "16"  # of the pictures with one panel of few examples
 
 
 def few_shot(found: Sequence[Line]) -> Picture:
