@@ -33,9 +33,9 @@ validation score of two targets ([the rates](mini_rates.csv)). The constant answ
 one, always. "MPT jointly" adapts one shared prompt to all targets at once.
 
 The cells of the backbone that has not seen the targets are older: gradients were not clipped, each
-task's rate fell only with the batches that held it, source runs had 200 steps, there was no dropout,
-and adapters, BitFit and full fine-tuning learnt at the best of three rates on four targets, the
-others at the paper's.
+task's rate fell only with the batches that held it, source runs had 200 steps, there was no
+dropout, and adapters, BitFit and full fine-tuning learnt at the best of three rates on four
+targets, the others at the paper's.
 
 "against MPT" is the mean difference to MPT at the same targets and seeds, with its 95 % interval
 over both (pigeonhole bootstrap, `benchmarks/mini/pigeonhole.py`). A method is called better or
