@@ -77,8 +77,8 @@ def test_what_is_finished_takes_the_place_of_its_regime_in_csv_page_and_figures(
     monkeypatch.setattr(constant_answer, "score", lambda task: 12.5)
     docs, folder = tmp_path / "docs", tmp_path / "runs"
     shutil.copytree(DOCS, docs)
-    committed = scores.read(docs / "mini_results.csv")
-    kept = [dataclasses.replace(s, regime="seen") for s in committed if s.regime == "unseen"]
+    committed = [s for s in scores.read(docs / "mini_results.csv") if s.regime == "unseen"]
+    kept = [dataclasses.replace(s, regime="seen") for s in committed]
     scores.write(docs / "mini_results.csv", [*committed, *kept])
     part = MINI.select(methods=["MPT", "BitFit"], shots=["16", "full"], seeds="01")
     for run in cells.target_runs(part, folder / "unseen"):
