@@ -52,6 +52,8 @@ def plan_of(args: argparse.Namespace, name: str, regime: str) -> Plan:
 
 def carry_out(args: argparse.Namespace, regime: str) -> int:
     """Trains what is left of the regime's part, plan after plan; returns the exit status."""
+    for name in args.plans:  # a name that no plan has ends here, before anything is trained
+        plan_file.load(PLANS[name]).select(args.methods, args.tasks, args.shots, args.seeds)
     if regime == regimes.SEEN and args.plans:
         left = cells.left_of([regimes.pretraining(_pretrained(args))])
         if status := command.finish(left, 1, args.folder.absolute()):
