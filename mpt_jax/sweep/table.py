@@ -1,11 +1,10 @@
-"""The scores of a finished sweep as rows, a Markdown table and CSV."""
+"""The scores of a finished sweep as rows and a Markdown table."""
 
 import pathlib
 import statistics
 from collections.abc import Sequence
 
 from mpt_jax import files, run_layout
-from mpt_jax.csv_text import csv_text
 from mpt_jax.engine.records import recorded_costs
 from mpt_jax.sweep import cells, recorded
 from mpt_jax.sweep.plan import FULL, Plan
@@ -85,10 +84,3 @@ def markdown(titles: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
 def title(shots: str) -> str:
     """The heading over a table."""
     return "All training examples" if shots == FULL else f"{shots} training examples"
-
-
-def write_csv(records: Sequence[dict], path: pathlib.Path) -> None:
-    """Every cell, one line each."""
-    head = ["method", "task", "shots", "seed", "tuned_parameters", "score"]
-    lines = [[*(r[name] for name in head[:-1]), f"{r['score']:.3f}"] for r in records]
-    path.write_text(csv_text([head, *lines]), encoding="utf-8")
