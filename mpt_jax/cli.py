@@ -49,8 +49,9 @@ SHIPPED_TASKS_FILE = "gin/suites/shipped.gin"
 
 GIN_HELP = """\
 configuration:
-  --gin.NAME=VALUE   set a macro (--gin.TRAIN_STEPS=100) or a function's argument
-                     (--gin.utils.SaveCheckpointConfig.period=5); repeatable, wins over files.
+  --gin.NAME=VALUE   set a macro (--gin.TRAIN_STEPS=100) or an argument of a
+                     function (--gin.utils.SaveCheckpointConfig.period=5);
+                     repeatable, wins over files.
                      A VALUE that is not a gin literal or reference is a string:
                      --gin.MODEL_DIR=/tmp/run needs no inner quotes.
 """

@@ -4,6 +4,7 @@ Imports nothing heavy: the command line uses it to refuse a wrong path at once.
 """
 
 import pathlib
+import textwrap
 from collections.abc import Sequence
 
 from mpt_jax.errors import UserError, did_you_mean
@@ -62,9 +63,18 @@ def find(
 
 
 def describe_shipped() -> str:
-    """The shipped gin files, one line per folder, for messages and help."""
+    """The shipped gin files, folder by folder in lines of 80 columns, for messages and help."""
     by_folder: dict[str, list[str]] = {}
     for name in shipped():
         folder, _, file = name.rpartition("/")
         by_folder.setdefault(folder, []).append(file)
-    return "\n".join(f"  {folder}/: {' '.join(files)}" for folder, files in by_folder.items())
+    return "\n".join(
+        textwrap.fill(
+            f"{folder}/: {' '.join(files)}",
+            width=80,
+            initial_indent="  ",
+            subsequent_indent="    ",
+            break_on_hyphens=False,
+        )
+        for folder, files in by_folder.items()
+    )
