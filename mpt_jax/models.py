@@ -265,7 +265,7 @@ class EncoderDecoderModel:
 
     @property
     def inference(self) -> tuple:
-        """What decides the programs below but for the shapes of their arguments, hashable.
+        """What decides the programs below, except for the shapes of their arguments, hashable.
 
         Models where it is equal can share them.
         """

@@ -139,7 +139,7 @@ class _Part(abc.ABC):
 
     @abc.abstractmethod
     def _arguments(self, batches: Mapping[Run, Batch]) -> tuple:
-        """Of the step, but for the state."""
+        """Of the step, except for the state."""
 
 
 class _One(_Part):

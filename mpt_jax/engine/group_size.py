@@ -81,7 +81,7 @@ def largest(runs: int, parts: int, free: int | None, bytes_of: Callable[[int], i
 
 
 def bytes_of_step(run: Run, size: int) -> int:
-    """Bytes of a device that the step of so many runs needs, but for the shared backbone."""
+    """Bytes of a device that the step of so many runs needs, except for the shared backbone."""
     settings, mesh = run.settings, run.settings.partitioner
     stack = run_axis.Stack(mesh, size)
     batch = {

@@ -101,7 +101,7 @@ def _facts(run: Run) -> dict[str, Any]:
 
 
 def _evaluation(run: Run) -> tuple | None:
-    """What decides how batches of its evaluation are answered, but for the model's functions."""
+    """What decides how batches of its evaluation are answered, except for the model's functions."""
     cfg = run.settings.infer_eval_dataset_cfg
     if cfg is None:
         return None

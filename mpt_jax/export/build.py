@@ -2,7 +2,7 @@
 
     model.jax_export       the program: StableHLO, serialized by jax.export
     weights.safetensors    its first argument, backbone and prompt bank
-    spiece.model           the vocabulary, but for bytes (ByT5)
+    spiece.model           the vocabulary, except for bytes (ByT5)
     export.json            names, shapes, tasks
     prompts.safetensors    the prompt file, for this package (prompts.json describes it)
     README.md              the model card

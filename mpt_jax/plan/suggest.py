@@ -71,7 +71,7 @@ def search(
             told(smallest.overrides, "the arguments alone do not fit")
             continue
         tries: dict[tuple, _Try] = {}
-        for overrides in settings:  # too many microbatches for the batch are no news
+        for overrides in settings:  # too many microbatches for the batch are skipped
             if each := _tried(overrides, read, topology, lambda *_: None):
                 setup = each.setup
                 key = (setup.model.config, setup.restore, setup.num_microbatches)

@@ -88,7 +88,7 @@ class Run:
 
 def _loads(folder: pathlib.Path) -> bool:
     """Whether there is a product in a run folder, and can be read."""
-    from mpt_jax.product import product_file  # takes numpy, which a mistake in a plan does without
+    from mpt_jax.product import product_file  # takes numpy, which a mistake in a plan does not need
 
     try:
         product_file.load(str(folder))
@@ -179,7 +179,7 @@ def split_of(plan: Plan) -> str:
 
 @functools.cache
 def _split_in(files: tuple[str, ...], settings: tuple[str, ...]) -> str:
-    from mpt_jax.configuration import gin_source  # takes gin, which `t5x --help` does without
+    from mpt_jax.configuration import gin_source  # takes gin, which `t5x --help` does not need
 
     try:
         binding = gin_source.read(files, settings, ()).values().get("EVAL_SPLIT")
@@ -195,7 +195,7 @@ def check(plan: Plan, folder: pathlib.Path) -> None:
         UserError: a gin file that is not there, a macro that none of a run's files knows, one that
             is left unset; the message names the run.
     """
-    from mpt_jax.configuration import config  # takes gin, which `t5x --help` does without
+    from mpt_jax.configuration import config  # takes gin, which `t5x --help` does not need
 
     for run, step in kinds(plan, folder):
         try:

@@ -70,7 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
             settings, before any run has started.
         KeyboardInterrupt: Ctrl-C or SIGTERM.
     """
-    from mpt_jax.sweep import recorded  # takes gin, which `t5x --help` does without
+    from mpt_jax.sweep import recorded  # takes gin, which `t5x --help` does not need
 
     if arguments.processes < 1:
         raise UserError(f"--processes={arguments.processes} is not at least 1.")

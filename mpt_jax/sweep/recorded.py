@@ -84,7 +84,7 @@ def outdated(found: Sequence[Changed], runs: Sequence[Run]) -> dict[str, pathlib
     Args:
         found: what differs.
         runs: all runs of the plan, each behind the one that it needs: those that start from one
-            with other settings have learnt from what it is no more.
+            with other settings have learnt from something else.
     """
     folders: dict[str, pathlib.Path] = {}
     for each in found:  # that of a run holds that of its evaluation

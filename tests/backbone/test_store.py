@@ -36,7 +36,7 @@ SHAPES = {  # some of a T5's parameters; the store does not ask which
 
 
 def _params(seed=0, **others):
-    """Random parameters, but for those given: path -> array."""
+    """Random parameters, except for those given: path -> array."""
     rng = np.random.default_rng(seed)
     flat = {path: rng.normal(size=shape).astype(np.float32) for path, shape in SHAPES.items()}
     return traverse_util.unflatten_dict({**flat, **others}, sep="/")
@@ -97,7 +97,7 @@ def test_bfloat16_storage_rounds_once_and_keeps_the_fingerprint(folder, tmp_path
     assert store.identify(loaded).fingerprint == store.identify(_load(folder)).fingerprint
     size, half = (os.path.getsize(d / store.WEIGHTS) for d in (folder, tmp_path))
     values = sum(np.prod(shape) for shape in SHAPES.values())
-    assert abs(size - half - 2 * values) < 64  # but for the header's padding
+    assert abs(size - half - 2 * values) < 64  # except for the header's padding
 
 
 def test_bfloat16_in_memory(folder):

@@ -72,7 +72,7 @@ def test_bfloat16_and_the_vocabulary_go_along(tmp_path, capsys):
         os.path.getsize(f"{half}/model.safetensors"),
         os.path.getsize(f"{mini}/{store.WEIGHTS}"),
     )
-    assert abs(one - other) < 6000  # but for the names in the header
+    assert abs(one - other) < 6000  # except for the names in the header
     os.unlink(f"{half}/{vocabularies.SETTINGS}")
     with pytest.raises(UserError, match="1060 ids"):
         backbones.vocabulary_of(half)

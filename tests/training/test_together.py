@@ -118,7 +118,7 @@ def test_runs_of_mpt_equal_those_alone_in_all_that_they_leave(
     seconds = [
         json.loads((tmp_path / case / "run.json").read_text())["cost"]["seconds"] for case in "012"
     ]
-    assert max(seconds) < 1.5 * min(seconds)  # an equal share, but for the time of their ends
+    assert max(seconds) < 1.5 * min(seconds)  # an equal share, except for the time of their ends
 
 
 @pytest.mark.parametrize("name", ["prompt tuning", "lora", "bitfit"])

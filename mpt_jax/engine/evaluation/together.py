@@ -40,7 +40,7 @@ def _at_once(evaluations: Sequence[Prepared]) -> list[Answers]:
 
 
 def _program(evaluation: Prepared) -> tuple:
-    """What decides how batches are answered, but for the values of the parameters."""
+    """What decides how batches are answered, except for the values of the parameters."""
     settings, cfg = evaluation.settings, evaluation.settings.dataset_cfg
     leaves, tree = jax.tree.flatten(evaluation.params)
     shapes = tuple((leaf.shape, leaf.dtype.name) for leaf in leaves)

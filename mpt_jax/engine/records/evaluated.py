@@ -68,7 +68,7 @@ def write(output_dir: str, results: Mapping[str, Any], of: Mapping[str, Any]) ->
     Raises:
         UserError: it cannot be written.
     """
-    from mpt_jax.engine.evaluation.task_metrics import (  # takes seqio, which a report does without
+    from mpt_jax.engine.evaluation.task_metrics import (  # takes seqio, not needed by a report
         with_mean,
     )
 
