@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from mini import cosines, figures, page, rates, regimes, scores, summary
 
 from mpt_jax.errors import run_script
-from mpt_jax.sweep import cells, command, plan_file
+from mpt_jax.sweep import cells, command, plan_file, recorded
 from mpt_jax.sweep.plan import Plan
 
 RATES, COMPARISON, JOINT, ABLATIONS = "rates", "comparison", "joint", "ablations"
@@ -42,7 +42,7 @@ PREDICTED = ("full fine-tuning", "prompt tuning from scratch")  # by docs/mini.m
 
 
 def plan_of(args: argparse.Namespace, name: str, regime: str) -> Plan:
-    """The plan on the regime's backbone and, but for RATES itself, at its rates."""
+    """The plan on the regime's backbone and, except for RATES itself, at its rates."""
     plan = regimes.of(plan_file.load(PLANS[name]), regime, _pretrained(args))
     if name == RATES:
         return plan
@@ -51,7 +51,12 @@ def plan_of(args: argparse.Namespace, name: str, regime: str) -> Plan:
 
 
 def carry_out(args: argparse.Namespace, regime: str) -> int:
-    """Trains what is left of the regime's part, plan after plan; returns the exit status."""
+    """Trains what is left of the regime's part, plan after plan; returns the exit status.
+
+    Raises:
+      UserError: a mistake among the flags, or, without --redo, runs that were made with other
+        settings than a plan's, as when other rates were chosen since.
+    """
     for name in args.plans:  # a name that no plan has ends here, before anything is trained
         plan_file.load(PLANS[name]).select(args.methods, args.tasks, args.shots, args.seeds)
     if regime == regimes.SEEN and args.plans:
@@ -63,8 +68,12 @@ def carry_out(args: argparse.Namespace, regime: str) -> int:
         whole = plan_of(args, name, regime)
         plan = whole.select(args.methods, args.tasks, args.shots, args.seeds)
         cells.check(plan, folder)
-        left = cells.left_of(cells.all_runs(plan, folder))
-        if status := command.finish(left, args.processes, folder, args.together):
+        runs = cells.all_runs(plan, folder)
+        if not args.redo:
+            recorded.check(runs)
+        again = recorded.outdated(recorded.changed(runs), cells.all_runs(whole, folder))
+        left = cells.left_of(runs, again)
+        if status := command.finish(left, args.processes, folder, args.together, again=again):
             return status
         if name == RATES and not cells.left_of(cells.all_runs(whole, folder)):
             rates.write(args.docs / RATES_CSV, whole, folder, regime)
@@ -73,7 +82,7 @@ def carry_out(args: argparse.Namespace, regime: str) -> int:
 
 def collect(args: argparse.Namespace) -> None:
     """Writes what is finished in the regimes, in place of their lines in the CSVs."""
-    from mini import constant_answer  # takes tensorflow, which drawing does without
+    from mini import constant_answer  # takes tensorflow, which drawing does not need
 
     import mpt_jax.tasks.mini  # noqa: F401  registers the tasks
 
@@ -135,6 +144,7 @@ def _arguments(given: Sequence[str] | None) -> argparse.Namespace:
         parser.add_argument(f"--{flag}", nargs="+", default=[], metavar=item)
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     parser.add_argument("--together", type=int, default=1, metavar="N")
+    parser.add_argument("--redo", action="store_true", help=command.FLAGS["--redo"]["help"])
     parser.add_argument("--folder", type=path, default=path("runs/mini_results"))
     parser.add_argument(
         "--pretrained", type=path, help="run folder of the seen backbone (FOLDER/pretrained)"

@@ -100,6 +100,27 @@ def test_what_is_finished_takes_the_place_of_its_regime_in_csv_page_and_figures(
     assert "| BitFit | 17,152 | 41.5 ▲ | " in (docs / "results.md").read_text()
 
 
+def test_cells_at_other_rates_than_the_chosen_ones_are_refused_or_carried_out_again(
+    tmp_path, monkeypatch
+):
+    part = MINI.select(methods=["BitFit"], tasks=["mini_wic"], shots=["16"], seeds="0")
+    (run,) = cells.target_runs(part, tmp_path / "unseen")
+    _finish(run, {"mini_wic": 50.0})
+    (run.folder / "config.gin").write_text("LEARNING_RATE = 0.77\n")
+    flags = ["--regimes", "unseen", "--plans", "comparison", f"--folder={tmp_path}", "--methods"]
+    flags += ["BitFit", "--tasks", "mini_wic", "--shots", "16", "--seeds", "0"]
+    told = []
+    monkeypatch.setattr(mini_results.command, "finish", lambda *a, **k: told.append((a, k)) or 1)
+    monkeypatch.setattr(mini_results, "collect", lambda args: None)
+    monkeypatch.setattr(mini_results, "draw", lambda docs: None)
+    with pytest.raises(UserError, match="other settings than the plan.s"):
+        mini_results.main(flags)
+    assert not told
+    assert mini_results.main([*flags, "--redo"]) == 1
+    (((left, *_), asked),) = told
+    assert left == [run] and asked == {"again": {run.name: run.folder}}
+
+
 def test_a_seed_without_every_target_is_in_no_mean():
     found = [_score("MPT", task, seed, 10.0 * seed) for task in "ab" for seed in (1, 2)]
     found += [_score("LoRA", task, 2, 30.0) for task in "ab"] + [_score("LoRA", "a", 1, 99.0)]
@@ -230,17 +251,19 @@ def test_the_cosines_are_those_of_the_prompts_of_each_source_run(tmp_path):
 
 
 def test_the_rates_of_a_regime_take_the_place_of_its_old_ones(tmp_path):
-    plan = dataclasses.replace(sweep_plans.PLAN, shots=("16",), seeds=(0,), by_shots={})
+    plan = dataclasses.replace(sweep_plans.PLAN, shots=("16", "full"), seeds=(0,), by_shots={})
     plan = plan.select(methods=["MPT", "scratch"])
     for run in cells.target_runs(plan, tmp_path):
         label, task = ("MPT" if "/MPT/" in run.name else "scratch"), run.name.split("/")[2][0]
-        evals = [(50, 10.0), (100, 60.0 if (label, task) == ("MPT", "a") else 40.0)]
-        run_folders.make_run(run.folder, label=label, tasks=(task,), evals=evals)
+        shots = None if "-full-" in run.name else 16
+        best = 40.0 + 20 * ((label, task) == ("MPT", "a")) + 5 * (shots is None)
+        evals = [(50, 10.0), (100, best)]
+        run_folders.make_run(run.folder, label=label, tasks=(task,), shots=shots, evals=evals)
     file = tmp_path / "rates.csv"
     for regime in ("unseen", "seen", "seen"):
         rates.write(file, plan, tmp_path, regime)
     for regime in ("unseen", "seen"):
-        assert rates.read(file, regime) == {"MPT": 50.0, "scratch": 40.0}
-    assert len(file.read_text().splitlines()) == 1 + 2 * 2 * 3
+        assert rates.read(file, regime) == {"MPT": 52.5, "scratch": 42.5}
+    assert len(file.read_text().splitlines()) == 1 + 2 * 2 * 2 * 3
     (header, *_), committed = file.read_text().splitlines(), DOCS / "mini_rates.csv"
     assert committed.read_text().splitlines()[0] == header
