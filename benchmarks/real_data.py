@@ -21,6 +21,7 @@ import pathlib
 import time
 from collections.abc import Iterator, Sequence
 
+from mini import rates
 from mini.regimes import SEEN, UNSEEN
 from real import corpora
 
@@ -31,6 +32,7 @@ from mpt_jax.sweep.plan import FULL, Plan, Stage
 GIN = pathlib.Path(__file__).resolve().parent / "real"
 BACKBONE, SOURCES, TARGETS = (str(GIN / f"{n}.gin") for n in ("backbone", "sources", "targets"))
 VOCABULARY = "spiece.model"
+RATES = pathlib.Path(__file__).resolve().parents[1] / "docs" / "mini_rates.csv"
 METHODS = (
     "MPT",
     "prompt tuning from the source prompt",
@@ -85,6 +87,7 @@ def pretraining(
 
 def comparison(
     root: pathlib.Path,
+    regime: str,
     tasks: Sequence[str],
     shots: Sequence[str],
     seeds: Sequence[int],
@@ -94,15 +97,19 @@ def comparison(
 ) -> Plan:
     """The runs on the pretrained backbone: methods and sources of the mini suite's comparison.
 
+    Each method learns at the rate that was chosen for it on the mini suite, in the same regime.
+
     Args:
       root: folder of all runs.
+      regime: `SEEN` or `UNSEEN`.
       tasks, shots, seeds: of the cells.
       sizes: NAME=VALUE of macros of real/backbone.gin.
       sources, targets: NAME=VALUE of macros of real/sources.gin and real/targets.gin.
     """
     start = f"INITIAL_CHECKPOINT_PATH={root / 'pretraining' / 'backbone'}"
+    mini, tried = (plan_file.load(f"gin/sweeps/{name}.toml") for name in ("mini", "mini_rates"))
     return dataclasses.replace(
-        plan_file.load("gin/sweeps/mini.toml"),
+        rates.chosen(mini, tried, rates.read(RATES, regime)),
         name="real_data",
         tasks=tuple(tasks),
         shots=tuple(shots),
@@ -165,7 +172,7 @@ def main(given: Sequence[str] | None = None) -> int:
     clock = root / "times.json"
     first = pretraining(root, args.regime, args.sizes, args.pretraining)
     settings = (args.sizes, args.source_settings, args.target_settings)
-    plan = comparison(root, args.targets, args.shots, range(args.seeds), *settings)
+    plan = comparison(root, args.regime, args.targets, args.shots, range(args.seeds), *settings)
     plan = plan.select(methods=args.methods)
     cells.check(plan, root)
     with timed("preparation", clock):

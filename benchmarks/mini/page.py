@@ -29,13 +29,9 @@ acceptability, BLEU for data2text), in percent, mean ± standard deviation over 
 the source run, the draw of the k training examples and the order of the data. All methods take the
 same steps on the same batches (100 for k examples, 200 for all), keep the prompt of the best
 validation score, and learn at the best of three rates, chosen in each regime by the mean
-validation score of two targets ([the rates](mini_rates.csv)). The constant answer is the commonest
-one, always. "MPT jointly" adapts one shared prompt to all targets at once.
-
-The cells of the backbone that has not seen the targets are older: gradients were not clipped, each
-task's rate fell only with the batches that held it, source runs had 200 steps, there was no
-dropout, and adapters, BitFit and full fine-tuning learnt at the best of three rates on four
-targets, the others at the paper's.
+validation score of four targets, from 32 and from all examples ([the rates](mini_rates.csv)). The
+constant answer is the commonest one, always. "MPT jointly" adapts one shared prompt to all targets
+at once.
 
 "against MPT" is the mean difference to MPT at the same targets and seeds, with its 95 % interval
 over both (pigeonhole bootstrap, `benchmarks/mini/pigeonhole.py`). A method is called better or

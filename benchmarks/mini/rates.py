@@ -1,9 +1,11 @@
 """The learning rates of a plan's methods: the best of those that another plan has tried."""
 
+import collections
 import csv
 import dataclasses
 import pathlib
 import re
+import statistics
 from collections.abc import Mapping
 
 from mpt_jax.csv_text import csv_text
@@ -11,7 +13,7 @@ from mpt_jax.errors import UserError
 from mpt_jax.report import folders, runs, tables
 from mpt_jax.report.settings import settings
 from mpt_jax.sweep import cells
-from mpt_jax.sweep.plan import Method, Plan
+from mpt_jax.sweep.plan import FULL, Method, Plan
 
 _RATE = re.compile(r"(SHARED_|TASK_)?LEARNING_RATE=")
 REGIME = "regime"
@@ -57,33 +59,38 @@ def _others(method: Method) -> set[str]:
 
 
 def read(path: pathlib.Path, regime: str) -> dict[str, float]:
-    """Label of a candidate -> its mean validation score in the regime, of what `write` wrote."""
+    """Label of a candidate -> its mean validation score in the regime, of what `write` wrote.
+
+    It is the mean over tasks and, of that, over the numbers of examples.
+    """
     if not path.exists():
         return {}
+    found = collections.defaultdict(list)
     with path.open(encoding="utf-8", newline="") as file:
-        return {
-            line["method"]: float(line["mean"])
-            for line in csv.DictReader(file)
-            if (line[REGIME], line["task"]) == (regime, "mean")
-        }
+        for line in csv.DictReader(file):
+            if (line[REGIME], line["task"]) == (regime, "mean"):
+                found[line["method"]].append(float(line["mean"]))
+    return {label: statistics.fmean(means) for label, means in found.items()}
 
 
 def write(path: pathlib.Path, tried: Plan, folder: pathlib.Path, regime: str) -> None:
-    """Writes the table that `t5x report` makes of the plan's runs, in place of the regime's lines.
+    """Writes the tables that `t5x report` makes of the plan's runs, in place of the regime's lines.
 
     Args:
       path: of the CSV, which has the other regimes' lines.
       tried: the plan of the candidates, all finished.
       folder: of its runs.
-      regime: the first column.
+      regime: the first column; the second one is the number of examples.
     """
     places = dict.fromkeys(str(run.folder) for run in cells.target_runs(tried, folder))
     found, _ = runs.read(folders.find(list(places)))
-    (setting,) = settings(found)
-    head, *lines = csv.reader(tables.table_csv(setting).splitlines())
+    new = []
+    for setting in settings(found):
+        head, *lines = csv.reader(tables.table_csv(setting).splitlines())
+        shots = FULL if setting.shots is None else setting.shots
+        new += [[regime, shots, *line] for line in lines]
     kept = []
     if path.exists():
         _, *old = csv.reader(path.read_text(encoding="utf-8").splitlines())
         kept = [line for line in old if line[0] != regime]
-    new = [[regime, *line] for line in lines]
-    path.write_text(csv_text([[REGIME, *head], *kept, *new]), encoding="utf-8")
+    path.write_text(csv_text([[REGIME, "shots", *head], *kept, *new]), encoding="utf-8")

@@ -22,7 +22,7 @@ CELLS = (["sst5"], [FULL], range(1))
 
 @pytest.mark.parametrize("regime", ["seen", "unseen"])
 def test_the_gin_files_of_every_run_parse(regime, tmp_path):
-    plan = real_data.comparison(tmp_path, *CELLS, SIZES, STEPS, TARGETS)
+    plan = real_data.comparison(tmp_path, regime, *CELLS, SIZES, STEPS, TARGETS)
     first = real_data.pretraining(tmp_path, regime, SIZES, STEPS)
     runs = [first, *cells.all_runs(plan, tmp_path)]
     trainings = [run.steps[0] for run in runs]
@@ -34,7 +34,7 @@ def test_the_gin_files_of_every_run_parse(regime, tmp_path):
 
 @pytest.mark.parametrize("stage", ["sources", "targets"])
 def test_tasks_read_what_is_prepared(stage, tmp_path):
-    plan = real_data.comparison(tmp_path, *CELLS, SIZES, STEPS, TARGETS)
+    plan = real_data.comparison(tmp_path, "seen", *CELLS, SIZES, STEPS, TARGETS)
     runs = {"sources": cells.source_runs, "targets": cells.target_runs}[stage](plan, tmp_path)
     config.parse(runs[0].steps[0].files, runs[0].steps[0].overrides)
     for task, corpus in zip(
@@ -82,7 +82,7 @@ def test_from_the_files_to_the_page(real_folder, tmp_path):
     real_data.prepare(tmp_path / "gone", root)  # done already
     assert (root / real_data.VOCABULARY).read_bytes() == vocabulary
 
-    plan = real_data.comparison(root, *CELLS, SIZES, STEPS, TARGETS)
+    plan = real_data.comparison(root, "seen", *CELLS, SIZES, STEPS, TARGETS)
     plan = plan.select(methods=["prompt tuning from scratch"])
     (cell,) = cells.all_runs(plan, root)
     pretraining = real_data.pretraining(root, "seen", SIZES, STEPS)
@@ -140,7 +140,7 @@ def test_the_facts_of_e2e_are_scored(tmp_path):
 
 def test_the_table_of_source_runs(real_folder, tmp_path):
     """Its scores are those of the step that was chosen; the constant answer's are of its rows."""
-    plan = real_data.comparison(tmp_path, ["sst5"], [FULL], range(2))
+    plan = real_data.comparison(tmp_path, "seen", ["sst5"], [FULL], range(2))
     plan = plan.select(methods=["MPT", "prompt tuning from scratch"])
     corpora.copy(real_folder, tmp_path / "data")
     names = [corpus.name for corpus in corpora.SOURCES]
