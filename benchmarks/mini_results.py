@@ -69,9 +69,8 @@ def carry_out(args: argparse.Namespace, regime: str) -> int:
         plan = whole.select(args.methods, args.tasks, args.shots, args.seeds)
         cells.check(plan, folder)
         runs = cells.all_runs(plan, folder)
-        if not args.redo:
-            recorded.check(runs)
-        again = recorded.outdated(recorded.changed(runs), cells.all_runs(whole, folder))
+        changed = recorded.check(runs, args.redo)
+        again = recorded.outdated(changed, cells.all_runs(whole, folder))
         left = cells.left_of(runs, again)
         if status := command.finish(left, args.processes, folder, args.together, again=again):
             return status

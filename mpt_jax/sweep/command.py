@@ -90,9 +90,7 @@ def run(arguments: argparse.Namespace) -> int:
     runs = cells.all_runs(plan, folder)
     if arguments.runs:
         runs = _named(runs, arguments.runs.split(","))
-    if not arguments.redo:
-        recorded.check(runs)
-    changed = recorded.changed(runs) if arguments.redo else []
+    changed = recorded.check(runs, arguments.redo)
     again = recorded.outdated(changed, whole)
     left = cells.left_of(runs, again)
     if left and not arguments.dry_run and not arguments.runs:  # of runs that it has been done for

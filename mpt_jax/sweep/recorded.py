@@ -57,18 +57,27 @@ def changed(runs: Sequence[Run]) -> list[Changed]:
     ]
 
 
-def check(runs: Sequence[Run]) -> None:
+def check(runs: Sequence[Run], redo: bool = False) -> list[Changed]:
     """Refuses runs that have results of other settings, which a table would mix with new ones.
 
+    Args:
+        runs: of a plan.
+        redo: whether such runs are carried out again, and so not refused.
+
+    Returns:
+        What differs; nothing without `redo`.
+
     Raises:
-        UserError: names them and what differs.
+        UserError: names the runs and what differs.
     """
-    if found := changed(runs):
+    found = changed(runs)
+    if found and not redo:
         raise UserError(
             f"these runs were made with other settings than the plan's:\n{listed(found)}\n"
             "Give the edited plan another --folder; or, to delete these runs and those that start "
             "from them, and carry them out again, add --redo."
         )
+    return found
 
 
 def listed(found: Sequence[Changed]) -> str:
