@@ -26,7 +26,7 @@ from mini.regimes import SEEN, UNSEEN
 from real import corpora
 
 from mpt_jax.errors import run_script
-from mpt_jax.sweep import cells, command, plan_file
+from mpt_jax.sweep import cells, command, plan_file, recorded
 from mpt_jax.sweep.plan import FULL, Plan, Stage
 
 GIN = pathlib.Path(__file__).resolve().parent / "real"
@@ -175,9 +175,11 @@ def main(given: Sequence[str] | None = None) -> int:
     plan = comparison(root, args.regime, args.targets, args.shots, range(args.seeds), *settings)
     plan = plan.select(methods=args.methods)
     cells.check(plan, root)
+    runs_of_plan = cells.all_runs(plan, root)
+    recorded.check(runs_of_plan)  # its tables would refuse them after all training
     with timed("preparation", clock):
         prepare(args.data, root)
-    left = cells.left_of(cells.all_runs(plan, root))
+    left = cells.left_of(runs_of_plan)
     of_sources = [run for run in left if run.scores is None]
     of_targets = [run for run in left if run.scores is not None]
     for stage, runs, processes in (

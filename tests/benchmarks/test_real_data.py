@@ -6,6 +6,7 @@ import json
 import gin
 import pytest
 import real_data
+import sweep_plans
 from real import constant_answer, corpora, report, results, source_table
 
 from mpt_jax.configuration import config
@@ -62,6 +63,17 @@ def test_pretraining_names_each_task_and_reads_the_targets_only_if_seen(regime, 
 def test_missing_data_are_one_clear_line(tmp_path):
     with pytest.raises(UserError, match="--data: .*nowhere lacks"):
         real_data.main([f"--data={tmp_path / 'nowhere'}", f"--folder={tmp_path / 'runs'}"])
+
+
+def test_cells_of_other_settings_are_refused_before_anything_is_trained(real_folder, tmp_path):
+    plan = real_data.comparison(tmp_path, "seen", ["sst5"], [FULL], range(1))
+    (run,) = cells.all_runs(plan.select(methods=["BitFit"]), tmp_path)
+    sweep_plans.finish(run)
+    (run.folder / "config.gin").write_text("LEARNING_RATE = 0.77\n")
+    flags = ["--targets", "sst5", "--seeds", "1", "--methods", "BitFit"]
+    with pytest.raises(UserError, match="other settings than the plan.s"):
+        real_data.main([f"--data={real_folder}", f"--folder={tmp_path}", *flags])
+    assert not (tmp_path / "data").exists()
 
 
 def test_seconds_add_up_over_calls(tmp_path):
