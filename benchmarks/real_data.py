@@ -191,8 +191,11 @@ def main(given: Sequence[str] | None = None) -> int:
             status = command.finish(runs, processes, root)
         if status:
             return status
-    from real import report
+    from real import by_name, report
 
+    if not (root / report.BY_NAME).exists():
+        backbone = str(root / "pretraining" / "backbone")
+        by_name.write(root / report.BY_NAME, plan, root, backbone, root / VOCABULARY)
     report.write(args.out, plan, root, args.regime, times_in(clock))
     print(args.out.read_text(encoding="utf-8"))
     return 0

@@ -11,6 +11,11 @@ SPLIT = "test"
 Answer = Callable[[Sequence[str], Sequence[str]], Sequence[str]]
 
 
+def texts(name: str, split: str = SPLIT) -> tuple[list[str], list[str]]:
+    """The inputs and the targets of all rows of a registered task's split."""
+    return _texts(_rows(name, split))
+
+
 def score(name: str, answer: Answer, split: str = SPLIT) -> float:
     """The key metric of a task.
 
@@ -23,11 +28,8 @@ def score(name: str, answer: Answer, split: str = SPLIT) -> float:
       Percent. Answers that do not correlate with anything: 0.
     """
     task = seqio.get_mixture_or_task(name)
-    rows = list(task.get_dataset(None, split, shuffle=False).as_numpy_iterator())
-    inputs, words = (
-        [row[f"{feature}_pretokenized"].decode() for row in rows]
-        for feature in ("inputs", "targets")
-    )
+    rows = _rows(name, split)
+    inputs, words = _texts(rows)
     targets, answers = (
         [
             task.postprocess_fn(text, example=row, is_target=is_target)
@@ -40,3 +42,16 @@ def score(name: str, answer: Answer, split: str = SPLIT) -> float:
         found |= metric(targets, answers)
     value = float(found[info.key_metric(name, found)])
     return 0.0 if math.isnan(value) else value
+
+
+def _rows(name: str, split: str) -> list[dict]:
+    task = seqio.get_mixture_or_task(name)
+    return list(task.get_dataset(None, split, shuffle=False).as_numpy_iterator())
+
+
+def _texts(rows: Sequence[dict]) -> tuple[list[str], list[str]]:
+    inputs, targets = (
+        [row[f"{feature}_pretokenized"].decode() for row in rows]
+        for feature in ("inputs", "targets")
+    )
+    return inputs, targets

@@ -41,9 +41,14 @@ class Corpus:
     files: tuple[str, ...] = (TRAIN, VALIDATION)
 
     @property
+    def is_text(self) -> bool:
+        """Whether answers are texts."""
+        return self.answer not in ("label", "score")
+
+    @property
     def texts(self) -> tuple[str, ...]:
         """The fields with running text."""
-        return self.inputs if self.answer in ("label", "score") else (*self.inputs, self.answer)
+        return (*self.inputs, self.answer) if self.is_text else self.inputs
 
 
 _PAIR = ("sentence1", "sentence2")

@@ -3,12 +3,13 @@
 import json
 import math
 import pathlib
+import shutil
 from collections.abc import Mapping, Sequence
 
 import safetensors
 from mini import page, scores, summary
 from mini.regimes import SEEN
-from real import constant_answer, corpora, results, source_table
+from real import by_name, constant_answer, corpora, results, source_table
 
 from mpt_jax.sweep import table
 from mpt_jax.sweep.plan import Plan
@@ -19,6 +20,11 @@ SOURCES = (
     "rank-one factor per task, learnt from the six prompts of `mpt/teachers`; the others are its",
     "ablations, as `gin/sweeps/mini.toml` names them.",
 )
+ASKED = (
+    "The backbone without a prompt, asked with the task's name in front, as in pretraining, and",
+    "without it, as the methods below are.",
+)
+BY_NAME = "by_name.csv"  # in the folder of the runs
 EMPTY = "To be written: this section stays as it is when the page is written again.\n"
 
 
@@ -53,6 +59,9 @@ def write(
         *_facts(root / "pretraining" / "backbone", copied, regime, times),
         *_of_text(copied, plan.tasks),
     ]
+    asked = path.with_name(f"{path.stem}_by_name.csv")
+    shutil.copyfile(root / BY_NAME, asked)
+    lines += ["", "## Before any tuning", "", *ASKED, "", *by_name.lines(asked)]
     if of_sources := source_table.lines(plan, root):
         lines += ["", "## Sources", "", *SOURCES, "", *of_sources]
     for k in plan.shots:
@@ -89,7 +98,7 @@ def _of_text(copied: pathlib.Path, tasks: Sequence[str]) -> list[str]:
     """Between what the score of a target lies whose answers are texts."""
     found = []
     for corpus in corpora.TARGETS:
-        if corpus.name in tasks and corpus.answer not in ("label", "score"):
+        if corpus.name in tasks and corpus.is_text:
             text, score = constant_answer.of_text(copied, corpus)
             found += [
                 f"- {corpus.name}'s own references score "

@@ -38,6 +38,8 @@ def row(corpus, split, number):
     # All letters, so that the vocabulary learnt of these texts can spell the labels.
     rest = f"{number} of {corpus.name} {split}: a quick brown fox jumps over the lazy dog"
     texts = {field: f"{field} {rest}" for field in corpus.texts}
+    if "meaning_representation" in texts:
+        texts["meaning_representation"] = f"name[{rest.replace(':', '')}], area[riverside]"
     labels = LABELS.get(corpus.name, ["negative", "positive"])
     answers = {"label": labels[-1 - number % len(labels)], "score": 1 + number / 10}
     return {**texts, **{k: answers[k] for k in [corpus.answer] if k in answers}}

@@ -7,7 +7,8 @@ import gin
 import pytest
 import real_data
 import sweep_plans
-from real import constant_answer, corpora, report, results, source_table
+from mini import key_metric
+from real import by_name, constant_answer, corpora, report, results, source_table
 
 from mpt_jax.configuration import config
 from mpt_jax.errors import UserError
@@ -102,6 +103,8 @@ def test_from_the_files_to_the_page(real_folder, tmp_path):
     assert outcome.faults == ""
     assert pretraining.is_finished() and cell.is_finished()
 
+    backbone = str(root / "pretraining" / "backbone")
+    by_name.write(root / report.BY_NAME, plan, root, backbone, root / real_data.VOCABULARY)
     page = tmp_path / "page.md"
     times = {"pretraining": 60.0, "targets": 120.0}
     report.write(page, plan, root, "seen", times)
@@ -109,11 +112,15 @@ def test_from_the_files_to_the_page(real_folder, tmp_path):
     score = json.loads(cell.scores.read_text())["mean"]["key_metric"]
     (row,) = [line for line in text.splitlines() if line.startswith("| prompt tuning from scratch")]
     assert row.startswith(f"| prompt tuning from scratch | 16 | {score:.1f} | 1 |")  # 2 × 8 numbers
+    names = [corpus.name for corpus in corpora.TARGETS]
     constant = constant_answer.of_target(root / "data", corpora.TARGETS[0])
     assert f"| constant answer | 0 | {constant:.1f} |" in text
     assert "1 + 1 layers, width 8" in text and "pretraining 1, targets 2" in text
     # Embedding and output layer, 6144 × 8 each, are all but a few thousand of the parameters.
     assert any(f"{size:,} parameters" in text for size in range(98_304, 107_000))
+    asked = (tmp_path / "page_by_name.csv").read_text().splitlines()
+    assert [line.split(",")[0] for line in asked] == ["task", *names, "mean"]
+    assert "| asked | sst5 | mpqa | sts | sick_r | e2e | mean |" in text
     assert text.endswith(f"{report.READING}\n\n{report.EMPTY}")
     page.write_text(text.replace(report.EMPTY, "By hand.\n"), encoding="utf-8")
     report.write(page, plan, root, "seen", times)
@@ -144,10 +151,33 @@ def test_the_facts_of_e2e_are_scored(tmp_path):
     assert constant_answer.of_text(tmp_path, e2e) == ("mill by the river", 75.0)
     # Of eight facts two names and two areas are wrong.
     assert constant_answer.of_references(tmp_path, e2e) == 50.0
-    answers = [{"predictions": "cotto by the river"}, {"predictions": "a city"}]
-    corpora.write_rows(answers, tmp_path / "answers.jsonl")
-    found = results.slot_accuracy(tmp_path, e2e, tmp_path / "answers.jsonl")
+    answers = ["cotto by the river", "a city"]
+    found = results.slot_accuracy(tmp_path, e2e, answers)
     assert found == 50.0  # of four facts a name is missing, an area wrong
+
+
+class Known:
+    """Answers what it knows for an input, and "?" for others."""
+
+    def __init__(self, answers):
+        self.answers = answers
+
+    def predict(self, texts):
+        return [self.answers.get(text, "?") for text in texts]
+
+
+def test_a_backbone_that_knows_a_target_by_its_name(real_folder, tmp_path):
+    plan = real_data.comparison(tmp_path, "seen", *CELLS)
+    real_data.prepare(real_folder, tmp_path)
+    by_name.register(plan, tmp_path)
+    for corpus in corpora.TARGETS:
+        inputs, words = key_metric.texts(corpus.name)
+        prefix = f"{corpus.name} "
+        known = Known({prefix + i: word for i, word in zip(inputs, words, strict=True)})
+        best = by_name.score(known, tmp_path / "data", corpus, prefix)
+        if not corpus.is_text:
+            assert best == pytest.approx(100)
+        assert by_name.score(known, tmp_path / "data", corpus, "") in (0, -0.0)
 
 
 def test_the_table_of_source_runs(real_folder, tmp_path):
