@@ -4,6 +4,7 @@ import json
 import math
 import pathlib
 import shutil
+import textwrap
 from collections.abc import Mapping, Sequence
 
 import safetensors
@@ -62,8 +63,9 @@ def write(
     asked = path.with_name(f"{path.stem}_by_name.csv")
     shutil.copyfile(root / BY_NAME, asked)
     lines += ["", "## Before any tuning", "", *ASKED, "", *by_name.lines(asked)]
-    if of_sources := source_table.lines(plan, root):
-        lines += ["", "## Sources", "", *SOURCES, "", *of_sources]
+    if of_sources := source_table.collect(plan, root):
+        source_table.write(path.with_name(f"{path.stem}_sources.csv"), of_sources)
+        lines += ["", "## Sources", "", *SOURCES, "", *source_table.lines(of_sources)]
     for k in plan.shots:
         part = [line for line in means if line.shots == k]
         lines += ["", f"## {table.title(k)}", "", page.methods(part)]
@@ -82,15 +84,19 @@ def _facts(
     minutes = ", ".join(f"{stage} {seconds / 60:.0f}" for stage, seconds in times.items())
     tasks = "the sources' and the targets' training rows" if regime == SEEN else "the sources' rows"
     return [
-        f"- Backbone: T5 v1.1, {config['num_encoder_layers']} + {config['num_decoder_layers']} "
-        f"layers, width {config['emb_dim']}, {_size(backbone / 'model.safetensors'):,} parameters, "
-        "pretrained on",
-        "  the training texts of all corpora (span corruption, and pairs of texts with the share",
-        f"  of words in common) and, with the task's name in front, on {tasks}.",
-        "- Left out of training, because a target validates or is tested on it, and of the",
-        "  sources' validation, because a task is trained or tested on it:",
-        f"  {counts or 'nothing'}.",
-        f"- Minutes: {minutes}.",
+        *_item(
+            f"Backbone: T5 v1.1, {config['num_encoder_layers']} + {config['num_decoder_layers']} "
+            f"layers, width {config['emb_dim']}, {_size(backbone / 'model.safetensors'):,} "
+            "parameters, pretrained on the training texts of all corpora (span corruption, and "
+            "pairs of texts with the share of words in common) and, with the task's name in "
+            f"front, on {tasks}."
+        ),
+        *_item(
+            "Left out of training, because a target validates or is tested on it, and of the "
+            "sources' validation, because a task is trained or tested on it: "
+            f"{counts or 'nothing'}."
+        ),
+        *_item(f"Minutes: {minutes}."),
     ]
 
 
@@ -100,13 +106,16 @@ def _of_text(copied: pathlib.Path, tasks: Sequence[str]) -> list[str]:
     for corpus in corpora.TARGETS:
         if corpus.name in tasks and corpus.is_text:
             text, score = constant_answer.of_text(copied, corpus)
-            found += [
-                f"- {corpus.name}'s own references score "
+            found += _item(
+                f"{corpus.name}'s own references score "
                 f"{constant_answer.of_references(copied, corpus):.1f}, the best constant answer "
-                f"{score:.1f}, a training sentence chosen on",
-                f"  validation: *{text}*",
-            ]
+                f"{score:.1f}, a training sentence chosen on validation: *{text}*"
+            )
     return found
+
+
+def _item(text: str) -> list[str]:
+    return textwrap.wrap(text, 110, initial_indent="- ", subsequent_indent="  ")
 
 
 def _size(weights: pathlib.Path) -> int:

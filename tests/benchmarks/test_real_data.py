@@ -200,14 +200,19 @@ def test_the_table_of_source_runs(real_folder, tmp_path):
         (common, *_), *_ = sorted(labels(tmp_path, name), key=lambda item: -item[1])
         rows = [{"label": common}] + [{"label": "another"}] * 3
         corpora.write_rows(rows, tmp_path / "data" / name / "validation.jsonl")
-    lines = source_table.lines(plan, tmp_path)
+    found = source_table.collect(plan, tmp_path)
+    lines = source_table.lines(found)
     assert lines[0] == f"| source run | tuned, all six | {' | '.join(names)} |"
     assert lines[2:] == [
         "| mpt/teachers | 1,234 |" + " 80.0 ± 7.1 |" * 6,
         "| mpt | 1,234 |" + " 75.0 ± 7.1 |" * 6,
         "| always the commonest label | 0 |" + " 25.0 |" * 6,
     ]
-    assert source_table.lines(plan.select(methods=["prompt tuning from scratch"]), tmp_path) == []
+    source_table.write(tmp_path / "sources.csv", found)
+    written = (tmp_path / "sources.csv").read_text().splitlines()
+    assert written[3] == "mpt/teachers,1,1234" + ",85.000" * 6
+    assert written[-1] == "always the commonest label,,0" + ",25.000" * 6
+    assert source_table.collect(plan.select(methods=["prompt tuning from scratch"]), tmp_path) == []
 
 
 def labels(root, name):
