@@ -28,7 +28,7 @@ Key metric of each task on its test split (accuracy; Pearson for similarity, Mat
 acceptability, BLEU for data2text), in percent, mean ± standard deviation over seeds. A seed decides
 the source run, the draw of the k training examples and the order of the data. All methods take the
 same steps on the same batches (100 for k examples, 200 for all), keep the prompt of the best
-validation score, and learn at the best of three rates, chosen in each regime by the mean
+validation score, and learn at the best of four rates, chosen in each regime by the mean
 validation score of four targets, from 32 and from all examples ([the rates](mini_rates.csv)). The
 constant answer is the commonest one, always. "MPT jointly" adapts one shared prompt to all targets
 at once.

@@ -28,8 +28,8 @@ def chosen(plan: Plan, tried: Plan, means: Mapping[str, float]) -> Plan:
     Args:
       plan: whose methods get rates.
       tried: the plan of the candidates.
-      means: label of a candidate -> its mean score, of which the highest wins; of equals, the one
-        nearest to the middle of the candidates.
+      means: label of a candidate -> its mean score, of which the highest wins. Of those that are
+        equal to a decimal, where only chance differs, the one nearest to the middle wins.
 
     Raises:
       UserError: a method without candidates, or a candidate without a score.
@@ -48,7 +48,7 @@ def _with_best_rate(method: Method, tried: Plan, means: Mapping[str, float]) -> 
             f"{tried.name}: {missing[0]!r} has no score yet: run it first (--plans=rates)."
         )
     middle = (len(rows) - 1) / 2
-    best = max(rows, key=lambda m: (means[m.label], -abs(rows.index(m) - middle)))
+    best = max(rows, key=lambda m: (round(means[m.label], 1), -abs(rows.index(m) - middle)))
     kept = [setting for setting in method.settings if not _RATE.match(setting)]
     found = [setting for setting in best.settings if _RATE.match(setting)]
     return dataclasses.replace(method, settings=(*kept, *found))

@@ -180,7 +180,8 @@ def test_of_equal_rates_the_middle_one_is_chosen_and_of_others_the_best():
         return method.settings
 
     assert found(5, 5, 5, 99) == found(5, 5, 1, 99) == ("LEARNING_RATE=2",)
-    assert found(5, 1, 6, 99) == ("LEARNING_RATE=3",)
+    assert found(5.04, 5, 1, 99) == ("LEARNING_RATE=2",)
+    assert found(5, 1, 6, 99) == found(5, 5, 5.2, 99) == ("LEARNING_RATE=3",)
     with pytest.raises(UserError, match="'m 3' has no score yet"):
         found(5, 5)
 
