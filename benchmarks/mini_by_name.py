@@ -9,31 +9,19 @@ docs/mini_by_name.csv, in a few minutes on 2 cores.
 
 import argparse
 import pathlib
-import statistics
 from collections.abc import Sequence
 
-from mini import key_metric, regimes
+from mini import by_name, key_metric, regimes
 
 import mpt_jax
 import mpt_jax.tasks.mini  # registers the tasks
 from mpt_jax import assets, process
-from mpt_jax.api import LoadedModel
 from mpt_jax.csv_text import csv_text
 from mpt_jax.errors import run_script
 from mpt_jax.tasks.mini.suite import TARGETS
 
-LENGTHS = {"inputs": 64, "targets": 24}  # of gin/suites/mini_target.gin
-HEAD = ("regime", "task", "with its name", "without")
-
-
-def score(model: LoadedModel, name: str, prefix: str) -> float:
-    """The key metric of a target, percent, where `prefix` is before each input."""
-
-    def answer(inputs: list[str], words: list[str]) -> list[str]:
-        del words
-        return model.predict([prefix + text for text in inputs])
-
-    return key_metric.score(name, answer)
+HEAD = ("regime", *by_name.HEAD)
+NAMES = {task: task.removeprefix("mini_") for task in TARGETS}  # as the pretraining has them
 
 
 def main(given: Sequence[str] | None = None) -> int:
@@ -45,19 +33,14 @@ def main(given: Sequence[str] | None = None) -> int:
     args = parser.parse_args(given)
     process.tune()
     vocabulary = assets.path("mini/spiece.model")
+    lengths = by_name.lengths(["gin/suites/mini_target.gin"])
     lines = [HEAD]
     backbones = {regimes.UNSEEN: "mini", regimes.SEEN: str(args.pretrained / "backbone")}
     for regime, backbone in backbones.items():
-        model = mpt_jax.load(backbone, vocabulary=vocabulary, lengths=LENGTHS, batch_size=100)
-        found = {}
-        for name in TARGETS:
-            prefix = f"{name.removeprefix('mini_')} "
-            found[name] = (score(model, name, prefix), score(model, name, ""))
-        found["mean"] = [statistics.mean(column) for column in zip(*found.values(), strict=True)]
-        for name, scores in found.items():
-            lines.append((regime, name, *(f"{value:.3f}" for value in scores)))
-            print(*lines[-1], sep="  ", flush=True)
+        model = mpt_jax.load(backbone, vocabulary=vocabulary, lengths=lengths, batch_size=100)
+        lines += [(regime, *line) for line in by_name.lines(model, NAMES, key_metric.score)]
     args.out.write_text(csv_text(lines), encoding="utf-8")
+    print(args.out)
     return 0
 
 

@@ -2,24 +2,17 @@
 
 import csv
 import pathlib
-import statistics
-from collections.abc import Sequence
 
 import gin
-from mini import key_metric
+from mini import by_name, key_metric
 from real import corpora, results
 
 import mpt_jax
 from mpt_jax import process
-from mpt_jax.api import LoadedModel
-from mpt_jax.configuration import config
 from mpt_jax.csv_text import csv_text
 from mpt_jax.sweep import cells, table
 from mpt_jax.sweep.plan import Plan
 from mpt_jax.tasks import local
-
-HEAD = ("task", "with its name", "without")
-LENGTHS = {"inputs": 96, "targets": 64}  # of targets.gin
 
 
 def write(
@@ -35,41 +28,39 @@ def write(
       vocabulary: file of its SentencePiece model.
     """
     process.tune()
-    register(plan, root)
-    model = mpt_jax.load(backbone, vocabulary=vocabulary, lengths=LENGTHS, batch_size=100)
-    found = {}
-    for corpus in corpora.TARGETS:
-        prefixes = (f"{corpus.name} ", "")
-        found[corpus.name] = [score(model, root / "data", corpus, each) for each in prefixes]
-    found["mean"] = [statistics.mean(column) for column in zip(*found.values(), strict=True)]
-    lines = [(name, *(f"{value:.3f}" for value in scores)) for name, scores in found.items()]
-    path.write_text(csv_text([HEAD, *lines]), encoding="utf-8")
+    lengths = register(plan, root)
+    model = mpt_jax.load(backbone, vocabulary=vocabulary, lengths=lengths, batch_size=100)
+    targets = {corpus.name: corpus for corpus in corpora.TARGETS}
+    found = by_name.lines(
+        model,
+        {name: name for name in targets},
+        lambda name, answer: score(root / "data", targets[name], answer),
+    )
+    path.write_text(csv_text([by_name.HEAD, *found]), encoding="utf-8")
 
 
-def register(plan: Plan, root: pathlib.Path) -> None:
-    """Registers the tasks of all targets, as the cells of `plan` under `root` do."""
+def register(plan: Plan, root: pathlib.Path) -> dict[str, int]:
+    """Registers the tasks of all targets, as the cells of `plan` under `root` do.
+
+    Returns:
+      Their lengths, in pieces.
+    """
     step = cells.target_runs(plan, root)[0].steps[0]
-    config.parse(step.files, step.overrides)
+    lengths = by_name.lengths(step.files, step.overrides)
     gin.get_configurable(local.register)()
+    return lengths
 
 
-def score(model: LoadedModel, copied: pathlib.Path, corpus: corpora.Corpus, prefix: str) -> float:
-    """The test score of a target, percent, where `prefix` is before each input.
+def score(copied: pathlib.Path, corpus: corpora.Corpus, answer: key_metric.Answer) -> float:
+    """The test score of a target, percent.
 
     Args:
-      model: that answers.
       copied: folder of the prepared corpora.
       corpus: of the target, whose task is registered.
-      prefix: of each input.
+      answer: from the inputs and the targets of all rows to the answers.
     """
-
-    def answer(inputs: Sequence[str], words: Sequence[str]) -> list[str]:
-        del words
-        return model.predict([prefix + text for text in inputs])
-
     if corpus.is_text:
-        inputs, words = key_metric.texts(corpus.name)
-        return results.slot_accuracy(copied, corpus, answer(inputs, words))
+        return results.slot_accuracy(copied, corpus, answer(*key_metric.texts(corpus.name)))
     return key_metric.score(corpus.name, answer)
 
 

@@ -1,7 +1,7 @@
 """A backbone that is asked by name, in place of which a table answers."""
 
-import mini_by_name
 import seqio
+from mini import by_name, key_metric
 
 import mpt_jax.tasks.mini  # noqa: F401  registers the tasks
 
@@ -20,11 +20,22 @@ class Known:
         return [self.answers.get(text, "?") for text in texts]
 
 
-def test_a_backbone_that_knows_the_task_by_its_name():
+def test_a_backbone_that_knows_a_task_by_its_name():
     known = Known("mini_wic", "wic ")
-    assert mini_by_name.score(known, "mini_wic", "wic ") == 100
-    assert mini_by_name.score(known, "mini_wic", "") == 0
+    names = {"mini_wic": "wic", "mini_rte": "rte"}
+    found = by_name.lines(known, names, key_metric.score)
+    assert found == [
+        ("mini_wic", "100.000", "0.000"),
+        ("mini_rte", "0.000", "0.000"),
+        ("mean", "50.000", "0.000"),
+    ]
 
 
 def test_answers_that_do_not_correlate_score_nothing():
-    assert mini_by_name.score(Known("mini_similarity", ""), "mini_similarity", "x ") == 0
+    answer = by_name.asked(Known("mini_similarity", ""), "x ")
+    assert key_metric.score("mini_similarity", answer) == 0
+
+
+def test_the_lengths_are_those_of_the_gin_files():
+    found = by_name.lengths(["gin/suites/mini_target.gin"])
+    assert found == {"inputs": 64, "targets": 24}

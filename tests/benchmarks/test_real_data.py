@@ -7,6 +7,7 @@ import gin
 import pytest
 import real_data
 import sweep_plans
+from mini import by_name as mini_by_name
 from mini import key_metric
 from real import by_name, constant_answer, corpora, report, results, source_table
 
@@ -169,15 +170,17 @@ class Known:
 def test_a_backbone_that_knows_a_target_by_its_name(real_folder, tmp_path):
     plan = real_data.comparison(tmp_path, "seen", *CELLS)
     real_data.prepare(real_folder, tmp_path)
-    by_name.register(plan, tmp_path)
+    assert by_name.register(plan, tmp_path) == {"inputs": 96, "targets": 64}
     for corpus in corpora.TARGETS:
         inputs, words = key_metric.texts(corpus.name)
         prefix = f"{corpus.name} "
         known = Known({prefix + i: word for i, word in zip(inputs, words, strict=True)})
-        best = by_name.score(known, tmp_path / "data", corpus, prefix)
+        asked = mini_by_name.asked(known, prefix)
+        best = by_name.score(tmp_path / "data", corpus, asked)
         if not corpus.is_text:
             assert best == pytest.approx(100)
-        assert by_name.score(known, tmp_path / "data", corpus, "") in (0, -0.0)
+        unasked = mini_by_name.asked(known, "")
+        assert by_name.score(tmp_path / "data", corpus, unasked) in (0, -0.0)
 
 
 def test_the_table_of_source_runs(real_folder, tmp_path):
