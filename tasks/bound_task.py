@@ -104,7 +104,7 @@ class BoundTask(seqio.Task):
         """As SeqIO's; except for one pass in order, rows hold only the output features."""
         read = self._passes if shuffle or num_epochs != 1 else super().get_dataset
         with reading(self, use_cached):
-            return read(
+            rows = read(
                 sequence_length,
                 split,
                 use_cached,
@@ -112,6 +112,7 @@ class BoundTask(seqio.Task):
                 num_epochs=num_epochs,
                 **settings,
             )
+        return rows.with_options(_untuned())
 
     def _passes(
         self,
@@ -191,6 +192,16 @@ def _as_written(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def _add_task_id(dataset: tf.data.Dataset, task_id: int) -> tf.data.Dataset:
     return dataset.map(_plain(lambda row: {**row, TASK_IDS: tf.constant([task_id], tf.int32)}))
+
+
+def _untuned() -> tf.data.Options:
+    """Without TensorFlow's tuner, whose thread can miss that the iterator ends.
+
+    What frees the iterator then waits until that thread wakes up: up to a minute.
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return options
 
 
 def _step(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -233,7 +233,8 @@ class Checkpointer:
                 step, args=ocp.args.Composite(data=RestoreDataPosition(tf_iterator))
             )
         except Exception as error:  # as above, and TensorFlow's own types
-            raise self._corrupt(step, f"data position: {_cause(error)}") from error
+            cause = f"data position: {_cause(error)}; another version of mpt_jax or TensorFlow may"
+            raise self._corrupt(step, f"{cause} have written it") from error
 
     def close(self) -> None:
         """Waits for the save in the background."""

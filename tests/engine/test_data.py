@@ -94,6 +94,16 @@ def test_a_batch_holds_the_contracts_features():
         assert TASKS[task_id] == f"toy_{text[0]}"
 
 
+@pytest.mark.parametrize("names", [TASKS, ["toy_a"]])
+def test_tensorflows_tuner_does_not_hold_up_the_end_of_an_iterator(names):
+    cfg = config(names)
+    training = pipeline.train_dataset(cfg, TaskIdFeatureConverter, shard=ALL)
+    reading = {"split": "validation", "shuffle": False, "num_epochs": 1}
+    validation = load_mixture(cfg).get_dataset(cfg.task_feature_lengths, **reading)
+    assert training.options().autotune.enabled is False
+    assert validation.options().autotune.enabled is False
+
+
 def test_the_seed_fixes_the_batches_and_the_configs_comes_first():
     first, second, configured = (
         next(
