@@ -1,5 +1,6 @@
 """The tables of docs/mini_results.md, docs/results.md and README.md, drawn from the summaries."""
 
+import collections
 import pathlib
 import re
 import textwrap
@@ -86,7 +87,7 @@ def overview(found: Sequence[Line]) -> str:
     columns = [c for c in columns if any(key[:2] == c for key in means)]
     head = ["method", "tuned / task", *(f"{r}, {_short(k)}" for r, k in columns)]
     body = []
-    for method in dict.fromkeys(x.method for x in found if x.regime != summary.CONTRAST):
+    for method in _methods(x for x in found if x.regime != summary.CONTRAST):
         cells = [means.get((*column, method)) for column in columns]
         tuned = max(cell.tuned for cell in cells if cell)
         texts = [f"{c.mean:.1f}{_MARKS.get(c.verdict, '')}" if c else "" for c in cells]
@@ -119,7 +120,7 @@ def contrasts(found: Sequence[Line]) -> str:
     cells = {(x.method, x.shots): x for x in of}
     head = ["change of the difference to MPT", *(_short(k) for k in shots)]
     body = []
-    for method in dict.fromkeys(x.method for x in of):
+    for method in _methods(of):
         row = [cells.get((method, k)) for k in shots]
         body.append([method, *(_changed(x) if x else "" for x in row)])
     return "\n".join(table.markdown(head, body))
@@ -170,6 +171,15 @@ def fill(path: pathlib.Path, blocks: Mapping[str, str]) -> None:
     """`filled`, of a file."""
     text = filled(path.read_text(encoding="utf-8"), blocks, str(path))
     path.write_text(text, encoding="utf-8")
+
+
+def _methods(found: Iterable[Line]) -> list[str]:
+    """In their order where the most of them are; then those that are not there."""
+    parts = collections.defaultdict(list)
+    for line in found:
+        parts[line.regime, line.shots].append(line.method)
+    ordered = sorted(parts.values(), key=lambda part: len(set(part)), reverse=True)
+    return list(dict.fromkeys(method for part in ordered for method in part))
 
 
 def _regimes(found: Sequence[Line]) -> list[str]:

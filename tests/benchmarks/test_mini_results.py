@@ -162,6 +162,16 @@ def test_the_verdict_is_that_of_the_interval_and_the_contrast_that_of_both_regim
     assert "50.5 ▲" in page.overview(again)
 
 
+def test_methods_stand_in_the_order_of_the_table_that_has_the_most():
+    def line(shots, method):
+        return summary.Line("seen", shots, method, summary.MEAN, tuned=1, mean=50.0)
+
+    of_4 = [line("4", method) for method in ("MPT", "jointly", "constant")]
+    of_16 = [line("16", method) for method in ("MPT", "LoRA", "jointly", "constant")]
+    _, _, *rows = page.overview([*of_4, *of_16]).splitlines()
+    assert [row.split(" | ")[0] for row in rows] == ["| MPT", "| LoRA", "| jointly", "| constant"]
+
+
 def test_the_plan_has_the_rates_that_the_rule_finds():
     tried = plan_file.load(mini_results.PLANS["rates"])
     means = rates.read(DOCS / "mini_rates.csv", "unseen")
