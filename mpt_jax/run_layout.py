@@ -1,4 +1,4 @@
-"""The names of what a run leaves in its folder, and when it is finished."""
+"""The names of what a run leaves in its folder, when it has results and when it is finished."""
 
 import os
 from collections.abc import Mapping
@@ -20,6 +20,18 @@ TEACHERS = "teachers"  # the folder of the teachers' run, of a source run
 # In the folder of a split: what an evaluation has found, and what it was started with.
 EVALUATION = "metrics.json"
 EVALUATION_CONFIG = "config_eval.gin"
+# Where each engine keeps its checkpoints.
+ENGINE_CHECKPOINTS = {"mpt_jax": f"{CHECKPOINTS}/*", "t5x": "checkpoint_*"}
+_PRODUCTS = ("*.safetensors", "backbone/*.safetensors")
+
+
+def holds_results(folder: str | os.PathLike) -> bool:
+    """Whether a run has saved a checkpoint, or a product, in `folder`.
+
+    If it has not, the next start there replaces its configuration.
+    """
+    kept = (*ENGINE_CHECKPOINTS.values(), *_PRODUCTS)
+    return any(any(epath.Path(folder).glob(pattern)) for pattern in kept)
 
 
 def is_finished(folder: str | os.PathLike) -> bool:

@@ -52,7 +52,7 @@ def changed(runs: Sequence[Run]) -> list[Changed]:
         Changed(run, file.parent, difference)
         for run in runs
         for step, file in zip(run.steps, _files(run), strict=False)
-        if _has_results(run) and file.exists()
+        if (run.is_finished() or run_layout.holds_results(run.folder)) and file.exists()
         for difference in differences(step, file, run)
     ]
 
@@ -124,11 +124,6 @@ def _files(run: Run) -> tuple[pathlib.Path, ...]:
     """Where each step of the run leaves its configuration."""
     trained = run.folder / run_layout.CONFIG
     return (trained, run.scores.parent / run_layout.EVALUATION_CONFIG) if run.scores else (trained,)
-
-
-def _has_results(run: Run) -> bool:
-    """Without them the next start replaces the configuration (`run_folder.prepare`)."""
-    return run.is_finished() or any(run.folder.glob(f"{run_layout.CHECKPOINTS}/checkpoint_*"))
 
 
 @functools.cache

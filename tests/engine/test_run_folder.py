@@ -63,9 +63,11 @@ def test_a_start_that_failed_leaves_the_folder_free(tmp_path):
     assert (folder / "config.gin").read_text() == corrected
 
 
-def test_a_product_without_checkpoints_is_guarded_too(tmp_path):
+@pytest.mark.parametrize("product", ["prompts.safetensors", "backbone/model.safetensors"])
+def test_a_product_without_checkpoints_is_guarded_too(product, tmp_path):
     folder = run_folder.prepare(str(tmp_path), CONFIG)
-    (folder / "prompts.safetensors").write_bytes(b"")
+    (folder / product).parent.mkdir(exist_ok=True)
+    (folder / product).write_bytes(b"")
     with pytest.raises(UserError, match="BATCH_SIZE: 16 there, 32 now"):
         run_folder.prepare(str(folder), CONFIG.replace("= 16", "= 32"))
 

@@ -87,13 +87,15 @@ def test_what_has_no_effect_on_results_may_change(made):
     recorded.check(cells.all_runs(changed(settings=("train.train.stats_period=5",)), made))
 
 
-def test_a_run_without_results_is_not_looked_at(texts, tmp_path):
+@pytest.mark.parametrize("result", ["checkpoints/checkpoint_3", "prompts.safetensors"])
+def test_a_run_without_results_is_not_looked_at(result, texts, tmp_path):
+    """A run that was killed may have its first evaluation's product, and no checkpoint yet."""
     run = cells.target_runs(MINI, tmp_path)[0]
     run.folder.mkdir(parents=True)
     text = texts[run.name, 0].replace("TRAIN_STEPS = 100", "TRAIN_STEPS = 3")
     (run.folder / "config.gin").write_text(text)
     recorded.check([run])
-    (run.folder / "checkpoints" / "checkpoint_3").mkdir(parents=True)
+    (run.folder / result).mkdir(parents=True)
     with pytest.raises(UserError, match="TRAIN_STEPS: 3 there, 100 in the plan"):
         recorded.check([run])
 

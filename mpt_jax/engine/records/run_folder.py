@@ -13,9 +13,6 @@ from mpt_jax.errors import UserError
 
 _taken: dict[str, contextlib.ExitStack] = {}  # by folder: what this process holds
 
-# Where each engine keeps its checkpoints.
-CHECKPOINTS = {"mpt_jax": "checkpoints/*", "t5x": "checkpoint_*"}
-
 # Arguments that a resumed run may change: they say how long it runs, how often it reports and
 # saves, and on which devices; not what it learns. A macro may change if only these use it.
 RESUMABLE_ARGUMENTS = frozenset(
@@ -38,13 +35,13 @@ def prepare(model_dir: str, config_text: str, engine: str = "mpt_jax") -> epath.
     """Makes `model_dir` the folder of a run with the configuration `config_text`.
 
     Creates it, or checks that it holds the same run, and writes `config.gin` atomically. A start
-    that failed before its first checkpoint is not a run: its configuration is replaced. The folder
+    that failed before its first result is not a run: its configuration is replaced. The folder
     may be remote (gs://). In a multi-host run only the first process calls this.
 
     Args:
         model_dir: the folder; created with its parents.
         config_text: gin text of the form that `config.operative_config` gives.
-        engine: which one of `CHECKPOINTS` will run it.
+        engine: which one of `run_layout.ENGINE_CHECKPOINTS` will run it.
 
     Raises:
         UserError: another process runs there; the folder holds a run of another engine, or with
@@ -56,7 +53,7 @@ def prepare(model_dir: str, config_text: str, engine: str = "mpt_jax") -> epath.
         _take(folder)
         _check_engine(folder, engine)
         config = folder / run_layout.CONFIG
-        if config.exists() and _holds_results(folder):
+        if config.exists() and run_layout.holds_results(folder):
             _check_same_run(folder, config.read_text(), config_text)
     except files.storage_errors() as error:
         raise UserError(
@@ -159,14 +156,9 @@ def lost_product(model_dir: str) -> UserError:
     )
 
 
-def _holds_results(folder: epath.Path) -> bool:
-    """Whether a run in `folder` has saved a checkpoint or its product."""
-    return any(any(folder.glob(kept)) for kept in (*CHECKPOINTS.values(), "*.safetensors"))
-
-
 def _check_engine(folder: epath.Path, engine: str) -> None:
-    for other in CHECKPOINTS.keys() - {engine}:
-        if any(folder.glob(CHECKPOINTS[other])):
+    for other, kept in run_layout.ENGINE_CHECKPOINTS.items():
+        if other != engine and any(folder.glob(kept)):
             raise UserError(
                 f"{folder} holds checkpoints of --engine={other}, which --engine={engine} cannot "
                 "resume: choose another folder with --gin.MODEL_DIR=FOLDER, or go on with "
