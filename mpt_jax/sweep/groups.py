@@ -8,7 +8,7 @@ from mpt_jax.sweep.cells import Run
 # Settings that only decide where a run starts, what it reads, how fast it learns, where it lies.
 _OF_A_RUN = re.compile(
     r"(LABEL|MIXTURE_OR_TASK_NAME|RANDOM_SEED|FEW_SHOT|FEW_SHOT_SEED|MODEL_DIR|SOURCE_PROMPTS"
-    r"|(SHARED_|TASK_)?LEARNING_RATE)="
+    r"|([A-Z_]+_)?LEARNING_RATE)="
 )
 
 

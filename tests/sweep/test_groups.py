@@ -19,7 +19,10 @@ def test_by_itself_each_run_keeps_its_place(tmp_path):
 
 def test_cells_that_differ_in_task_seed_source_and_rate_share_a_program(tmp_path):
     methods = (
-        dataclasses.replace(sweep_plans.PLAN.methods[0], settings=("TASK_LEARNING_RATE=0.1",)),
+        dataclasses.replace(
+            sweep_plans.PLAN.methods[0],
+            settings=("TASK_LEARNING_RATE=0.1", "LOW_RANK_LEARNING_RATE=0.1"),
+        ),
         dataclasses.replace(sweep_plans.PLAN.methods[0], label="other", source="shared"),
         dataclasses.replace(sweep_plans.PLAN.methods[0], label="longer", settings=("P=9",)),
         sweep_plans.PLAN.methods[3],
